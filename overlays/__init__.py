@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Overlays: one description per overlay, and the files and constants that derive from it."""

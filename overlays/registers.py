@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AXI-Lite registers of the model IP and of the AXI DMA, once for the .hwh, the driver and the emulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# --- model IP ------------------------------------------------------------------------------------------
+CTRL = 0x00
+MODEL_ID_LO = 0x10
+MODEL_ID_HI = 0x18
+SAMPLES = 0x20
+
+AP_START = 1 << 0
+AP_DONE = 1 << 1
+AP_IDLE = 1 << 2
+AP_READY = 1 << 3
+AUTO_RESTART = 1 << 7
+
+# --- AXI DMA, direct register mode (PG021): the S2MM channel repeats the MM2S registers at +0x30 --------
+MM2S = 0x00
+S2MM = 0x30
+DMACR = 0x00
+DMASR = 0x04
+ADDRESS = 0x18
+ADDRESS_MSB = 0x1C
+LENGTH = 0x28
+
+CR_RUN = 1 << 0
+CR_RESET = 1 << 2
+SR_HALTED = 1 << 0
+SR_IDLE = 1 << 1
+SR_INTERNAL_ERROR = 1 << 4
+SR_SLAVE_ERROR = 1 << 5
+SR_DECODE_ERROR = 1 << 6
+SR_ERRORS = SR_INTERNAL_ERROR | SR_SLAVE_ERROR | SR_DECODE_ERROR
+SR_COMPLETE_IRQ = 1 << 12
+SR_ERROR_IRQ = 1 << 14
+SR_IRQS = 0x7000  # write 1 to clear
+
+
+@dataclass(frozen=True)
+class Field:
+    """A bit field of a register."""
+
+    name: str
+    offset: int
+    width: int = 1
+    access: str = "read-write"
+
+
+@dataclass(frozen=True)
+class Register:
+    """A 32-bit register as an .hwh describes it."""
+
+    name: str
+    offset: int
+    access: str = "read-write"
+    fields: tuple[Field, ...] = ()
+
+
+IP_REGISTERS = (
+    Register(
+        "CTRL",
+        CTRL,
+        fields=(
+            Field("AP_START", 0),
+            Field("AP_DONE", 1, access="read-only"),
+            Field("AP_IDLE", 2, access="read-only"),
+            Field("AP_READY", 3, access="read-only"),
+            Field("AUTO_RESTART", 7),
+        ),
+    ),
+    Register("MODEL_ID_LO", MODEL_ID_LO, "read-only", (Field("model_id_lo", 0, 32, "read-only"),)),
+    Register("MODEL_ID_HI", MODEL_ID_HI, "read-only", (Field("model_id_hi", 0, 32, "read-only"),)),
+    Register("SAMPLES", SAMPLES, "read-only", (Field("samples", 0, 32, "read-only"),)),
+)
+
+_CONTROL = (Field("RS", 0), Field("Reset", 2), Field("IOC_IrqEn", 12), Field("Err_IrqEn", 14))
+_STATUS = (
+    Field("Halted", 0, access="read-only"),
+    Field("Idle", 1, access="read-only"),
+    Field("DMAIntErr", 4, access="read-only"),
+    Field("DMASlvErr", 5, access="read-only"),
+    Field("DMADecErr", 6, access="read-only"),
+    Field("IOC_Irq", 12),
+    Field("Err_Irq", 14),
+)
+DMA_REGISTERS = tuple(
+    register
+    for name, base, address in (("MM2S", MM2S, "SA"), ("S2MM", S2MM, "DA"))
+    for register in (
+        Register(f"{name}_DMACR", base + DMACR, fields=_CONTROL),
+        Register(f"{name}_DMASR", base + DMASR, fields=_STATUS),
+        Register(f"{name}_{address}", base + ADDRESS),
+        Register(f"{name}_{address}_MSB", base + ADDRESS_MSB),
+        Register(f"{name}_LENGTH", base + LENGTH),
+    )
+)
+
+
+def status_words(status: int) -> str:
+    """A DMASR value in words, such as `halted, internal error (...)`."""
+    words = {
+        SR_HALTED: "halted",
+        SR_IDLE: "idle",
+        SR_INTERNAL_ERROR: "internal error (length 0, or a packet longer than the receive buffer)",
+        SR_SLAVE_ERROR: "slave error (the memory answered with an error)",
+        SR_DECODE_ERROR: "decode error (nothing answers at that memory address)",
+    }
+    found = [text for bit, text in words.items() if status & bit]
+    return f"{', '.join(found) or 'running'} (DMASR 0x{status:08x})"
