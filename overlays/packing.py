@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from hls4attn.models.errors import InputError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays.ports import StreamPort
-from numpy.typing import ArrayLike, NDArray
 
 
 def pack(codes: ArrayLike, port: StreamPort) -> NDArray[np.uint8]:

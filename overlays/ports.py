@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from hls4attn.models.errors import SpecError, UnsupportedError
 from hls4attn.models.formats import Fixed
 from hls4attn.overlays import strict

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the board, or emulate one, and say which."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any
+
+from hls4attn.host.pynq_compat import import_pynq
+from hls4attn.models.errors import DeviceError
+from hls4attn.overlays.boards import load_boards
+
+DEFAULT_BOARD = "pynq-z2"
+
+_emulated: dict[str, Any] = {}  # one per name, as there is one board on the desk
+
+
+def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bool = False) -> Any:
+    """The device to run on, made PYNQ's active device.
+
+    A real board is used if PYNQ finds one, else an emulated one.  The environment variable
+    HLS4ATTN_EMULATED_BOARD asks for an emulated board of that name where neither argument says otherwise.
+
+    Args:
+        board: wanted board.  A real board of another name is refused; an emulated one is made of this name
+            (`pynq-z2` if None).
+        emulated: true or false to insist on an emulated or a real device.
+        quiet: do not print the line that says which device it is.
+
+    Returns:
+        A `pynq.Device`; a second call for the same emulated board returns the same one.
+
+    Raises:
+        ToolError: if PYNQ is missing or cannot work here.
+        UnsupportedError: for a board that is not known, where one is to be emulated.
+        DeviceError: if the wanted device is not there.
+    """
+    pynq = import_pynq()
+    from hls4attn.host.emulated_device import ENVIRONMENT  # noqa: PLC0415  # needs PYNQ
+
+    wish = os.environ.get(ENVIRONMENT) or None
+    if emulated is None and wish is not None:
+        emulated = True
+    device = None if emulated else _real(pynq, board)
+    if device is None:
+        if emulated is False:
+            raise DeviceError(
+                "PYNQ finds no board here. On a board, run as root with the environment of /etc/profile.d "
+                "(XILINX_XRT is set there); elsewhere use connect(emulated=True)"
+            )
+        device = _emulate(board or wish or DEFAULT_BOARD)
+    pynq.Device.active_device = device
+    if not quiet:
+        kind = "no hardware: every result is computed on this computer" if is_emulated(device) else "hardware"
+        print(f"hls4attn device: {device_tag(device)} ({kind})", file=sys.stderr)
+    return device
+
+
+def is_emulated(device: Any) -> bool:
+    """Whether a device is an emulated board of this package."""
+    module = sys.modules.get("hls4attn.host.emulated_device")  # not imported: then it cannot be one
+    return module is not None and isinstance(device, module.EmulatedDevice)
+
+
+def device_tag(device: Any) -> str:
+    """What a device is, for every result: `emulated:<board>` or `board:<name>`."""
+    if is_emulated(device):
+        return str(device.tag)
+    return f"board:{_name(device)}"
+
+
+def _name(device: Any) -> str:
+    return str(getattr(device, "name", None) or getattr(device, "tag", "unknown"))
+
+
+def _real(pynq: Any, board: str | None) -> Any:
+    """The first real device, if there is one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "No devices found"
+        try:
+            devices = pynq.Device.devices
+        except Exception as error:  # drivers, XRT and remote devices raise what they like
+            raise DeviceError(f"PYNQ failed while it looked for devices: {error}") from error
+    device = next((d for d in devices if not is_emulated(d)), None)
+    if device is None or board is None:
+        return device
+    found = _name(device).lower()
+    if found != board.lower() and (found in load_boards() or board.lower() in load_boards()):
+        raise DeviceError(
+            f"This is a {_name(device)}, not a {board}. "
+            f"To emulate that board: connect({board!r}, emulated=True)"
+        )
+    return device
+
+
+def _emulate(name: str) -> Any:
+    from hls4attn.host.emulated_device import EmulatedDevice  # noqa: PLC0415  # needs PYNQ
+
+    if name.lower() not in _emulated:
+        device = EmulatedDevice(name)
+        _emulated[device.name] = device
+    return _emulated[name.lower()]

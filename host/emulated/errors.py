@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What would stop a real board without a word."""
+
+from __future__ import annotations
+
+from hls4attn.models.errors import DeviceError
+
+
+class BusError(DeviceError):
+    """An access that nothing answers: on a board an external abort, or a hang."""
+
+
+class EmulationDeadlock(DeviceError):  # noqa: N818  # a state of the board, not a kind of mistake
+    """The host waits for something that can never happen: on a board it would wait for ever."""

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model IP: packets of whole samples in, packets of their outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hls4attn.host.emulated.blocks import RegisterBlock
+from hls4attn.models.errors import DeviceError, Hls4attnError
+from hls4attn.models.formats import Codes
+from hls4attn.overlays import registers as reg
+from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.packing import pack, unpack
+
+Kernel = Callable[[Codes], Codes]
+"""Codes ``(N, *input.shape)`` in, codes ``(N, *output.shape)`` out, both int64."""
+
+
+class StreamKernel(RegisterBlock):
+    """Runs a `Kernel` behind the control registers of the model IP.
+
+    It takes a packet when it was started and its previous output has left.  A packet that ends inside a
+    sample leaves it waiting for the rest, as the hardware would.
+
+    Args:
+        design: ports and model id.
+        kernel: the function.
+        base: first address.
+        size: in bytes.
+    """
+
+    def __init__(self, design: OverlayDesign, kernel: Kernel, base: int, size: int) -> None:
+        super().__init__(design.ip, base, size)
+        self._design = design
+        self._kernel = kernel
+        self.reset()
+
+    def reset(self) -> None:
+        """As `ap_rst_n`: idle, not started, nothing under way, no samples counted."""
+        self._started = self._auto_restart = self._done = False
+        self._samples = 0
+        self._output: bytes | None = None
+        self._partial = 0  # bytes of a packet that ended inside a sample
+
+    def read32(self, offset: int) -> int:
+        """Value of a register; reading CTRL clears AP_DONE."""
+        low, high = self._design.model_id_words
+        if offset != reg.CTRL:
+            return {reg.MODEL_ID_LO: low, reg.MODEL_ID_HI: high, reg.SAMPLES: self._samples}.get(offset, 0)
+        value = reg.AP_START * self._started | reg.AUTO_RESTART * self._auto_restart
+        value |= reg.AP_IDLE * (not self._started) | (reg.AP_DONE | reg.AP_READY) * self._done
+        self._done = False
+        return value
+
+    def write32(self, offset: int, value: int) -> None:
+        """Write CTRL; the other registers are read-only."""
+        if offset == reg.CTRL:
+            self._started = self._started or bool(value & reg.AP_START)
+            self._auto_restart = bool(value & reg.AUTO_RESTART)
+
+    def accept(self, packet: bytes) -> bool:
+        """Offer a packet; false while TREADY is low.
+
+        Raises:
+            DeviceError: if the kernel function fails, or returns what does not fit the output port.
+        """
+        if not self._started or self._output is not None or self._partial:
+            return False
+        self._partial = len(packet) % self._design.input.sample_bytes
+        if not self._partial:
+            self._output = self._run(packet)
+        return True
+
+    @property
+    def output(self) -> bytes | None:
+        """The packet that waits at the output, if any."""
+        return self._output
+
+    def take(self) -> bytes:
+        """Remove the packet at the output."""
+        packet = self._output or b""
+        self._output = None
+        self._done = True
+        self._started = self._auto_restart
+        return packet
+
+    def put_back(self, rest: bytes) -> None:
+        """Leave the rest of a packet at the output."""
+        self._output = rest
+
+    def why_no_input(self) -> str | None:
+        """Why the kernel takes no packet, in words; None if it would."""
+        if self._partial:
+            return self.why_no_output()
+        if not self._started:
+            return f"{self.name} was not started: write 0x81 (AP_START, AUTO_RESTART) to its CTRL register"
+        if self._output is not None:
+            return f"{self.name} holds {len(self._output)} bytes of output that nobody receives"
+        return None
+
+    def why_no_output(self) -> str | None:
+        """Why the kernel will give no packet although it took one, in words; None if it took none."""
+        if self._partial:
+            size = self._design.input.sample_bytes
+            return (
+                f"the last packet ended {self._partial} bytes into a sample of {size}: "
+                f"{self.name} waits for the rest. Send whole samples, after a reset of the DMA"
+            )
+        return None
+
+    def _run(self, packet: bytes) -> bytes:
+        codes = unpack(packet, self._design.input)
+        expected = (len(codes), *self._design.output.shape)
+        try:
+            result = np.asarray(self._kernel(codes))
+            if result.shape != expected:
+                raise DeviceError(f"returned shape {result.shape}, expected {expected}")
+            packed = pack(result, self._design.output)
+        except Hls4attnError as error:
+            raise DeviceError(f"The kernel function of {self.name} failed: {error}") from error
+        except Exception as error:  # somebody else's function: name it, keep its traceback as the cause
+            kind = type(error).__name__
+            raise DeviceError(f"The kernel function of {self.name} failed: {kind}: {error}") from error
+        self._samples = (self._samples + len(codes)) & 0xFFFFFFFF
+        return packed.tobytes()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The import of PYNQ, with the reasons for which it fails in words.
+
+PYNQ is an optional package, so only modules that cannot work without it import this one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from types import ModuleType
+
+from hls4attn.models.errors import ToolError
+
+REMEDY = 'Install it with: pip install "hls4attn[board]"'
+
+
+def import_pynq() -> ModuleType:
+    """The `pynq` package.
+
+    Raises:
+        ToolError: if it is not installed, does not import, or meets a numpy it cannot work with.
+    """
+    import_numpy = importlib.import_module("numpy")
+    if int(import_numpy.__version__.split(".")[0]) >= 2:
+        # ndarray.device is read-only since 2.0, and every PynqBuffer assigns it
+        raise ToolError(
+            f"PYNQ cannot allocate buffers with numpy {import_numpy.__version__}: it needs numpy below 2. "
+            'Use an environment of its own: pip install "hls4attn[board]" "numpy<2"'
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # "does not support the CPU architecture"
+        try:
+            pynq = importlib.import_module("pynq")
+            importlib.import_module(
+                "pynq.lib"
+            )  # every Overlay imports it; better to fail here, with a remedy
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] == "pynq":
+                raise ToolError(f"PYNQ is not installed. {REMEDY}") from error
+            if (error.name or "").startswith("pycparser"):
+                raise ToolError(
+                    'PYNQ needs pycparser below 3. Install it with: pip install "pycparser<3"'
+                ) from error
+            raise ToolError(f"PYNQ does not import: {error}. {REMEDY}") from error
+        except ImportError as error:
+            raise ToolError(f"PYNQ does not import: {error}. {REMEDY}") from error
+    return pynq
