@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hls4attn.models.errors import ModelFileError
 from numpy.typing import NDArray
+
+from hls4attn.models.errors import ModelFileError
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -29,7 +30,7 @@ def atomic_write(path: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
         Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except OSError as error:
         raise ModelFileError(f"Cannot write {path}: {error.strerror}") from error
     finally:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from hls4attn.models.errors import FormatError
 from numpy.typing import ArrayLike, NDArray
+
+from hls4attn.models.errors import FormatError
 
 Codes = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -93,9 +94,7 @@ class Fixed:
         """The inverse of `str`."""
         found = _TEXT.fullmatch(text.strip())
         if not found:
-            raise FormatError(
-                f"Expected a format such as 'fixed<8,4,half_even,saturate>'. Received: {text!r}"
-            )
+            raise FormatError(f"Expected a format such as 'fixed<8,4,half_even,saturate>'. Received: {text!r}")
         unsigned, width, frac, rounding, overflow = found.groups()
         return cls(
             int(width),
@@ -164,9 +163,7 @@ def shift_round(codes: ArrayLike, shift: int, rounding: Rounding = "half_even") 
     a = np.asarray(codes, dtype=np.int64)
     if shift <= 0:
         if a.size and int(np.abs(a).max()).bit_length() - shift > MAX_WIDTH:
-            raise FormatError(
-                f"Left shift by {-shift} leaves {MAX_WIDTH} bits. Received: max |code|={np.abs(a).max()}"
-            )
+            raise FormatError(f"Left shift by {-shift} leaves {MAX_WIDTH} bits. Received: max |code|={np.abs(a).max()}")
         return a << -shift
     if shift > MAX_WIDTH:  # |codes| < 2**62: nothing of the value is left
         return a >> 63 if rounding == "floor" else np.zeros_like(a)

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
+
 from hls4attn.models.errors import FormatError, UnsupportedError
 from hls4attn.models.export.functions import (
     DOMAIN,
@@ -22,8 +25,6 @@ from hls4attn.models.export.functions import (
 from hls4attn.models.files import atomic_write
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import ScoreSpec
-from numpy.typing import ArrayLike
-from onnx import TensorProto, helper, numpy_helper
 
 
 class GraphBuilder:
@@ -73,9 +74,8 @@ class GraphBuilder:
         unique = self._unique(name)
         made = helper.make_node(op, list(inputs), [unique], name=unique, domain=domain)
         for key, value in (attributes or {}).items():
-            if isinstance(value, np.ndarray):
-                value = numpy_helper.from_array(value)
-            made.attribute.append(helper.make_attribute(key, value))
+            plain = numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+            made.attribute.append(helper.make_attribute(key, plain))
         self.nodes.append(made)
         self.shapes[unique] = tuple(shape)
         return unique
@@ -123,20 +123,14 @@ class GraphBuilder:
     def transpose(self, x: str, permutation: Sequence[int], name: str) -> str:
         """Transpose of the non-batch axes, numbered from 0."""
         shape = [self.shapes[x][p] for p in permutation]
-        return self.node(
-            "Transpose", [x], name, shape, attributes={"perm": [0, *(p + 1 for p in permutation)]}
-        )
+        return self.node("Transpose", [x], name, shape, attributes={"perm": [0, *(p + 1 for p in permutation)]})
 
-    def model(
-        self, inputs: Sequence[str], outputs: Sequence[str], metadata: Mapping[str, str]
-    ) -> onnx.ModelProto:
+    def model(self, inputs: Sequence[str], outputs: Sequence[str], metadata: Mapping[str, str]) -> onnx.ModelProto:
         """The finished, checked model."""
         infos = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, self._dims(n)) for n in self.shapes}
         ends = {*inputs, *outputs}
         for tensor in self.initialisers:
-            infos[tensor.name] = helper.make_tensor_value_info(
-                tensor.name, tensor.data_type, list(tensor.dims)
-            )
+            infos[tensor.name] = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
         graph = helper.make_graph(
             self.nodes,
             self.name,

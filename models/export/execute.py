@@ -8,10 +8,11 @@ from math import prod
 from typing import cast
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from hls4attn.models.errors import InputError
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.formats import Codes, shift_round
-from numpy.typing import ArrayLike
 
 #: Samples computed at a time: bounds memory, has no effect on results.
 CHUNK = 500
@@ -26,9 +27,7 @@ def quantise_input(graph: Graph, batch: ArrayLike) -> Codes:
     a = np.asarray(batch)
     _check_batch(graph, a, "fiu", "numbers")
     if a.dtype.kind == "f" and not np.all(np.isfinite(a)):
-        raise InputError(
-            f"Input batch holds {np.count_nonzero(~np.isfinite(a))} values that are NaN or infinite"
-        )
+        raise InputError(f"Input batch holds {np.count_nonzero(~np.isfinite(a))} values that are NaN or infinite")
     return graph.input.format.quantise(a)
 
 
@@ -105,9 +104,7 @@ def _matmul(graph: Graph, node: Node, a: Codes, b: Codes) -> Codes:
 
 def _add(graph: Graph, node: Node, a: Codes, b: Codes) -> Codes:
     frac = graph.tensors[node.output].format.frac
-    x, y = (
-        shift_round(v, graph.tensors[n].format.frac - frac) for v, n in zip((a, b), node.inputs, strict=True)
-    )
+    x, y = (shift_round(v, graph.tensors[n].format.frac - frac) for v, n in zip((a, b), node.inputs, strict=True))
     return cast(Codes, x + y)
 
 

@@ -166,6 +166,5 @@ def functions() -> dict[str, onnx.FunctionProto]:
         "IntegerSoftmax": (DOMAIN, _SOFTMAX),
     }
     return {
-        name: onnx.parser.parse_function(_HEADER.format(domain=domain) + text)
-        for name, (domain, text) in texts.items()
+        name: onnx.parser.parse_function(_HEADER.format(domain=domain) + text) for name, (domain, text) in texts.items()
     }

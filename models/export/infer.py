@@ -7,6 +7,7 @@ from collections.abc import Callable
 from math import prod
 
 import numpy as np
+
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Constant, Node, Tensor
 from hls4attn.models.formats import (
@@ -56,16 +57,12 @@ def _matmul(node: Node, a: Tensor, b: Tensor) -> Tensor:
         raise UnsupportedError(f"{node.name}: MatMul of shapes {a.shape} and {b.shape} does not fit")
     if isinstance(b, Constant):
         if len(b.shape) != 2:
-            raise UnsupportedError(
-                f"{node.name}: constant MatMul operand must have rank 2. Received: {b.shape}"
-            )
+            raise UnsupportedError(f"{node.name}: constant MatMul operand must have rank 2. Received: {b.shape}")
         low, high = dense_bounds(a.format, b.codes)
         fmt = covering(int(low.min()), int(high.max()), a.format.frac + b.format.frac)
         return Tensor(node.output, (*a.shape[:-1], b.shape[-1]), fmt)
     if a.shape[:-2] != b.shape[:-2] or len(a.shape) < 2:
-        raise UnsupportedError(
-            f"{node.name}: MatMul of shapes {a.shape} and {b.shape}: leading axes must be equal"
-        )
+        raise UnsupportedError(f"{node.name}: MatMul of shapes {a.shape} and {b.shape}: leading axes must be equal")
     fmt = exact_sum_format(a.shape[-1], exact_product_format(a.format, b.format))
     return Tensor(node.output, (*a.shape[:-1], b.shape[-1]), fmt)
 
@@ -100,12 +97,8 @@ def _range(t: Tensor) -> tuple[Codes, Codes]:
 def _add(node: Node, a: Tensor, b: Tensor) -> Tensor:
     shape = _broadcast(node, a, b)
     frac = max(a.format.frac, b.format.frac)
-    (a_low, a_high), (b_low, b_high) = (
-        [shift_round(v, t.format.frac - frac) for v in _range(t)] for t in (a, b)
-    )
-    return Tensor(
-        node.output, shape, covering(int(np.min(a_low + b_low)), int(np.max(a_high + b_high)), frac)
-    )
+    (a_low, a_high), (b_low, b_high) = ([shift_round(v, t.format.frac - frac) for v in _range(t)] for t in (a, b))
+    return Tensor(node.output, shape, covering(int(np.min(a_low + b_low)), int(np.max(a_high + b_high)), frac))
 
 
 def _mul(node: Node, a: Tensor, b: Tensor) -> Tensor:
@@ -145,9 +138,7 @@ def _score(node: Node, x: Tensor) -> Tensor:
         spec.in_format.frac,
         spec.in_format.signed,
     ):
-        raise UnsupportedError(
-            f"{node.name}: {spec.op_type} takes scores in {spec.in_format}. Received: {x.format}"
-        )
+        raise UnsupportedError(f"{node.name}: {spec.op_type} takes scores in {spec.in_format}. Received: {x.format}")
     return Tensor(node.output, x.shape, spec.out_format)
 
 

@@ -15,7 +15,13 @@ from hls4attn.models.errors import FormatError, ModelFileError, UnsupportedError
 from hls4attn.models.export.builder import GraphBuilder
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.layers import QBatchNorm, QMeanPool, QPositionEmbedding, QSelfAttention
+from hls4attn.models.layers import (
+    ClippedActivation,
+    QBatchNorm,
+    QMeanPool,
+    QPositionEmbedding,
+    QSelfAttention,
+)
 from hls4attn.models.layers.quantizers import fixed_of
 from hls4attn.models.layers.score import ScoreLayer
 
@@ -33,9 +39,7 @@ def export_keras(model: keras.Model, metadata: Mapping[str, str] | None = None) 
             or a tensor too wide for float32 to hold exactly.
     """
     if not isinstance(model, keras.Model) or not getattr(model, "_is_graph_network", False):
-        raise UnsupportedError(
-            f"Export takes a functional or sequential Keras model. Received: {type(model).__name__}"
-        )
+        raise UnsupportedError(f"Export takes a functional or sequential Keras model. Received: {type(model).__name__}")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UnsupportedError(
             f"{model.name}: one input and one output. Received: {len(model.inputs)} and {len(model.outputs)}"
@@ -53,9 +57,7 @@ def freeze_weights(model: keras.Model) -> None:
     """
     for layer in _flatten(model):
         if isinstance(layer, QDense):
-            layer.set_weights(
-                [fmt.to_real(codes) for codes, fmt in _dense_constants(layer) if codes is not None]
-            )
+            layer.set_weights([fmt.to_real(codes) for codes, fmt in _dense_constants(layer) if codes is not None])
 
 
 def _flatten(model: keras.Model) -> list[keras.layers.Layer]:
@@ -102,9 +104,7 @@ class _Exporter:
         if isinstance(layer, keras.layers.InputLayer):
             return
         if len(layer.inbound_nodes) != 1:
-            raise UnsupportedError(
-                f"{layer.name}: a layer used {len(layer.inbound_nodes)} times is not supported"
-            )
+            raise UnsupportedError(f"{layer.name}: a layer used {len(layer.inbound_nodes)} times is not supported")
         emit = _EMITTERS.get(type(layer))
         if emit is None and isinstance(layer, ScoreLayer):
             emit = _score
@@ -125,9 +125,7 @@ class _Exporter:
 def _shape(tensor: Any) -> tuple[int, ...]:
     shape = tuple(tensor.shape[1:])
     if any(d is None for d in shape):
-        raise UnsupportedError(
-            f"{tensor.name}: all axes but the batch must be fixed. Received: {tuple(tensor.shape)}"
-        )
+        raise UnsupportedError(f"{tensor.name}: all axes but the batch must be fixed. Received: {tuple(tensor.shape)}")
     return shape
 
 
@@ -160,9 +158,7 @@ def _batch_norm(b: GraphBuilder, layer: QBatchNorm, inputs: list[str], shape: tu
         f"{layer.name}_scaled",
         shape,
     )
-    return b.node(
-        "Add", [y, b.quantised_constant(f"{layer.name}_bias", bias, layer.bias_format)], layer.name, shape
-    )
+    return b.node("Add", [y, b.quantised_constant(f"{layer.name}_bias", bias, layer.bias_format)], layer.name, shape)
 
 
 def _position(b: GraphBuilder, layer: QPositionEmbedding, inputs: list[str], shape: tuple[int, ...]) -> str:
@@ -178,9 +174,7 @@ def _position(b: GraphBuilder, layer: QPositionEmbedding, inputs: list[str], sha
 def _pool(b: GraphBuilder, layer: QMeanPool, inputs: list[str], shape: tuple[int, ...]) -> str:
     axes = b.constant(f"{layer.name}_axes", [1], np.int64)
     total = b.node("ReduceSum", [inputs[0], axes], f"{layer.name}_sum", shape, attributes={"keepdims": 0})
-    reciprocal = b.quantised_constant(
-        f"{layer.name}_reciprocal", np.array([layer.reciprocal_code]), layer.format
-    )
+    reciprocal = b.quantised_constant(f"{layer.name}_reciprocal", np.array([layer.reciprocal_code]), layer.format)
     return b.node("Mul", [total, reciprocal], layer.name, shape)
 
 
@@ -192,9 +186,7 @@ def _add(b: GraphBuilder, layer: Any, inputs: list[str], shape: tuple[int, ...])
 
 def _score(b: GraphBuilder, layer: ScoreLayer, inputs: list[str], shape: tuple[int, ...]) -> str:
     if not layer.quantised:
-        raise UnsupportedError(
-            f"{layer.name}: built with quantised=False; only the integer form can be exported"
-        )
+        raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
     return b.score(inputs[0], layer.spec(), layer.name, shape)
 
 
@@ -233,6 +225,7 @@ def _permute(b: GraphBuilder, layer: Any, inputs: list[str], shape: tuple[int, .
 
 _EMITTERS: dict[type, Callable[[GraphBuilder, Any, list[str], tuple[int, ...]], str]] = {
     QActivation: _activation,
+    ClippedActivation: _activation,
     QDense: _dense,
     QBatchNorm: _batch_norm,
     QPositionEmbedding: _position,

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
 from hls4attn.models.errors import FormatError, Hls4attnError, ModelFileError, SpecError, UnsupportedError
 from hls4attn.models.export.functions import DOMAIN, QUANT_DOMAIN
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.export.infer import infer
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import score_from_attributes, score_types
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 MAX_FILE_BYTES = 256 << 20
 #: An unquantised constant passes only if so many bits hold it; wider ones need a Quant node.
@@ -43,18 +44,14 @@ def load_model(path: Path) -> onnx.ModelProto:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelFileError(
-                f"{path}: {path.stat().st_size} bytes, more than the {MAX_FILE_BYTES} accepted"
-            )
+            raise ModelFileError(f"{path}: {path.stat().st_size} bytes, more than the {MAX_FILE_BYTES} accepted")
         data = path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"Cannot read model {path}: {error.strerror}") from error
     try:
         model = onnx.load_model_from_string(data)
         if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
-            raise ModelFileError(
-                f"{path}: weights in a second file are not accepted; save one self-contained .onnx"
-            )
+            raise ModelFileError(f"{path}: weights in a second file are not accepted; save one self-contained .onnx")
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         if isinstance(error, Hls4attnError):
@@ -86,9 +83,7 @@ class _Reader:
         g = self.model.graph
         inputs = [i for i in g.input if i.name not in self.raw]
         if len(inputs) != 1 or len(g.output) != 1:
-            raise UnsupportedError(
-                f"A model has one input and one output. Received: {len(inputs)} and {len(g.output)}"
-            )
+            raise UnsupportedError(f"A model has one input and one output. Received: {len(inputs)} and {len(g.output)}")
         source = self._read_input(inputs[0])
         for proto in g.node:
             if proto.output[0] != source.name:
@@ -118,9 +113,7 @@ class _Reader:
             )
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
         if len(dims) < 2 or any(d <= 0 for d in dims[1:]):
-            raise UnsupportedError(
-                f"The input {info.name!r} needs a batch axis and fixed other axes. Received: {dims}"
-            )
+            raise UnsupportedError(f"The input {info.name!r} needs a batch axis and fixed other axes. Received: {dims}")
         source = Tensor(users[0].output[0], tuple(dims[1:]), self._quantiser(users[0]))
         self.tensors[source.name] = source
         return source
@@ -150,9 +143,7 @@ class _Reader:
             raise UnsupportedError(f"{proto.name}: Quant zero point must be 0. Received: {zero_point}")
         mode = attributes.get("rounding_mode", "ROUND").upper()
         if mode not in ("ROUND", "FLOOR"):
-            raise UnsupportedError(
-                f"{proto.name}: Quant rounding mode must be ROUND or FLOOR. Received: {mode}"
-            )
+            raise UnsupportedError(f"{proto.name}: Quant rounding mode must be ROUND or FLOOR. Received: {mode}")
         signed, narrow = bool(attributes.get("signed", 1)), bool(attributes.get("narrow", 0))
         if bits != int(bits) or (narrow and not signed):
             raise UnsupportedError(
@@ -191,9 +182,7 @@ class _Reader:
 
     def _add_constant(self, name: str, value: NDArray[Any], fmt: Fixed | None, where: str) -> None:
         if value.dtype.kind not in "fiu" or not np.all(np.isfinite(value)):
-            raise UnsupportedError(
-                f"{where}: constant holds NaN, infinity or no numbers (dtype {value.dtype})"
-            )
+            raise UnsupportedError(f"{where}: constant holds NaN, infinity or no numbers (dtype {value.dtype})")
         fmt = fmt or _exact_format(value, where)
         codes = fmt.quantise(value)
         self.tensors[name] = Constant(name, tuple(value.shape), fmt, codes)
@@ -217,9 +206,7 @@ class _Reader:
         if op in ("MatMul", "Add", "Mul", "Relu"):
             return Node(op, name, inputs, output), None
         if op == "Transpose":
-            return Node(
-                op, name, inputs, output, permutation=_permutation(attributes.get("perm"), name)
-            ), None
+            return Node(op, name, inputs, output, permutation=_permutation(attributes.get("perm"), name)), None
         if op == "Reshape":
             return Node(op, name, inputs[:1], output), Tensor(
                 output, self._reshape_target(proto, name), Fixed(1, 0, False)
@@ -228,8 +215,7 @@ class _Reader:
             return Node(op, name, inputs[:1], output, axes=self._sum_axes(proto, attributes, name)), None
         remedy = _REMEDIES.get(
             op,
-            "supported: MatMul, Add, Mul, Relu, Transpose, Reshape, ReduceSum, Quant, "
-            + ", ".join(score_types()),
+            "supported: MatMul, Add, Mul, Relu, Transpose, Reshape, ReduceSum, Quant, " + ", ".join(score_types()),
         )
         raise UnsupportedError(f"{name}: operator {op} has no exact integer meaning here; {remedy}")
 
@@ -239,9 +225,7 @@ class _Reader:
             raise UnsupportedError(f"{name}: Reshape needs a constant target shape")
         dims = [int(d) for d in target]
         if dims[0] not in (0, -1, 1) or any(d <= 0 for d in dims[1:]):
-            raise UnsupportedError(
-                f"{name}: Reshape must keep the batch axis and fix the others. Received: {dims}"
-            )
+            raise UnsupportedError(f"{name}: Reshape must keep the batch axis and fix the others. Received: {dims}")
         return tuple(dims[1:])
 
     def _sum_axes(self, proto: onnx.NodeProto, attributes: dict[str, Any], name: str) -> tuple[int, ...]:

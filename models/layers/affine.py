@@ -141,9 +141,7 @@ class QMeanPool(Layer):  # type: ignore[misc]
         """Fix the reciprocal."""
         length = int(input_shape[1])
         bits = 1 if length & (length - 1) == 0 else self.reciprocal_bits
-        self.format = Fixed(
-            bits, length.bit_length() - 2 + bits if bits > 1 else length.bit_length() - 1, signed=False
-        )
+        self.format = Fixed(bits, length.bit_length() - 2 + bits if bits > 1 else length.bit_length() - 1, signed=False)
         self.reciprocal_code = int(self.format.quantise(1.0 / length))
         super().build(input_shape)
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from qkeras import QActivation, QDense, get_quantizer
+from qkeras import QDense, get_quantizer
 from tensorflow.keras.layers import Layer
 
 from hls4attn.models.errors import SpecError
+from hls4attn.models.layers.activation import ClippedActivation
 from hls4attn.models.layers.quantizers import fixed_of
 from hls4attn.models.layers.score import ScoreLayer, score_layer
 
@@ -56,18 +57,16 @@ class QSelfAttention(Layer):  # type: ignore[misc]
     ) -> None:
         super().__init__(**kwargs)
         if heads < 1 or head_dim < 1:
-            raise SpecError(
-                f"{self.name}: heads and head_dim must be positive. Received: {heads}, {head_dim}"
-            )
+            raise SpecError(f"{self.name}: heads and head_dim must be positive. Received: {heads}, {head_dim}")
         self.heads, self.head_dim = int(heads), int(head_dim)
         self.kernel_quantizer = get_quantizer(kernel_quantizer)
         self.bias_quantizer = get_quantizer(bias_quantizer)
-        self.q_act = QActivation(qk_quantizer, name=f"{self.name}_q")
-        self.k_act = QActivation(qk_quantizer, name=f"{self.name}_k")
-        self.v_act = QActivation(v_quantizer, name=f"{self.name}_v")
-        self.score_act = QActivation(score_quantizer, name=f"{self.name}_scores")
-        self.context_act = QActivation(context_quantizer, name=f"{self.name}_context")
-        self.out_act = QActivation(output_quantizer, name=f"{self.name}_out")
+        self.q_act = ClippedActivation(qk_quantizer, name=f"{self.name}_q")
+        self.k_act = ClippedActivation(qk_quantizer, name=f"{self.name}_k")
+        self.v_act = ClippedActivation(v_quantizer, name=f"{self.name}_v")
+        self.score_act = ClippedActivation(score_quantizer, name=f"{self.name}_scores")
+        self.context_act = ClippedActivation(context_quantizer, name=f"{self.name}_context")
+        self.out_act = ClippedActivation(output_quantizer, name=f"{self.name}_out")
         if isinstance(score, dict):
             score = tf.keras.layers.deserialize(score)
         in_format = fixed_of(self.score_act.quantizer, f"{self.name} score_quantizer")

@@ -62,9 +62,7 @@ def _fixed_of_bits(quantizer: Any, where: str) -> Fixed:
         )
     signed = bool(quantizer.keep_negative)
     if int(quantizer.bits) - signed < 1:
-        raise UnsupportedError(
-            f"{where}: quantized_bits with {quantizer.bits} bit is binary, not fixed-point"
-        )
+        raise UnsupportedError(f"{where}: quantized_bits with {quantizer.bits} bit is binary, not fixed-point")
     return Fixed(
         int(quantizer.bits),
         int(quantizer.bits) - int(quantizer.integer) - signed,

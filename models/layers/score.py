@@ -65,9 +65,7 @@ class ScoreLayer(Layer):  # type: ignore[misc]
                 f"{self.name}: scores must have shape (batch, heads={self.heads}, rows, cols). Received: {tuple(input_shape)}"
             )
         if self.causal and input_shape[2] != input_shape[3]:
-            raise SpecError(
-                f"{self.name}: a causal mask needs as many rows as columns. Received: {tuple(input_shape)}"
-            )
+            raise SpecError(f"{self.name}: a causal mask needs as many rows as columns. Received: {tuple(input_shape)}")
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -148,9 +146,7 @@ class ConSmax(ScoreLayer):
             self.out_width,
             self.causal,
         )
-        return (
-            ConSmaxSplitSpec(*common, self.mantissa_bits) if self.method == "split" else ConSmaxSpec(*common)
-        )
+        return ConSmaxSplitSpec(*common, self.mantissa_bits) if self.method == "split" else ConSmaxSpec(*common)
 
     def _table(self) -> tf.Tensor:
         """The spec's table from the weights as they are now, in float64 as the spec computes it."""
@@ -262,9 +258,7 @@ class IntegerSoftmax(ScoreLayer):
 SCORES: dict[str, type[ScoreLayer]] = {"consmax": ConSmax, "softmax": IntegerSoftmax}
 
 
-def score_layer(
-    score: str | ScoreLayer, heads: int, in_format: Fixed, head_dim: int, **options: Any
-) -> ScoreLayer:
+def score_layer(score: str | ScoreLayer, heads: int, in_format: Fixed, head_dim: int, **options: Any) -> ScoreLayer:
     """A score layer by name ("consmax", "softmax"), or the given one, checked against the attention layer."""
     if isinstance(score, str):
         if score not in SCORES:

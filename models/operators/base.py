@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from hls4attn.models.errors import FormatError, InputError, SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
-from numpy.typing import ArrayLike, NDArray
 
 #: An ONNX attribute: int, string or tensor.
 Attribute = int | str | NDArray[Any]

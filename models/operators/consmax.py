@@ -20,6 +20,8 @@ from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
 from hls4attn.models.operators.base import (
@@ -33,7 +35,6 @@ from hls4attn.models.operators.base import (
     take_attributes,
 )
 from hls4attn.models.operators.split_exp import SplitTables, split_tables
-from numpy.typing import ArrayLike
 
 _PARAMETERS = ("in_format", "out_width", "causal", "beta", "gamma", "score_scale", "out_frac")
 
@@ -73,9 +74,7 @@ class ConSmaxSpec:
             object.__setattr__(self, name, per_head(name, getattr(self, name), heads, self.op_type))
         fracs = tuple(int(f) for f in self.out_frac)
         if fracs != self.out_frac or not all(-16 <= f <= 30 for f in fracs):
-            raise SpecError(
-                f"{self.op_type}: out_frac must be integers from -16 to 30. Received: {self.out_frac}"
-            )
+            raise SpecError(f"{self.op_type}: out_frac must be integers from -16 to 30. Received: {self.out_frac}")
         object.__setattr__(self, "out_frac", fracs)
         if min(self.gamma) <= 0 or min(self.score_scale) <= 0:
             raise SpecError(
@@ -211,9 +210,7 @@ class ConSmaxSplitSpec(ConSmaxSpec):
 
     def _check_in_format(self) -> None:
         if not self.in_format.signed or self.in_format.width not in (8, 16):
-            raise SpecError(
-                f"{self.op_type}: takes signed scores of 8 or 16 bits. Received: {self.in_format}"
-            )
+            raise SpecError(f"{self.op_type}: takes signed scores of 8 or 16 bits. Received: {self.in_format}")
         nibbles = self.in_format.width // 4
         if nibbles * self.mantissa_bits > 60 or nibbles * (self.mantissa_bits - 1) - 1 < self.out_width:
             raise SpecError(

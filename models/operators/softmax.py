@@ -21,6 +21,8 @@ from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
 from hls4attn.models.operators.base import (
@@ -33,7 +35,6 @@ from hls4attn.models.operators.base import (
     register_score,
     take_attributes,
 )
-from numpy.typing import ArrayLike
 
 _PARAMETERS = (
     "in_format",
@@ -76,15 +77,11 @@ class SoftmaxSpec:
 
     def __post_init__(self) -> None:
         heads = np.size(self.score_scale)
-        object.__setattr__(
-            self, "score_scale", per_head("score_scale", self.score_scale, heads, self.op_type)
-        )
+        object.__setattr__(self, "score_scale", per_head("score_scale", self.score_scale, heads, self.op_type))
         if min(self.score_scale) <= 0:
             raise SpecError(f"{self.op_type}: score_scale must be positive. Received: {self.score_scale}")
         if not self.in_format.signed or not 2 <= self.in_format.width <= 12:
-            raise SpecError(
-                f"{self.op_type}: takes signed scores of 2 to 12 bits. Received: {self.in_format}"
-            )
+            raise SpecError(f"{self.op_type}: takes signed scores of 2 to 12 bits. Received: {self.in_format}")
         ranges = {
             "out_width": (2, 16),
             "out_frac": (1, 16),
@@ -94,9 +91,7 @@ class SoftmaxSpec:
         }
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
-                raise SpecError(
-                    f"{self.op_type}: {name} must be {low} to {high}. Received: {getattr(self, name)}"
-                )
+                raise SpecError(f"{self.op_type}: {name} must be {low} to {high}. Received: {getattr(self, name)}")
 
     @property
     def heads(self) -> int:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from hls4attn.models.formats import Codes
 from numpy.typing import NDArray
+
+from hls4attn.models.formats import Codes
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
-from qkeras import QActivation, QDense
+from qkeras import QDense
 from tensorflow import keras
 from tensorflow.keras.layers import Add, Input, Permute, Reshape
 
 from hls4attn.models.errors import SpecError
-from hls4attn.models.layers import QBatchNorm, QMeanPool, QPositionEmbedding, QSelfAttention
+from hls4attn.models.layers import (
+    ClippedActivation,
+    QBatchNorm,
+    QMeanPool,
+    QPositionEmbedding,
+    QSelfAttention,
+)
 
 SCORES = ("consmax", "softmax")
 PATCH, PATCHES, WIDTH, HEADS, HIDDEN, BLOCKS, CLASSES = 2, 16, 32, 2, 64, 2, 10
@@ -27,27 +33,25 @@ def digits_vit(score: str) -> keras.Model:
     if score not in SCORES:
         raise SpecError(f"Unknown score function {score!r}; known: {', '.join(SCORES)}")
     image = Input((8, 8), name="image")
-    x = QActivation("quantized_bits(5,1,keep_negative=0,alpha=1)", name="pixels")(image)
+    x = ClippedActivation("quantized_bits(5,1,keep_negative=0,alpha=1)", name="pixels")(image)
     side = 8 // PATCH
     x = Reshape((side, PATCH, side, PATCH), name="grid")(x)
     x = Permute((1, 3, 2, 4), name="gather")(x)
     x = Reshape((PATCHES, PATCH * PATCH), name="patches")(x)
     x = _dense(WIDTH, "embed")(x)
     x = QPositionEmbedding(_KERNEL, name="position")(x)
-    x = QActivation(_STREAM, name="tokens")(x)
+    x = ClippedActivation(_STREAM, name="tokens")(x)
     for block in range(BLOCKS):
         x = _block(x, f"block{block}", score)
     x = QMeanPool(name="pool")(x)
-    x = QActivation("quantized_bits(8,1,alpha=1)", name="pooled")(x)
+    x = ClippedActivation("quantized_bits(8,1,alpha=1)", name="pooled")(x)
     x = _dense(CLASSES, "head")(x)
-    logits = QActivation("quantized_bits(8,3,alpha=1)", name="logits")(x)
+    logits = ClippedActivation("quantized_bits(8,3,alpha=1)", name="logits")(x)
     return keras.Model(image, logits, name=f"digits_vit_{score}")
 
 
 def _dense(units: int, name: str) -> QDense:
-    return QDense(
-        units, kernel_quantizer=_KERNEL, bias_quantizer=_BIAS, kernel_initializer="glorot_uniform", name=name
-    )
+    return QDense(units, kernel_quantizer=_KERNEL, bias_quantizer=_BIAS, kernel_initializer="glorot_uniform", name=name)
 
 
 def _block(x: keras.KerasTensor, name: str, score: str) -> keras.KerasTensor:
@@ -65,11 +69,11 @@ def _block(x: keras.KerasTensor, name: str, score: str) -> keras.KerasTensor:
         name=f"{name}_attention",
     )
     x = _normalise(Add(name=f"{name}_residual0")([x, attention(x)]), f"{name}_norm0")
-    hidden = QActivation("quantized_relu(8,2)", name=f"{name}_hidden")(_dense(HIDDEN, f"{name}_expand")(x))
-    mlp = QActivation(_STREAM, name=f"{name}_mlp")(_dense(WIDTH, f"{name}_contract")(hidden))
+    hidden = ClippedActivation("quantized_relu(8,2)", name=f"{name}_hidden")(_dense(HIDDEN, f"{name}_expand")(x))
+    mlp = ClippedActivation(_STREAM, name=f"{name}_mlp")(_dense(WIDTH, f"{name}_contract")(hidden))
     return _normalise(Add(name=f"{name}_residual1")([x, mlp]), f"{name}_norm1")
 
 
 def _normalise(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     normalised = QBatchNorm("quantized_bits(8,2,alpha=1)", "quantized_bits(8,2,alpha=1)", name=name)(x)
-    return QActivation(_STREAM, name=f"{name}_out")(normalised)
+    return ClippedActivation(_STREAM, name=f"{name}_out")(normalised)

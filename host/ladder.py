@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verification ladder: every stage against the integer reference, for equality.
+
+One rung is one stage.  A rung that differs is located: the first sample, then the first tensor in execution order
+that the stage can show and that differs, then the first element of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hls4attn.models.errors import InputError
+from hls4attn.models.export.execute import Reference
+from hls4attn.models.export.graph import Graph
+from hls4attn.models.export.stages import OFF_GRID, Stage
+from hls4attn.models.formats import Codes
+
+#: Stages that are too slow for all samples get the first so many (corners and real data come first).
+SAMPLE_LIMITS = {"qonnx": 200}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two stages part."""
+
+    sample: int
+    tensor: str
+    element: tuple[int, ...]
+    expected: int
+    received: int | None
+
+    def __str__(self) -> str:
+        received = "a value off the integer grid" if self.received is None else f"code {self.received}"
+        return (
+            f"first at sample {self.sample}, tensor {self.tensor}, element {list(self.element)}: "
+            f"expected code {self.expected}, received {received}"
+        )
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Result of one stage.
+
+    Attributes:
+        stage: its name.
+        against: what it was compared with.
+        samples: how many samples were compared.
+        mismatches: how many of them differ in any element.
+        seconds: wall time of the stage on this machine.
+        difference: the first mismatch.
+    """
+
+    stage: str
+    against: str
+    samples: int
+    mismatches: int
+    seconds: float
+    difference: Difference | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The machine-readable row."""
+        row: dict[str, Any] = {
+            "stage": self.stage,
+            "against": self.against,
+            "samples": self.samples,
+            "mismatches": self.mismatches,
+        }
+        if self.difference:
+            row["first"] = str(self.difference)
+        return row
+
+
+def climb(
+    graph: Graph,
+    stages: Sequence[Callable[[], Stage]],
+    codes: Codes,
+    on_start: Callable[[str], None] | None = None,
+) -> Iterator[Rung]:
+    """Compare each stage with the reference; stages are opened one after the other.
+
+    Args:
+        graph: the model.
+        stages: functions that open a stage (they may compile or load for a while).
+        codes: input codes, ``(samples, *graph.input.shape)``.
+        on_start: called with a name before each piece of work.
+
+    Raises:
+        InputError: if there are no samples.
+    """
+    if len(codes) == 0:
+        raise InputError("Nothing to verify: 0 samples")
+    tell = on_start or (lambda name: None)
+    tell("reference")
+    reference = Reference(graph)
+    expected = reference.run(codes)
+    for open_stage in stages:
+        tell(getattr(open_stage, "stage_name", "stage"))
+        start = time.perf_counter()
+        stage = open_stage()
+        count = min(len(codes), SAMPLE_LIMITS.get(stage.name, len(codes)))
+        received = stage.run(codes[:count])
+        seconds = time.perf_counter() - start
+        yield _compare(reference, stage, codes[:count], expected[:count], received, seconds)
+
+
+def _compare(
+    reference: Reference, stage: Stage, codes: Codes, expected: Codes, received: Codes, seconds: float
+) -> Rung:
+    if received.shape != expected.shape:
+        raise InputError(f"{stage.name}: output of shape {received.shape}, expected {expected.shape}")
+    wrong = np.flatnonzero(np.any((received != expected).reshape(len(codes), -1), axis=1))
+    difference = None
+    if wrong.size:
+        difference = _locate(reference, stage, codes, int(wrong[0]), expected, received)
+    return Rung(stage.name, "reference", len(codes), int(wrong.size), seconds, difference)
+
+
+def _locate(
+    reference: Reference, stage: Stage, codes: Codes, sample: int, expected: Codes, received: Codes
+) -> Difference:
+    one = codes[sample : sample + 1]
+    shown = stage.trace(one)
+    truth = reference.trace(one)
+    for tensor in reference.graph.activations():
+        if tensor.name in shown and not np.array_equal(shown[tensor.name], truth[tensor.name]):
+            return _difference(sample, tensor.name, truth[tensor.name][0], shown[tensor.name][0])
+    return _difference(sample, reference.graph.output.name, expected[sample], received[sample])
+
+
+def _difference(sample: int, tensor: str, expected: Codes, received: Codes) -> Difference:
+    element = tuple(int(i) for i in np.argwhere(expected != received)[0])
+    got = int(received[element])
+    return Difference(sample, tensor, element, int(expected[element]), None if got == OFF_GRID else got)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model is verified on: corners, real data where there is some, random codes for the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hls4attn.models.errors import InputError
+from hls4attn.models.export.execute import quantise_input, random_codes
+from hls4attn.models.export.graph import Graph
+from hls4attn.models.export.keras_stage import KEY_MODEL
+from hls4attn.models.formats import Codes
+from hls4attn.models.zoo import zoo_model
+
+#: `random_codes` puts this many corner samples first.
+CORNERS = 4
+
+
+def verification_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:
+    """Input codes for `samples` samples and a sentence that says what they are.
+
+    Corner codes come first (all minimum, all maximum, all zero, alternating), then the test set of a zoo model,
+    then uniform random codes.
+
+    Raises:
+        InputError: if `samples` is not positive.
+    """
+    if samples < 1:
+        raise InputError(f"samples must be at least 1. Received: {samples}")
+    drawn = random_codes(graph.input, samples, seed)
+    real = _test_set(graph)[: max(samples - CORNERS, 0)]
+    corners = min(CORNERS, samples)
+    codes = np.concatenate([drawn[:corners], real, drawn[corners : samples - len(real)]])
+    parts = [f"{corners} corner"]
+    if len(real):
+        parts.append(f"{len(real)} test-set")
+    rest = samples - corners - len(real)
+    if rest:
+        parts.append(f"{rest} random (seed {seed})")
+    return codes, " + ".join(parts) + " samples"
+
+
+def _test_set(graph: Graph) -> Codes:
+    """The zoo model's test set as input codes; empty for any other model."""
+    name = graph.metadata.get(KEY_MODEL)
+    if not name:
+        return np.empty((0, *graph.input.shape), dtype=np.int64)
+    return quantise_input(graph, zoo_model(name).load_data().x_test)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The models that ship with the package, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hls4attn.models.errors import SpecError
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A model with its data and recipe; the functions import TensorFlow or scikit-learn when called.
+
+    Args:
+        name: as on the command line.
+        folder: where its trained files are.
+        scores: the score functions it is trained with.
+        epochs: the recipe's length.
+        load_data: its data set, with fields x_train, y_train, x_test, y_test.
+        build: untrained Keras model for a score function.
+        train: ``train(score, seed, data, epochs, on_epoch)`` -> trained Keras model.
+        accuracy: ``accuracy(model, data)`` on the test set.
+    """
+
+    name: str
+    folder: Path
+    scores: tuple[str, ...]
+    epochs: int
+    load_data: Callable[[], Any]
+    build: Callable[[str], Any]
+    train: Callable[..., Any]
+    accuracy: Callable[[Any, Any], float]
+
+
+def _digits_vit() -> ZooModel:
+    from hls4attn.models.zoo.digits_vit.data import load_digits
+
+    def build(score: str) -> Any:
+        from hls4attn.models.zoo.digits_vit.model import digits_vit
+
+        return digits_vit(score)
+
+    def train(*args: Any, **kwargs: Any) -> Any:
+        from hls4attn.models.zoo.digits_vit.recipe import train_digits_vit
+
+        return train_digits_vit(*args, **kwargs)
+
+    def accuracy(model: Any, data: Any) -> float:
+        from hls4attn.models.zoo.digits_vit.recipe import accuracy as measure
+
+        return measure(model, data)
+
+    folder = Path(__file__).parent / "digits_vit"
+    return ZooModel("digits-vit", folder, ("consmax", "softmax"), 150, load_digits, build, train, accuracy)
+
+
+_MODELS: dict[str, Callable[[], ZooModel]] = {"digits-vit": _digits_vit}
+
+
+def zoo_model(name: str) -> ZooModel:
+    """A model by name.
+
+    Raises:
+        SpecError: listing the known names.
+    """
+    if name not in _MODELS:
+        raise SpecError(f"Unknown model {name!r}; known: {', '.join(_MODELS)}")
+    return _MODELS[name]()
