@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user may choose about a hardware project."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hls4attn.models.errors import UnsupportedError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BACKENDS = ("Vitis", "Vivado")
+IO_TYPES = ("io_parallel",)
+_PART = re.compile(r"xc[a-z0-9]+-?[a-z0-9-]*", re.IGNORECASE)
+# C++ keywords never end in "_top" or the like, but a project named as one would not compile.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_RESERVED = frozenset(
+    [
+        "int",
+        "char",
+        "short",
+        "long",
+        "float",
+        "double",
+        "bool",
+        "void",
+        "for",
+        "if",
+        "else",
+        "while",
+        "do",
+        "auto",
+        "new",
+        "delete",
+        "main",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class HlsConfig:
+    """Choices for one project; every field reaches the hardware.
+
+    Args:
+        backend: 'Vitis' (Vitis HLS) or 'Vivado' (Vivado HLS).
+        io_type: how values travel between kernels; 'io_parallel': arrays.
+        part: the FPGA, as Vivado names it.
+        clock_period_ns: target clock period.
+        reuse_factor: cycles between two rows of every kernel: more cycles, fewer multipliers.
+        layer_reuse_factor: the same for single hardware nodes, by name.
+        project_name: name of the top function and its files.
+
+    Raises:
+        UnsupportedError: for a value that no stage could honour.
+    """
+
+    backend: str = "Vitis"
+    io_type: str = "io_parallel"
+    part: str = "xc7z020clg400-1"
+    clock_period_ns: float = 10.0
+    reuse_factor: int = 1
+    layer_reuse_factor: Mapping[str, int] = field(default_factory=dict)
+    project_name: str = "attn"
+
+    def __post_init__(self) -> None:
+        _one_of("backend", self.backend, BACKENDS)
+        _one_of("io_type", self.io_type, IO_TYPES)
+        if not isinstance(self.part, str) or not _PART.fullmatch(self.part):
+            raise UnsupportedError(f"part must be a Xilinx part such as 'xc7z020clg400-1'. Received: {self.part!r}")
+        period = self.clock_period_ns
+        if isinstance(period, bool) or not isinstance(period, int | float) or not 0.5 <= period <= 1000:
+            raise UnsupportedError(f"clock_period_ns must be 0.5 to 1000. Received: {period!r}")
+        object.__setattr__(self, "clock_period_ns", float(period))
+        _check_reuse("reuse_factor", self.reuse_factor)
+        if not isinstance(self.layer_reuse_factor, Mapping):
+            raise UnsupportedError(
+                f"layer_reuse_factor must map node names to numbers. Received: {self.layer_reuse_factor!r}"
+            )
+        for name, value in self.layer_reuse_factor.items():
+            _check_reuse(f"layer_reuse_factor of {name!r}", value)
+        object.__setattr__(self, "layer_reuse_factor", dict(sorted(self.layer_reuse_factor.items())))
+        name = self.project_name
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+            raise UnsupportedError(f"project_name must be a C identifier. Received: {name!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HlsConfig:
+        """A configuration from plain values.
+
+        Raises:
+            UnsupportedError: for unknown keys or values.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UnsupportedError(f"Unknown configuration keys {unknown}; known: {', '.join(sorted(known))}")
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> HlsConfig:
+        """A configuration from a TOML file, from its ``[hls]`` table if it has one.
+
+        Raises:
+            UnsupportedError: if the file is missing, no TOML, or has unknown keys.
+        """
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UnsupportedError(f"Cannot read configuration {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UnsupportedError(f"{path} is not valid TOML: {error}") from error
+        return cls.from_dict(values.get("hls", values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; the inverse of `from_dict`."""
+        return asdict(self)
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UnsupportedError(f"{name} must be one of: {', '.join(allowed)}. Received: {value!r}")
+
+
+def _check_reuse(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65536:
+        raise UnsupportedError(f"{name} must be a whole number from 1 to 65536. Received: {value!r}")

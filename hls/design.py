@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hardware nodes: what one C++ kernel computes, with every parameter it is compiled with.
+
+Each node names the tensor of the typed graph whose codes it produces, so that any simulation or board can be
+compared with the reference tensor by tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from hls4attn.models.export.graph import Tensor
+from hls4attn.models.formats import Codes, Fixed
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A C++ kernel: where it is and what it takes.
+
+    Attributes:
+        function: its name in namespace hls4attn.
+        header: the file that defines it.
+        base: the configuration struct to derive from.
+        operands: number of computed inputs.
+        roms: names of its tables, in the order of its arguments; `scale` and `offset` follow for all.
+    """
+
+    function: str
+    header: str
+    base: str
+    operands: int = 1
+    roms: tuple[str, ...] = ()
+
+
+#: Hardware operators by name, as they appear in a lowered file.
+KERNELS = {
+    "AttnDense": Kernel("dense", "attn_dense.h", "dense_config", 1, ("weights",)),
+    "AttnMatMul": Kernel("matmul", "attn_matmul.h", "matmul_config", 2),
+    "AttnConSmax": Kernel("consmax", "attn_consmax.h", "consmax_config", 1, ("table",)),
+    "AttnConSmaxSplit": Kernel(
+        "consmax_split",
+        "attn_consmax_split.h",
+        "consmax_split_config",
+        1,
+        ("mantissa", "shift", "head_shift"),
+    ),
+    "AttnSoftmax": Kernel("softmax", "attn_softmax.h", "softmax_config", 1, ("table",)),
+    "AttnAffine": Kernel("affine", "attn_elementwise.h", "elementwise_config"),
+    "AttnAdd": Kernel("add", "attn_elementwise.h", "elementwise_config", 2),
+    "AttnMultiply": Kernel("multiply_elements", "attn_elementwise.h", "elementwise_config", 2),
+    "AttnPermute": Kernel("permute", "attn_permute.h", "permute_config"),
+    "AttnReduceSum": Kernel("reduce_sum", "attn_reduce.h", "reduce_config"),
+}
+
+#: ROMs of the tail that every kernel ends with.
+TAIL_ROMS = ("scale", "offset")
+
+
+@dataclass(frozen=True, eq=False)
+class HwNode:
+    """One kernel call.
+
+    Attributes:
+        op: one of `KERNELS`.
+        name: unique, a C identifier; used in configurations and reports.
+        inputs: names of the tensors it reads: the design's input or other nodes' outputs.
+        in_formats: their formats.
+        output: name of the typed graph's tensor it produces.
+        shape: shape of that tensor.
+        format: its C++ type: the typed format; rounding and overflow are those of the last quantiser, or floor
+            and wrap where the value is exact and neither can happen.
+        aliases: tensors with the same codes in another shape (reshapes), with those shapes.
+        sources: names of the ONNX nodes that it realises.
+        ints: integer members of its configuration struct.
+        roms: its constant tables, flat; absent ones are left out.
+    """
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    in_formats: tuple[Fixed, ...]
+    output: str
+    shape: tuple[int, ...]
+    format: Fixed
+    sources: tuple[str, ...]
+    ints: dict[str, int]
+    roms: dict[str, Codes]
+    aliases: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def kernel(self) -> Kernel:
+        """The C++ kernel that computes it."""
+        return KERNELS[self.op]
+
+    @property
+    def size(self) -> int:
+        """Number of results."""
+        return prod(self.shape)
+
+    def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Name and shape of every typed tensor that holds its codes."""
+        yield self.output, self.shape
+        yield from self.aliases
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a report or a simulation needs to know, as plain values (without the tables)."""
+        return {
+            "op": self.op,
+            "name": self.name,
+            "inputs": list(self.inputs),
+            "output": self.output,
+            "shape": list(self.shape),
+            "format": str(self.format),
+            "aliases": [[name, list(shape)] for name, shape in self.aliases],
+            "sources": list(self.sources),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Kernel calls in execution order, with one input port and one output port.
+
+    Attributes:
+        name: name of the model.
+        input: the input port: codes enter in this format.
+        output: name of the typed tensor that leaves.
+        nodes: the kernel calls.
+    """
+
+    name: str
+    input: Tensor
+    output: str
+    nodes: tuple[HwNode, ...]
+
+    @property
+    def last(self) -> HwNode:
+        """The node that produces the output."""
+        return next(n for n in self.nodes if self.output in dict(n.tensors()))
+
+    @property
+    def output_tensor(self) -> Tensor:
+        """Name, shape and format of what leaves."""
+        node = self.last
+        return Tensor(self.output, dict(node.tensors())[self.output], node.format)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C++ text for a hardware node: types, tables, configuration struct and call.  Needs nothing but the node."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hls4attn.hls.design import TAIL_ROMS, Design, HwNode
+from hls4attn.models.formats import Codes, Fixed
+
+ROUNDING = {"half_even": "AP_RND_CONV", "half_up": "AP_RND", "floor": "AP_TRN"}
+OVERFLOW = {"saturate": "AP_SAT", "saturate_symmetric": "AP_SAT_SYM", "wrap": "AP_WRAP"}
+_ENTRIES_A_LINE = 32
+
+
+def cpp_type(fmt: Fixed) -> str:
+    """The ap_fixed type of a format."""
+    name = "ap_fixed" if fmt.signed else "ap_ufixed"
+    # ap_ufixed has no negative range to give up; AP_SAT_SYM would mean the same with more text.
+    overflow = "saturate" if not fmt.signed and fmt.overflow == "saturate_symmetric" else fmt.overflow
+    return f"{name}<{fmt.width}, {fmt.integer}, {ROUNDING[fmt.rounding]}, {OVERFLOW[overflow]}>"
+
+
+def rom_cpp(name: str, codes: Codes) -> str:
+    """A table as a constant array of the smallest C type that holds it: no code runs to fill it."""
+    low, high = int(codes.min()), int(codes.max())
+    for ctype, bits in (("signed char", 8), ("short", 16), ("int", 32), ("long long", 64)):
+        if -(1 << (bits - 1)) <= low and high < 1 << (bits - 1):
+            break
+    suffix = "LL" if bits == 64 else ""
+    entries = [f"{int(v)}{suffix}" for v in np.asarray(codes).ravel()]
+    lines = (", ".join(entries[i : i + _ENTRIES_A_LINE]) for i in range(0, len(entries), _ENTRIES_A_LINE))
+    return f"static const {ctype} {name}[{len(entries)}] = {{\n" + ",\n".join(lines) + "};\n"
+
+
+def config_cpp(node: HwNode, index: int, reuse_factor: int) -> str:
+    """The node's tables and its configuration struct ``config<index>``."""
+    text = "".join(rom_cpp(f"{name}{index}", rom) for name, rom in node.roms.items())
+    ints = node.ints | {"reuse_factor": reuse_factor}
+    multipliers = {
+        "AttnDense": node.ints.get("n_in", 0) * node.ints.get("n_out", 0),
+        "AttnMatMul": node.ints.get("inner", 0) * node.ints.get("cols", 0),
+    }.get(node.op)
+    if multipliers:
+        ints["multiplier_limit"] = -(-multipliers // reuse_factor)
+    members = "".join(f"    static const {_ctype(name)} {name} = {_literal(name, v)};\n" for name, v in ints.items())
+    return f"{text}struct config{index} : hls4attn::{node.kernel.base} {{\n{members}}};\n"
+
+
+def _ctype(name: str) -> str:
+    if name in ("core_min", "core_max"):
+        return "long long"
+    return "bool" if name in ("relu", "causal") or name.endswith("_signed") else "int"
+
+
+def _literal(name: str, value: int) -> str:
+    ctype = _ctype(name)
+    if ctype == "bool":
+        return "true" if value else "false"
+    return f"{value}LL" if ctype == "long long" else str(value)
+
+
+def call_cpp(node: HwNode, index: int, inputs: list[tuple[str, str]], output: tuple[str, str]) -> str:
+    """The kernel call; inputs and output are pairs of C++ type and variable name."""
+    types = ", ".join([*(t for t, _ in inputs), output[0], f"config{index}"])
+    roms = [f"{name}{index}" for name in node.kernel.roms]
+    roms += [f"{name}{index}" if name in node.roms else "hls4attn::none" for name in TAIL_ROMS]
+    arguments = ", ".join([*(v for _, v in inputs), output[1], *roms])
+    return f"hls4attn::{node.kernel.function}<{types}>({arguments});"
+
+
+def tap_cpp(position: int, variable: str, size: int) -> str:
+    """The line behind a call where a tracing simulation records its result."""
+    return f"HLS4ATTN_TAP({position}, {variable}, {size})"
+
+
+def design_cpp(design: Design, function: str, reuse_factor: int = 1) -> str:
+    """A whole design as one stand-alone C++ function, for benches without hls4ml."""
+    headers = sorted({n.kernel.header for n in design.nodes})
+    names = {design.input.name: ("port_in_t", "port_in")}
+    body, types, configs = [], [], []
+    for index, node in enumerate(design.nodes, start=1):
+        configs.append(config_cpp(node, index, reuse_factor))
+        types.append(f"typedef {cpp_type(node.format)} layer{index}_t;\n")
+        target = (f"layer{index}_t", f"layer{index}_out")
+        if node is not design.last:
+            body.append(f"    {target[0]} {target[1]}[{node.size}];\n")
+        call = call_cpp(node, index, [names[n] for n in node.inputs], target)
+        body.append(f"    {call}\n    {tap_cpp(index - 1, target[1], node.size)}\n")
+        names[node.output] = target
+    result = names[design.last.output]
+    return (
+        "".join(f'#include "{h}"\n' for h in headers)
+        + f"typedef {cpp_type(design.input.format)} port_in_t;\n"
+        + "".join(types)
+        + "".join(configs)
+        + f"void {function}(port_in_t port_in[], {result[0]} {result[1]}[]) {{\n"
+        + "".join(body)
+        + "}\n"
+    )

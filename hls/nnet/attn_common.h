@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Integer codes of fixed-point values, and the integers that carry them.
+//
+//      ap_[u]fixed<W, I>  --raw()-->  integer<W'>  --exact arithmetic-->  integer<W''>  --requantise()-->  ap_[u]fixed
+//                                     (W' = W, or W + 1 if unsigned)                     the only rounding
+//
+// A value is code * 2^-frac.  Kernels compute on codes in signed integers that are wide enough by proof (the
+// configuration carries the bounds, static_assert checks them), so nothing is lost before requantise().
+//
+// integer<W> is ap_int<W> in synthesis.  In C simulation it is the native int that holds W bits: the same values,
+// an order of magnitude faster.  HLS4ATTN_EXACT_WIDTHS selects ap_int in C simulation too.
+
+#ifndef HLS4ATTN_COMMON_H_
+#define HLS4ATTN_COMMON_H_
+
+#include "ap_fixed.h"
+#include "ap_int.h"
+
+// Every generated call is followed by a tap.  A tracing simulation records the codes there; otherwise it is empty.
+#ifdef HLS4ATTN_TRACE
+#define HLS4ATTN_TAP(index, array, size) hls4attn::record(index, array, size);
+#else
+#define HLS4ATTN_TAP(index, array, size)
+#endif
+
+namespace hls4attn {
+
+// ---- formats of hls types ------------------------------------------------------------------------------------------
+
+template <class T> struct format_of;
+
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> struct format_of<ap_fixed<W, I, Q, O, N> > {
+    static const int width = W;
+    static const int frac = W - I;
+    static const bool is_signed = true;
+    static const int carrier = W; // signed bits that hold any code
+};
+
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> struct format_of<ap_ufixed<W, I, Q, O, N> > {
+    static const int width = W;
+    static const int frac = W - I;
+    static const bool is_signed = false;
+    static const int carrier = W + 1;
+};
+
+// ---- carriers ------------------------------------------------------------------------------------------------------
+
+#if defined(__SYNTHESIS__) || defined(HLS4ATTN_EXACT_WIDTHS)
+
+template <int W> struct integer {
+    static_assert(W >= 1 && W <= 64, "integer: a carrier has 1 to 64 bits");
+    typedef ap_int<W> type;
+};
+
+#else
+
+template <bool SMALL> struct native_integer {
+    typedef int type;
+};
+template <> struct native_integer<false> {
+    typedef long long type;
+};
+template <int W> struct integer {
+    static_assert(W >= 1 && W <= 64, "integer: a carrier has 1 to 64 bits");
+    typedef typename native_integer<(W <= 32)>::type type;
+};
+
+#endif
+
+// A ROM entry at its true width: storage is the next larger C type, the multiplier is not.
+template <int W, class rom_T> inline typename integer<W>::type entry(rom_T value) {
+    #pragma HLS INLINE
+    return typename integer<W>::type(value);
+}
+
+// a * b in R bits; R covers the product, so widening first changes nothing in C simulation.
+template <int R, class a_T, class b_T> inline typename integer<R>::type multiply(a_T a, b_T b) {
+    #pragma HLS INLINE
+#if defined(__SYNTHESIS__) || defined(HLS4ATTN_EXACT_WIDTHS)
+    return typename integer<R>::type(a * b);
+#else
+    return typename integer<R>::type(a) * typename integer<R>::type(b);
+#endif
+}
+
+// value * 2^SHIFT in R bits.
+template <int R, int SHIFT, class value_T> inline typename integer<R>::type shift_up(value_T value) {
+    #pragma HLS INLINE
+    static_assert(SHIFT >= 0 && SHIFT < 63, "shift_up: 0 to 62 bits");
+    typename integer<R>::type wide = value;
+#if defined(__SYNTHESIS__) || defined(HLS4ATTN_EXACT_WIDTHS)
+    return typename integer<R>::type(wide << SHIFT);
+#else
+    return typename integer<R>::type(wide * (1LL << SHIFT)); // a left shift of a negative int is undefined
+#endif
+}
+
+// Whether a signed carrier of WIDTH bits holds LOW..HIGH.
+template <int WIDTH, long long LOW, long long HIGH> struct covers {
+    static const long long top = (1LL << (WIDTH - 2)) - 1 + (1LL << (WIDTH - 2)); // 2^(WIDTH-1) - 1, no overflow
+    static const bool value = WIDTH >= 2 && LOW >= -top - 1 && HIGH <= top;
+};
+
+// ---- between types and codes ---------------------------------------------------------------------------------------
+
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
+inline typename integer<W>::type raw(const ap_fixed<W, I, Q, O, N> &x) {
+    #pragma HLS INLINE
+    ap_int<W> bits = x.range(W - 1, 0);
+    return bits;
+}
+
+template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
+inline typename integer<W + 1>::type raw(const ap_ufixed<W, I, Q, O, N> &x) {
+    #pragma HLS INLINE
+    ap_uint<W> bits = x.range(W - 1, 0);
+    return bits;
+}
+
+// The value of the given type whose code is `code`; the code is in range.
+template <class fixed_T, class code_T> inline fixed_T from_raw(code_T code) {
+    #pragma HLS INLINE
+    fixed_T x;
+    x.range(format_of<fixed_T>::width - 1, 0) = ap_int<format_of<fixed_T>::width>(code);
+    return x;
+}
+
+// A code with FRAC fraction bits in the format of res_T: rounding and overflow are those of the type.
+template <class res_T, int WIDTH, int FRAC, class code_T> inline res_T requantise(code_T code) {
+    #pragma HLS INLINE
+    return res_T(from_raw<ap_fixed<WIDTH, WIDTH - FRAC> >(code));
+}
+
+#ifdef HLS4ATTN_TRACE
+// Simulation only: where this thread wants the codes of each call's result.
+inline int *&record_target(int index) {
+    static thread_local int *targets[HLS4ATTN_TRACE];
+    return targets[index];
+}
+
+template <class data_T> void record(int index, const data_T *data, int size) {
+    int *target = record_target(index);
+    for (int i = 0; i < size; i++) {
+        target[i] = int(raw(data[i]));
+    }
+}
+#endif
+
+} // namespace hls4attn
+
+#endif

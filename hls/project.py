@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Converting a model to an hls4ml project that is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hls4attn.hls import include_dir
+from hls4attn.hls.bridge import bridge_cpp
+from hls4attn.hls.config import HlsConfig
+from hls4attn.hls.csim import Interface
+from hls4attn.hls.register import hls4ml_version, register
+from hls4attn.models.errors import Hls4attnError, ModelFileError, ToolError, UnsupportedError
+from hls4attn.models.files import write_json
+
+if TYPE_CHECKING:
+    import onnx
+
+    from hls4attn.hls.design import Design
+
+RECORD = "hls4attn.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Project:
+    """A finished project on disk.
+
+    Attributes:
+        path: its folder.
+        config: what it was made with.
+        digest: hash of everything it was made from.
+        interface: its ports and what a trace shows.
+        cached: whether `convert` found it finished.
+    """
+
+    path: Path
+    config: HlsConfig
+    digest: str
+    interface: Interface
+    cached: bool = False
+
+    @property
+    def model(self) -> Path:
+        """The exported model it was made from."""
+        return self.path / "model.onnx"
+
+    @property
+    def lowered(self) -> Path:
+        """The lowered model that hls4ml read."""
+        return self.path / "lowered.onnx"
+
+    @property
+    def bridge(self) -> Path:
+        """The simulation's one translation unit."""
+        return self.path / "csim" / "bridge.cpp"
+
+    @property
+    def include_dirs(self) -> tuple[Path, ...]:
+        """Folders with the headers that the project was written with."""
+        firmware = self.path / "firmware"
+        return (firmware, firmware / "nnet_utils", firmware / "ap_types")
+
+    @property
+    def log(self) -> Path:
+        """What hls4ml printed."""
+        return self.path / "convert.log"
+
+
+def convert(model: Path | str | onnx.ModelProto, out_dir: Path | str, config: HlsConfig | None = None) -> Project:
+    """Write the hls4ml project of an exported model.
+
+    Converting the same model with the same configuration again finds the finished project.  A project that is
+    there already stays as it is until the new one is complete.
+
+    Args:
+        model: the exported ONNX file, or the model itself.
+        out_dir: folder of the project; made if missing.
+        config: choices; the defaults if not given.
+
+    Raises:
+        ModelFileError: if the model is no valid ONNX, or `out_dir` holds something else than a project.
+        UnsupportedError: naming the node or key that has no exact hardware.
+        ToolError: if hls4ml is missing, of another version, or fails.
+    """
+    config = config or HlsConfig()
+    out = Path(out_dir).absolute()
+    data = _model_bytes(model)
+    digest = _digest(data, config)
+    finished = _finished(out)
+    if finished is not None and finished.digest == digest and _unchanged(finished):
+        return Project(finished.path, finished.config, digest, finished.interface, cached=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.building-"))
+    try:
+        project = _build(data, building, out, config, digest)
+        _swap(building, out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return project
+
+
+def open_project(path: Path | str) -> Project:
+    """A project that `convert` finished earlier.
+
+    Raises:
+        ModelFileError: if there is none at `path`.
+    """
+    out = Path(path).absolute()
+    found = _finished(out)
+    if found is None:
+        raise ModelFileError(f"No project at {out}; convert a model first")
+    return found
+
+
+def _model_bytes(model: Path | str | onnx.ModelProto) -> bytes:
+    if isinstance(model, Path | str):
+        try:
+            return Path(model).read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"Cannot read model {model}: {error.strerror}") from error
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _digest(data: bytes, config: HlsConfig) -> str:
+    """Hash of all that a project follows from: model, choices, our sources, hls4ml."""
+    digest = hashlib.sha256(hls4ml_version().encode())
+    digest.update(json.dumps(config.to_dict(), sort_keys=True).encode())
+    folder = include_dir()
+    for path in (*sorted(folder.glob("*.h")), *sorted(folder.parent.glob("*.py"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _finished(out: Path) -> Project | None:
+    """The project at `out`; None if there is nothing yet.
+
+    Raises:
+        ModelFileError: if `out` is something else, which must not be replaced.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return Project(
+            out,
+            HlsConfig.from_dict(record["config"]),
+            str(record["digest"]),
+            Interface.from_dict(record["interface"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"{out} is not a project of this package (no readable {RECORD}); choose another folder or remove it"
+        ) from error
+
+
+def _sources(path: Path) -> dict[str, str]:
+    """Hashes of the generated files that decide what the project computes."""
+    files = [*(path / "firmware").glob("*.*"), *(path / "firmware" / "nnet_utils").glob("attn_*.h")]
+    files += [path / "csim" / "bridge.cpp", path / "lowered.onnx"]
+    return {
+        str(f.relative_to(path)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(files)
+        if f.suffix in (".h", ".cpp", ".onnx")
+    }
+
+
+def _unchanged(project: Project) -> bool:
+    """Whether nobody edited or removed the generated files."""
+    record = json.loads((project.path / RECORD).read_text(encoding="utf-8"))
+    try:
+        return bool(record.get("sources") == _sources(project.path))
+    except OSError:
+        return False
+
+
+def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str) -> Project:
+    """Everything in `folder`, as it will be at `out`."""
+    from hls4attn.hls.hwfile import to_onnx  # onnx is imported on a cache miss only
+    from hls4attn.hls.lower import lower_graph
+    from hls4attn.models.export.reader import read_graph
+
+    (folder / "model.onnx").write_bytes(data)
+    design = lower_graph(read_graph(folder / "model.onnx"))
+    _check_layer_names(design, config)
+    (folder / "lowered.onnx").write_bytes(to_onnx(design).SerializeToString(deterministic=True))
+    register()
+    input_t, output_t = _write_hls4ml(design, folder, config, digest)
+    # hls4ml records where it wrote; the project is about to move.
+    yml = folder / "hls4ml_config.yml"
+    yml.write_text(yml.read_text().replace(str(folder), str(out)))
+    interface = Interface.of(design)
+    top = bridge_cpp(
+        f"../firmware/{config.project_name}.cpp",
+        config.project_name,
+        input_t,
+        output_t,
+        prod(interface.input.shape),
+        prod(interface.output.shape),
+    )
+    (folder / "csim").mkdir()
+    (folder / "csim" / "bridge.cpp").write_text(top)
+    record = {
+        "schema": SCHEMA,
+        "digest": digest,
+        "config": config.to_dict(),
+        "hls4ml": hls4ml_version(),
+        "interface": interface.to_dict(),
+        "nodes": [n.to_dict() for n in design.nodes],
+        "sources": _sources(folder),
+    }
+    write_json(folder / RECORD, record)
+    return Project(out, config, digest, interface)
+
+
+def _check_layer_names(design: Design, config: HlsConfig) -> None:
+    unknown = sorted(set(config.layer_reuse_factor) - {n.name for n in design.nodes})
+    if unknown:
+        raise UnsupportedError(
+            f"layer_reuse_factor names {unknown}, which are not hardware nodes of this model; it has: "
+            + ", ".join(n.name for n in design.nodes)
+        )
+
+
+def _write_hls4ml(design: Design, folder: Path, config: HlsConfig, digest: str) -> tuple[str, str]:
+    """Convert and write with hls4ml; the C++ types of the two ports."""
+    import hls4ml
+
+    from hls4attn.hls.guard import check_hls_model
+
+    hls_config = {
+        "Model": {"Precision": {"default": "fixed<16,6>"}, "ReuseFactor": config.reuse_factor},
+        "LayerName": {n: {"ReuseFactor": r} for n, r in config.layer_reuse_factor.items()},
+    }
+    log = folder / "convert.log"
+    try:
+        with captured(log):
+            model = hls4ml.converters.convert_from_onnx_model(
+                str(folder / "lowered.onnx"),
+                output_dir=str(folder),
+                project_name=config.project_name,
+                backend=config.backend,
+                hls_config=hls_config,
+                part=config.part,
+                clock_period=config.clock_period_ns,
+                io_type=config.io_type,
+            )
+            check_hls_model(model, design, hls_config)
+            model.write()
+    except Hls4attnError:
+        raise
+    except Exception as error:  # hls4ml raises bare exceptions of every kind
+        raise ToolError(f"hls4ml failed: {type(error).__name__}: {error}") from error
+    script = folder / "build_lib.sh"  # a random stamp would make two equal projects differ
+    script.write_text(script.read_text().replace(model.config.get_config_value("Stamp"), digest[:8]))
+    return model.get_input_variables()[0].type.name, model.get_output_variables()[0].type.name
+
+
+@contextlib.contextmanager
+def captured(log: Path) -> Iterator[None]:
+    """Send what hls4ml prints and warns to a file."""
+    text = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stdout(text),
+            contextlib.redirect_stderr(text),
+            warnings.catch_warnings(record=True) as caught,
+        ):
+            yield
+    finally:
+        lines = [f"{w.category.__name__}: {w.message}" for w in caught]
+        log.write_text("\n".join([text.getvalue(), *lines]) + "\n")
+
+
+def _swap(building: Path, out: Path) -> None:
+    """Put a complete project in place; the old one returns if that fails."""
+    building.chmod(0o755)
+    old: Any = None
+    try:
+        if out.exists():
+            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
+            os.replace(out, old / "project")
+        os.replace(building, out)
+    except OSError as error:
+        if old is not None and not out.exists():
+            os.replace(old / "project", out)
+        raise ModelFileError(f"Cannot write {out}: {error.strerror}") from error
+    finally:
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)

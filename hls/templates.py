@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hls4ml templates: the C++ text of each layer, the headers it needs, and how the top function is scheduled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hls4ml.backends import get_backend
+from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
+from hls4ml.model.flow import update_flow
+from hls4ml.model.optimizer import ModelOptimizerPass, get_available_passes, register_pass
+
+from hls4attn.hls import include_dir
+from hls4attn.hls.design import HwNode
+from hls4attn.hls.emit import call_cpp, config_cpp, tap_cpp
+from hls4attn.hls.layers import LAYERS, AttnLayer
+
+#: Arrays up to so many elements become registers; larger ones one memory per channel.  Vitis refuses more.
+COMPLETE_PARTITION = 1024
+#: Kernels run one after the other on shared arrays.  The arrays have several readers (q, k, v, residual), which
+#: DATAFLOW does not allow, and PIPELINE on the top function would unroll every loop of every kernel.
+SEQUENTIAL = "inline off"
+
+_SCHEDULE_PASS = "hls4attn_schedule"
+
+
+def header_names() -> list[str]:
+    """All header files of this package."""
+    return sorted(p.name for p in include_dir().glob("*.h"))
+
+
+class AttnConfigTemplate(LayerConfigTemplate):  # type: ignore[misc]
+    """Tables and configuration struct of every kernel."""
+
+    def __init__(self) -> None:
+        super().__init__(list(LAYERS.values()))
+        self.name = "hls4attn_config_template"
+
+    def format(self, node: AttnLayer) -> str:
+        """The C++ text."""
+        return config_cpp(node.get_attr("hw"), node.index, int(node.get_attr("reuse_factor")))
+
+
+class AttnFunctionTemplate(FunctionCallTemplate):  # type: ignore[misc]
+    """The call of every kernel, and the tap behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(list(LAYERS.values()))
+        self.name = "hls4attn_function_template"
+
+    def transform(self, model: Any, node: AttnLayer) -> bool:
+        """Set the node's header beside its call."""
+        changed: bool = super().transform(model, node)
+        node.set_attr("include_header", [f"nnet_utils/{node.get_attr('hw').kernel.header}"])
+        return changed
+
+    def format(self, node: AttnLayer) -> list[str]:
+        """The C++ lines."""
+        hw: HwNode = node.get_attr("hw")
+        output = node.get_output_variable()
+        inputs = [node.get_input_variable(name) for name in node.inputs]
+        call = call_cpp(hw, node.index, [(v.type.name, v.name) for v in inputs], (output.type.name, output.name))
+        layers = [n for n in node.model.get_layers() if isinstance(n, AttnLayer)]
+        return [call, tap_cpp(layers.index(node), output.name, hw.size)]
+
+
+class SchedulePass(ModelOptimizerPass):  # type: ignore[misc]
+    """Top function and memories of a model made of our layers; other models are left as they are."""
+
+    def __init__(self) -> None:
+        self.name = _SCHEDULE_PASS
+
+    def transform(self, model: Any) -> bool:
+        """Choose what the user left to hls4ml."""
+        layers = [n for n in model.get_layers() if isinstance(n, AttnLayer)]
+        if not layers:
+            return False
+        requested = (model.config.config["HLSConfig"].get("Model") or {}).get("PipelineStyle", "auto")
+        if requested == "auto":
+            model.config.pipeline_style = SEQUENTIAL
+        for node in layers:
+            variable = node.get_output_variable()
+            if variable.pragma == "partition" and variable.size() > COMPLETE_PARTITION:
+                variable.pragma = ("partition", "cyclic", variable.shape[-1])
+        return False
+
+
+def register_templates(backends: Sequence[str]) -> None:
+    """Enter templates, headers and the pass for each backend; repeating it changes nothing."""
+    known = set(get_available_passes())
+    for name in backends:
+        backend = get_backend(name)
+        for template in (AttnConfigTemplate, AttnFunctionTemplate):
+            if f"{name.lower()}:{template().get_name()}" not in known:
+                backend.register_template(template)
+        for header in header_names():
+            backend.register_source(include_dir() / header)  # each backend copies only its own
+    if f"vivado:{_SCHEDULE_PASS}" not in known:
+        # Vitis runs Vivado's flow of that name; appended, so it comes after hls4ml's own choice of a style.
+        update_flow(
+            "vivado:specific_types", add_optimizers=[register_pass(_SCHEDULE_PASS, SchedulePass, backend="vivado")]
+        )
