@@ -8,7 +8,8 @@ that the stage can show and that differs, then the first element of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,7 @@ class Rung:
 
 def climb(
     graph: Graph,
-    stages: Sequence[Callable[[], Stage]],
+    stages: Mapping[str, Callable[[], AbstractContextManager[Stage]]],
     codes: Codes,
     on_start: Callable[[str], None] | None = None,
 ) -> Iterator[Rung]:
@@ -85,7 +86,7 @@ def climb(
 
     Args:
         graph: the model.
-        stages: functions that open a stage (they may compile or load for a while).
+        stages: by name, functions that open a stage (they may compile or load for a while).
         codes: input codes, ``(samples, *graph.input.shape)``.
         on_start: called with a name before each piece of work.
 
@@ -98,14 +99,14 @@ def climb(
     tell("reference")
     reference = Reference(graph)
     expected = reference.run(codes)
-    for open_stage in stages:
-        tell(getattr(open_stage, "stage_name", "stage"))
+    for name, open_stage in stages.items():
+        tell(name)
         start = time.perf_counter()
-        stage = open_stage()
-        count = min(len(codes), SAMPLE_LIMITS.get(stage.name, len(codes)))
-        received = stage.run(codes[:count])
-        seconds = time.perf_counter() - start
-        yield _compare(reference, stage, codes[:count], expected[:count], received, seconds)
+        count = min(len(codes), SAMPLE_LIMITS.get(name, len(codes)))
+        with open_stage() as stage:
+            received = stage.run(codes[:count])
+            seconds = time.perf_counter() - start
+            yield _compare(reference, stage, codes[:count], expected[:count], received, seconds)
 
 
 def _compare(

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `hls4attn` command: one verb a step, one readable line for every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from hls4attn.models.errors import Hls4attnError, InputError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+app = typer.Typer(
+    name="hls4attn",
+    help="Quantised attention from QKeras to a PYNQ board, bit-exact at every step.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+ModelFile = Annotated[Path, typer.Argument(help="ONNX model file.", show_default=False)]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.", show_default=False)]
+BoardName = Annotated[str, typer.Option("--board", help="Board name, e.g. pynq-z2.")]
+
+
+class _Debug:
+    """Whether errors keep their traceback."""
+
+    on = False
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    _Debug.on = debug
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="Zoo model: digits-vit.")],
+    score: Annotated[str, typer.Option(help="Score function: consmax or softmax.")] = "consmax",
+    seeds: Annotated[str, typer.Option(help="Comma-separated seeds; the first one's model is saved.")] = "0,1,2",
+    folder: Annotated[Path, typer.Option("--out", help="Folder for weights, ONNX file and results.")] = Path("build/train"),
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", show_default=False)] = None,
+    json: JsonFile = None,
+) -> None:
+    """Train a zoo model, quantisation-aware, once a seed; print accuracy as mean and spread."""
+    from hls4attn.host import verbs
+
+    verbs.train(out, err, model, score, _seeds(seeds), folder, epochs, json)
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="A .keras file, or the .npz weights of a zoo model.")],
+    target: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+    model: Annotated[str, typer.Option(help="For .npz: the zoo model.")] = "digits-vit",
+    score: Annotated[str, typer.Option(help="For .npz: its score function.")] = "consmax",
+) -> None:
+    """Keras to QONNX; refuses by name what it cannot represent exactly."""
+    from hls4attn.host import verbs
+
+    verbs.export(out, source, target, model, score)
+
+
+@app.command()
+def convert(
+    model: ModelFile,
+    folder: Annotated[Path | None, typer.Option("--out", help="Project folder [build/<model>].", show_default=False)] = None,
+    board: BoardName = "pynq-z2",
+    backend: Annotated[str, typer.Option(help="hls4ml backend: Vitis or Vivado.")] = "Vitis",
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False)
+    ] = None,
+) -> None:
+    """ONNX to an HLS project, its C simulation and the overlay of the emulated board."""
+    from hls4attn.host import verbs
+
+    verbs.convert(out, err, model, folder or Path("build") / model.stem, board, backend, config)
+
+
+@app.command()
+def verify(
+    model: Annotated[Path | None, typer.Argument(help="ONNX model file.", show_default=False)] = None,
+    operator: Annotated[
+        str | None, typer.Option(help="Instead of a model: one operator alone (consmax, softmax).", show_default=False)
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Samples of a model, rows of an operator.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the random codes.")] = 0,
+    stages: Annotated[
+        str | None, typer.Option(help="Comma-separated: keras,onnx,qonnx,onnxruntime,csim,board.", show_default=False)
+    ] = None,
+    board: BoardName = "pynq-z2",
+    json: JsonFile = None,
+) -> None:
+    """Every stage against the integer reference: 0/N mismatches, or where they part."""
+    from hls4attn.host import verbs
+
+    if (model is None) == (operator is None):
+        raise InputError("Give either a model file or --operator NAME")
+    names = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
+    verbs.verify(out, err, model, operator, samples, seed, names, board, json)
+
+
+@app.command()
+def run(
+    model: ModelFile,
+    board: BoardName = "pynq-z2",
+    data: Annotated[
+        Path | None, typer.Option("--input", help=".npy batch of real inputs [zoo model: its test set].", show_default=False)
+    ] = None,
+    result: Annotated[
+        Path | None, typer.Option("--output", help=".npy file for the real outputs.", show_default=False)
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Run a model on the board, or on the emulated one, and say which."""
+    from hls4attn.host import verbs
+
+    verbs.run(out, err, model, board, data, result, json)
+
+
+@app.command()
+def doctor(json: JsonFile = None) -> None:
+    """What is installed, which tools were found, what each missing one would enable."""
+    from hls4attn.host.doctor import examine, print_report
+
+    print_report(out, examine(), json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for report and picture.")] = Path("build/demo"),
+    samples: Annotated[int, typer.Option(help="Samples on each rung.")] = 2000,
+) -> None:
+    """The whole road with the trained ConSmax transformer: convert, verify, run, report."""
+    from hls4attn.host.demo import run_demo
+
+    run_demo(out, err, folder, samples)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(s) for s in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"Seeds are comma-separated integers such as 0,1,2. Received: {text!r}") from error
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; exit with the error's code."""
+    try:
+        app(args=arguments, standalone_mode=False)
+    except Hls4attnError as error:
+        if _Debug.on:
+            raise
+        message = " ".join(str(error).split())
+        err.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        err.print("interrupted")
+        sys.exit(130)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model file to project, overlay and stages: what the command line and the notebooks share."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from hls4attn.models.errors import InputError
+from hls4attn.models.export.graph import Graph
+from hls4attn.models.export.keras_stage import KerasStage, keras_stage, require_keras
+from hls4attn.models.export.reader import load_model, read_graph
+from hls4attn.models.export.stages import OnnxRuntimeStage, QonnxStage, ReferenceEvaluatorStage, Stage
+from hls4attn.models.formats import Codes
+
+if TYPE_CHECKING:
+    from hls4attn.hls.csim import CSim
+    from hls4attn.hls.project import HlsConfig, Project
+    from hls4attn.overlays.design import OverlayDesign
+    from hls4attn.overlays.package import Package
+
+STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "board")
+DEFAULT_BOARD = "pynq-z2"
+CLOCK_MHZ = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """One model on its way to a board.
+
+    Args:
+        name: of project and overlay.
+        model: the ONNX model.
+        folder: where the project goes, or None for the cache.
+        source: folder of the model file, where its Keras weights are.
+        keras: opens the Keras stage, if not from `source`.
+        board: board name.
+        config: conversion options.
+    """
+
+    name: str
+    model: onnx.ModelProto
+    folder: Path | None = None
+    source: Path | None = None
+    keras: Callable[[Graph], KerasStage] | None = None
+    board: str = DEFAULT_BOARD
+    config: HlsConfig | None = None
+
+    @classmethod
+    def open(cls, path: Path, **options: Any) -> Flow:
+        """Read a model file.
+
+        Raises:
+            ModelFileError: if it is no valid ONNX file.
+            UnsupportedError: if it has no exact integer meaning.
+        """
+        path = Path(path)
+        flow = cls(path.stem, load_model(path), source=path.parent, **options)
+        _ = flow.graph
+        return flow
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The typed graph."""
+        return read_graph(self.model)
+
+    @cached_property
+    def model_id(self) -> str:
+        """SHA-256 of the model."""
+        return hashlib.sha256(self.model.SerializeToString(deterministic=True)).hexdigest()
+
+    @cached_property
+    def project(self) -> Project:
+        """The HLS project; converted now unless it is there already."""
+        from hls4attn.hls.cache import cache_dir
+        from hls4attn.hls.project import HlsConfig, convert
+        from hls4attn.overlays.boards import board
+
+        config = self.config or HlsConfig(part=board(self.board).part)
+        folder = self.folder or cache_dir() / "projects" / f"{self.name}-{self.model_id[:12]}-{self.board}"
+        return convert(self.model, folder, config)
+
+    @cached_property
+    def csim(self) -> CSim:
+        """The compiled C simulation."""
+        from hls4attn.hls.csim import CSim
+
+        return CSim(self.project)
+
+    @cached_property
+    def design(self) -> OverlayDesign:
+        """The overlay's description."""
+        from hls4attn.overlays.boards import board
+        from hls4attn.overlays.design import OverlayDesign
+        from hls4attn.overlays.ports import StreamPort
+
+        graph = self.graph
+        return OverlayDesign(
+            name=re.sub(r"\W", "_", self.name),
+            board=board(self.board),
+            clock_mhz=CLOCK_MHZ,
+            model_id=self.model_id,
+            input=StreamPort(graph.input.shape, graph.input.format),
+            output=StreamPort(graph.output.shape, graph.output.format),
+        )
+
+    @cached_property
+    def package(self) -> Package:
+        """The overlay's files, written beside the project."""
+        from hls4attn.overlays.package import write_package
+
+        return write_package(self.design, self.project.folder / "overlay" / self.board)
+
+    def kernel(self) -> Callable[[Codes], Codes]:
+        """What the emulated IP computes: the C simulation of the converted model."""
+        return self.csim.run
+
+    @contextmanager
+    def on_board(self) -> Iterator[Any]:
+        """The loaded overlay on the real board if there is one, else on the emulated one."""
+        from hls4attn.host.connect import connect, is_emulated
+        from hls4attn.host.driver import load_overlay
+
+        device = connect(self.board, quiet=True)
+        kernel = self.kernel() if is_emulated(device) else None
+        with load_overlay(self.package, device, kernel) as overlay:
+            yield overlay
+
+    def stage(self, name: str) -> AbstractContextManager[Stage]:
+        """Open one stage of the ladder.
+
+        Raises:
+            InputError: for an unknown name.
+        """
+        if name not in STAGES:
+            raise InputError(f"Unknown stage {name!r}; known: {', '.join(STAGES)}")
+        return self._stage(name)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[Stage]:
+        if name == "board":
+            with self.on_board() as overlay:
+                yield BoardStage(self.graph, overlay.model)
+        elif name == "keras":
+            yield self.keras_stage()
+        elif name == "csim":
+            yield CsimStage(self.csim)
+        else:
+            kinds = {"onnx": ReferenceEvaluatorStage, "qonnx": QonnxStage, "onnxruntime": OnnxRuntimeStage}
+            yield kinds[name](self.graph, self.model)
+
+    def keras_stage(self) -> KerasStage:
+        """The Keras model behind the file.
+
+        Raises:
+            ModelFileError: if it is not there.
+            ToolError: if TensorFlow is not installed.
+        """
+        require_keras()
+        if self.keras is not None:
+            return self.keras(self.graph)
+        return keras_stage(self.graph, self.source or Path())
+
+
+class CsimStage:
+    """The C simulation of the converted model."""
+
+    name = "csim"
+
+    def __init__(self, csim: CSim) -> None:
+        self._csim = csim
+
+    def run(self, codes: Codes) -> Codes:
+        """Output codes."""
+        return self._csim.run(codes)
+
+    def trace(self, codes: Codes) -> Mapping[str, Codes]:
+        """Codes of every kernel's result."""
+        return self._csim.trace(codes)
+
+
+class BoardStage:
+    """The model on a board, through its driver."""
+
+    name = "board"
+
+    def __init__(self, graph: Graph, driver: Any) -> None:
+        self._graph = graph
+        self._driver = driver
+
+    def run(self, codes: Codes) -> Codes:
+        """Output codes."""
+        return np.asarray(self._driver.predict_codes(codes), dtype=np.int64)
+
+    def trace(self, codes: Codes) -> Mapping[str, Codes]:
+        """The output: a board shows nothing else."""
+        return {self._graph.output.name: self.run(codes)}

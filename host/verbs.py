@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs of the command line do, apart from parsing arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from hls4attn.host.flow import STAGES, Flow
+from hls4attn.host.ladder import Rung, climb
+from hls4attn.host.samples import verification_codes
+from hls4attn.models.errors import InputError, MismatchError, ModelFileError, ToolError
+from hls4attn.models.export.keras_stage import KEY_MODEL
+from hls4attn.models.files import atomic_write, write_json
+from hls4attn.models.formats import Codes
+
+
+@contextmanager
+def working(err: Console, text: str) -> Iterator[Any]:
+    """A spinner on the error stream; call what it yields to change its text."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(text)
+        yield lambda new: progress.update(task, description=new)
+
+
+def train(
+    out: Console,
+    err: Console,
+    name: str,
+    score: str,
+    seeds: Sequence[int],
+    folder: Path,
+    epochs: int | None,
+    json: Path | None,
+) -> None:
+    """Train a zoo model and print its accuracies."""
+    from hls4attn.models.zoo import zoo_model
+
+    zoo = zoo_model(name)
+    from hls4attn.models.zoo.training import train_zoo
+
+    total = epochs or zoo.epochs
+    with Progress(console=err, transient=True) as progress:
+        task = progress.add_task("training", total=total * len(seeds))
+
+        def on_epoch(seed: int, done: int) -> None:
+            position = list(seeds).index(seed) * total + done
+            progress.update(task, completed=position, description=f"{name} {score}, seed {seed}")
+
+        result = train_zoo(zoo, score, seeds, folder, epochs, on_epoch)
+    for seed, accuracy in zip(result.seeds, result.accuracies, strict=True):
+        out.print(f"{name} {score} seed {seed}: {accuracy:.2%} of {result.test_images} test images")
+    out.print(f"{name} {score}: mean {result.mean:.2%}, spread {result.spread:.2%} over {len(seeds)} seeds")
+    out.print(f"written: {folder / score}.npz .onnx .json (seed {seeds[0]})", soft_wrap=True)
+    if json:
+        write_json(json, result.to_json())
+
+
+def export(out: Console, source: Path, target: Path, name: str, score: str) -> None:
+    """Export a .keras file, or a zoo model from its weights."""
+    from hls4attn.models.export.keras_stage import KEY_WEIGHTS, KEY_WEIGHTS_HASH, file_hash, load_keras, load_weights
+    from hls4attn.models.export.keras_stage import require_keras
+
+    require_keras()
+    from hls4attn.models.export.builder import save_model
+    from hls4attn.models.export.keras_export import export_keras
+
+    beside = source.resolve().parent == target.resolve().parent
+    if source.suffix == ".npz":
+        from hls4attn.models.zoo import zoo_model
+        from hls4attn.models.zoo.training import export_zoo_weights
+
+        zoo = zoo_model(name)
+        model = zoo.build(score)
+        load_weights(model, source)
+        export_zoo_weights(zoo, score, model, source, target)
+    else:
+        model = load_keras(source)
+        metadata = {KEY_WEIGHTS: source.name, KEY_WEIGHTS_HASH: file_hash(source)} if beside else {}
+        save_model(export_keras(model, metadata), target)
+    out.print(f"written: {target}", soft_wrap=True)
+    if not beside:
+        out.print(f"note: verify compares with Keras only if {source.name} lies beside {target.name}")
+
+
+def convert(
+    out: Console, err: Console, path: Path, folder: Path, board: str, backend: str, config: Path | None
+) -> None:
+    """Convert a model, compile its C simulation, write its overlay."""
+    from hls4attn.hls.project import HlsConfig
+    from hls4attn.overlays.boards import board as find_board
+
+    part = find_board(board).part
+    settings = HlsConfig.from_file(config, backend=backend, part=part) if config else HlsConfig(backend=backend, part=part)
+    with working(err, "reading") as tell:
+        flow = Flow.open(path, folder=folder, board=board, config=settings)
+        tell("converting")
+        project = flow.project
+        tell("compiling the C simulation")
+        _ = flow.csim
+        tell("writing the overlay")
+        package = flow.package
+    out.print(f"project: {project.folder} ({backend}, {part})", soft_wrap=True)
+    out.print(f"overlay: {package.bit} for {board}, emulation only: no bitstream was built", soft_wrap=True)
+
+
+def verify(
+    out: Console,
+    err: Console,
+    path: Path | None,
+    operator: str | None,
+    samples: int,
+    seed: int,
+    names: list[str] | None,
+    board: str,
+    json: Path | None,
+) -> None:
+    """Climb the ladder for a model or an operator.
+
+    Raises:
+        MismatchError: after all rungs, if any stage differs.
+    """
+    unknown = [n for n in names or () if n not in STAGES]
+    if unknown or names == []:
+        raise InputError(f"Unknown stages {unknown}; known: {', '.join(STAGES)}")
+    if path is not None:
+        flow = Flow.open(path, board=board)
+        codes, described = verification_codes(flow.graph, samples, seed)
+        out.print(f"{path.name}: {described}", soft_wrap=True)
+        rungs = climb_and_print(out, err, flow, codes, names)
+    else:
+        rungs = _verify_operator(out, err, operator or "", samples, seed, names, board)
+    if json:
+        write_json(json, [r.to_json() for r in rungs])
+    wrong = sorted({r.stage for r in rungs if r.mismatches})
+    if wrong:
+        raise MismatchError(f"stages that differ from the reference: {', '.join(wrong)}")
+
+
+def _verify_operator(
+    out: Console, err: Console, operator: str, rows: int, seed: int, names: list[str] | None, board: str
+) -> list[Rung]:
+    from hls4attn.host.operator_models import operator_cases, operator_codes, operator_keras, operator_model
+    from hls4attn.models.export.keras_stage import KerasStage
+
+    if rows < 1:
+        raise InputError(f"samples must be at least 1. Received: {rows}")
+    rungs: list[Rung] = []
+    for number, case in enumerate(operator_cases(operator)):
+        spec = case.spec()
+        flow = Flow(
+            f"{operator}_{number}",
+            operator_model(spec),
+            board=board,
+            keras=lambda graph, s=spec: KerasStage(graph, operator_keras(s)),  # type: ignore[misc]
+        )
+        codes = operator_codes(flow.graph, rows, seed)
+        count = len(codes) * codes.shape[1] * codes.shape[2]
+        saturated = spec.saturations(codes)
+        out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[3]}, {saturated} results saturate")
+        rungs += climb_and_print(out, err, flow, codes, names)
+    return rungs
+
+
+def climb_and_print(out: Console, err: Console, flow: Flow, codes: Codes, names: Sequence[str] | None) -> list[Rung]:
+    """One line a rung.  Without `names` every stage runs; Keras is left out, with a note, where it is not there."""
+    wanted = list(names or STAGES)
+    if names is None:
+        try:
+            stage = flow.keras_stage()
+        except (ModelFileError, ToolError) as error:
+            wanted.remove("keras")
+            out.print(f"  keras        not compared: {error}", soft_wrap=True)
+        else:
+            del stage
+    rungs = []
+    with working(err, "reference") as tell:
+        for rung in climb(flow.graph, {n: lambda n=n: flow.stage(n) for n in wanted}, codes, tell):  # type: ignore[misc]
+            rungs.append(rung)
+            colour = "red" if rung.mismatches else "green"
+            text = f"[{colour}]{rung.mismatches}/{rung.samples} mismatches[/]"
+            out.print(f"  {rung.stage:<12} {text}  against the {rung.against}, {rung.seconds:.1f} s")
+            if rung.difference:
+                out.print(f"               {rung.difference}", soft_wrap=True, markup=False)
+    return rungs
+
+
+def run(
+    out: Console, err: Console, path: Path, board: str, data: Path | None, result: Path | None, json: Path | None
+) -> None:
+    """Run a batch on the board."""
+    flow = Flow.open(path, board=board)
+    batch, labels = _batch(flow, data)
+    with working(err, "loading the overlay") as tell, flow.on_board() as overlay:
+        tell("running")
+        values = overlay.model.predict(batch)
+        tag, samples = overlay.model.device_tag, overlay.model.samples
+    summary: dict[str, Any] = {"model": path.name, "device": tag, "samples": len(batch), "counter": samples}
+    out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True)
+    if labels is not None:
+        accuracy = float(np.mean(np.argmax(values, axis=1) == labels))
+        summary["accuracy"] = accuracy
+        out.print(f"accuracy: {accuracy:.2%} of {len(labels)} test images")
+    if result:
+        import io
+
+        buffer = io.BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        atomic_write(result, buffer.getvalue())
+        out.print(f"written: {result}", soft_wrap=True)
+    if json:
+        write_json(json, summary)
+
+
+def _batch(flow: Flow, data: Path | None) -> tuple[Any, Any]:
+    """The batch to run and, for a zoo model's test set, its labels."""
+    if data is not None:
+        try:
+            return np.load(data, allow_pickle=False), None
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{data} is not a readable .npy array: {error}") from error
+    name = flow.graph.metadata.get(KEY_MODEL)
+    if not name:
+        raise InputError("This model brings no test set; give a batch with --input FILE.npy")
+    from hls4attn.models.zoo import zoo_model
+
+    digits = zoo_model(name).load_data()
+    return digits.x_test, digits.y_test
