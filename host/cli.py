@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -27,7 +26,9 @@ out = Console()
 err = Console(stderr=True)
 
 ModelFile = Annotated[Path, typer.Argument(help="ONNX model file.", show_default=False)]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.", show_default=False)]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Also write the result to this file.", show_default=False)
+]
 BoardName = Annotated[str, typer.Option("--board", help="Board name, e.g. pynq-z2.")]
 
 
@@ -49,7 +50,9 @@ def train(
     model: Annotated[str, typer.Argument(help="Zoo model: digits-vit.")],
     score: Annotated[str, typer.Option(help="Score function: consmax or softmax.")] = "consmax",
     seeds: Annotated[str, typer.Option(help="Comma-separated seeds; the first one's model is saved.")] = "0,1,2",
-    folder: Annotated[Path, typer.Option("--out", help="Folder for weights, ONNX file and results.")] = Path("build/train"),
+    folder: Annotated[Path, typer.Option("--out", help="Folder for weights, ONNX file and results.")] = Path(
+        "build/train"
+    ),
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", show_default=False)] = None,
     json: JsonFile = None,
 ) -> None:
@@ -75,11 +78,16 @@ def export(
 @app.command()
 def convert(
     model: ModelFile,
-    folder: Annotated[Path | None, typer.Option("--out", help="Project folder [build/<model>].", show_default=False)] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Project folder [build/<model>].", show_default=False)
+    ] = None,
     board: BoardName = "pynq-z2",
-    backend: Annotated[str, typer.Option(help="hls4ml backend: Vitis or Vivado.")] = "Vitis",
+    backend: Annotated[
+        str | None, typer.Option(help="hls4ml backend: Vitis or Vivado [Vitis].", show_default=False)
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False)
+        Path | None,
+        typer.Option(help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False),
     ] = None,
 ) -> None:
     """ONNX to an HLS project, its C simulation and the overlay of the emulated board."""
@@ -116,7 +124,8 @@ def run(
     model: ModelFile,
     board: BoardName = "pynq-z2",
     data: Annotated[
-        Path | None, typer.Option("--input", help=".npy batch of real inputs [zoo model: its test set].", show_default=False)
+        Path | None,
+        typer.Option("--input", help=".npy batch of real inputs [zoo model: its test set].", show_default=False),
     ] = None,
     result: Annotated[
         Path | None, typer.Option("--output", help=".npy file for the real outputs.", show_default=False)
@@ -158,17 +167,14 @@ def _seeds(text: str) -> list[int]:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; exit with the error's code."""
     try:
-        app(args=arguments, standalone_mode=False)
+        app(args=arguments)
     except Hls4attnError as error:
         if _Debug.on:
             raise
         message = " ".join(str(error).split())
         err.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)
 

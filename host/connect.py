@@ -38,7 +38,7 @@ def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bo
         DeviceError: if the wanted device is not there.
     """
     pynq = import_pynq()
-    from hls4attn.host.emulated_device import ENVIRONMENT  # noqa: PLC0415  # needs PYNQ
+    from hls4attn.host.emulated_device import ENVIRONMENT  # needs PYNQ
 
     wish = os.environ.get(ENVIRONMENT) or None
     if emulated is None and wish is not None:
@@ -89,14 +89,13 @@ def _real(pynq: Any, board: str | None) -> Any:
     found = _name(device).lower()
     if found != board.lower() and (found in load_boards() or board.lower() in load_boards()):
         raise DeviceError(
-            f"This is a {_name(device)}, not a {board}. "
-            f"To emulate that board: connect({board!r}, emulated=True)"
+            f"This is a {_name(device)}, not a {board}. To emulate that board: connect({board!r}, emulated=True)"
         )
     return device
 
 
 def _emulate(name: str) -> Any:
-    from hls4attn.host.emulated_device import EmulatedDevice  # noqa: PLC0415  # needs PYNQ
+    from hls4attn.host.emulated_device import EmulatedDevice  # needs PYNQ
 
     if name.lower() not in _emulated:
         device = EmulatedDevice(name)

@@ -56,9 +56,7 @@ class ModelOverlay(pynq.Overlay):
             super().__init__(str(package.bit), device=device)
             model = getattr(self, package.design.ip)
             if not isinstance(model, StreamModel):
-                raise DeviceError(
-                    f"PYNQ bound {type(model).__name__} to {package.design.ip}, not StreamModel"
-                )
+                raise DeviceError(f"PYNQ bound {type(model).__name__} to {package.design.ip}, not StreamModel")
             dma = getattr(self, package.design.dma.instance)
             model.attach(package.design, dma, buffer_bytes=buffer_bytes, timeout_s=timeout_s)
             self.model = model
@@ -113,7 +111,7 @@ def load_overlay(
 
 def _prepare(package: Package, device: Any, kernel: Kernel | None) -> None:
     """Refuse what cannot work before the device is touched."""
-    from hls4attn.host.emulated_device import EmulatedDevice  # noqa: PLC0415  # registers a probe
+    from hls4attn.host.emulated_device import EmulatedDevice  # registers a probe
 
     if not isinstance(device, EmulatedDevice):
         if package.emulation:

@@ -59,9 +59,7 @@ class EmulatedDevice(pynq.Device):
         name: of a known board, or a `Board`.
     """
 
-    _probe_priority_ = (
-        45  # unique among PYNQ's (40, 50, 100, 200): asked for explicitly, so before the real board
-    )
+    _probe_priority_ = 45  # unique among PYNQ's (40, 50, 100, 200): asked for explicitly, so before the real board
 
     @classmethod
     def _probe_(cls) -> list[EmulatedDevice]:
@@ -72,9 +70,7 @@ class EmulatedDevice(pynq.Device):
         self.board = EmulatedBoard(name if isinstance(name, Board) else board(name))
         super().__init__(f"emulated:{self.board.board.name}")
         self.name = self.board.board.name
-        self.arch = (
-            "aarch64" if self.board.board.family == "zynquplus" else "armv7l"
-        )  # read by Clocks from 3.1
+        self.arch = "aarch64" if self.board.board.family == "zynquplus" else "armv7l"  # read by Clocks from 3.1
         self.capabilities = {"MEMORY_MAPPED": True}
         self._kernels: dict[str, Kernel] = {}
 
@@ -244,12 +240,12 @@ class EmulatedDevice(pynq.Device):
 
 
 def _runtime_metadata(path: Path) -> Any:
-    from pynqmetadata.frontends import Metadata  # noqa: PLC0415
+    from pynqmetadata.frontends import Metadata
 
     try:  # moved in 4.0
-        from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser  # noqa: PLC0415
+        from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
     except ImportError:
-        from pynqmetadata.views.runtime import RuntimeMetadataParser  # noqa: PLC0415
+        from pynqmetadata.views.runtime import RuntimeMetadataParser
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return RuntimeMetadataParser(Metadata(input=str(path)))

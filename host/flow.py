@@ -23,8 +23,9 @@ from hls4attn.models.export.stages import OnnxRuntimeStage, QonnxStage, Referenc
 from hls4attn.models.formats import Codes
 
 if TYPE_CHECKING:
+    from hls4attn.hls.config import HlsConfig
     from hls4attn.hls.csim import CSim
-    from hls4attn.hls.project import HlsConfig, Project
+    from hls4attn.hls.project import Project
     from hls4attn.overlays.design import OverlayDesign
     from hls4attn.overlays.package import Package
 
@@ -81,8 +82,9 @@ class Flow:
     @cached_property
     def project(self) -> Project:
         """The HLS project; converted now unless it is there already."""
-        from hls4attn.hls.cache import cache_dir
-        from hls4attn.hls.project import HlsConfig, convert
+        from hls4attn.hls.compiler import cache_dir
+        from hls4attn.hls.config import HlsConfig
+        from hls4attn.hls.project import convert
         from hls4attn.overlays.boards import board
 
         config = self.config or HlsConfig(part=board(self.board).part)
@@ -118,7 +120,7 @@ class Flow:
         """The overlay's files, written beside the project."""
         from hls4attn.overlays.package import write_package
 
-        return write_package(self.design, self.project.folder / "overlay" / self.board)
+        return write_package(self.design, self.project.path / "overlay" / self.board)
 
     def kernel(self) -> Callable[[Codes], Codes]:
         """What the emulated IP computes: the C simulation of the converted model."""

@@ -29,9 +29,7 @@ class DmaLink:
         timeout_s: longest wait for one transfer, in seconds.
     """
 
-    def __init__(
-        self, dma: Any, device: Any, *, send_bytes: int, receive_bytes: int, timeout_s: float
-    ) -> None:
+    def __init__(self, dma: Any, device: Any, *, send_bytes: int, receive_bytes: int, timeout_s: float) -> None:
         self._dma = dma
         self._timeout_s = timeout_s
         self._send = device.allocate((send_bytes,), np.uint8)

@@ -58,6 +58,4 @@ def refuse_if_busy(device: Any) -> None:
 
 
 def _busy(device: Any, owner: Owner) -> DeviceError:
-    return DeviceError(
-        f"Device busy: overlay {owner.owner_name!r} is open on {device.tag}. Call its close() first"
-    )
+    return DeviceError(f"Device busy: overlay {owner.owner_name!r} is open on {device.tag}. Call its close() first")

@@ -32,16 +32,12 @@ def import_pynq() -> ModuleType:
         warnings.simplefilter("ignore", ResourceWarning)  # "does not support the CPU architecture"
         try:
             pynq = importlib.import_module("pynq")
-            importlib.import_module(
-                "pynq.lib"
-            )  # every Overlay imports it; better to fail here, with a remedy
+            importlib.import_module("pynq.lib")  # every Overlay imports it; better to fail here, with a remedy
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] == "pynq":
                 raise ToolError(f"PYNQ is not installed. {REMEDY}") from error
             if (error.name or "").startswith("pycparser"):
-                raise ToolError(
-                    'PYNQ needs pycparser below 3. Install it with: pip install "pycparser<3"'
-                ) from error
+                raise ToolError('PYNQ needs pycparser below 3. Install it with: pip install "pycparser<3"') from error
             raise ToolError(f"PYNQ does not import: {error}. {REMEDY}") from error
         except ImportError as error:
             raise ToolError(f"PYNQ does not import: {error}. {REMEDY}") from error

@@ -75,9 +75,7 @@ class StreamModel(pynq.DefaultIP):
             InputError: for a buffer size or timeout that is not positive.
         """
         if buffer_bytes < 1 or not timeout_s > 0:
-            raise InputError(
-                f"buffer_bytes and timeout_s must be positive. Received: {buffer_bytes}, {timeout_s}"
-            )
+            raise InputError(f"buffer_bytes and timeout_s must be positive. Received: {buffer_bytes}, {timeout_s}")
         self._check_model_id(design)
         self.close()
         largest = max(design.input.sample_bytes, design.output.sample_bytes)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -19,6 +19,9 @@ from hls4attn.models.errors import InputError, MismatchError, ModelFileError, To
 from hls4attn.models.export.keras_stage import KEY_MODEL
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.formats import Codes
+
+if TYPE_CHECKING:
+    from hls4attn.hls.config import HlsConfig
 
 
 @contextmanager
@@ -65,8 +68,14 @@ def train(
 
 def export(out: Console, source: Path, target: Path, name: str, score: str) -> None:
     """Export a .keras file, or a zoo model from its weights."""
-    from hls4attn.models.export.keras_stage import KEY_WEIGHTS, KEY_WEIGHTS_HASH, file_hash, load_keras, load_weights
-    from hls4attn.models.export.keras_stage import require_keras
+    from hls4attn.models.export.keras_stage import (
+        KEY_WEIGHTS,
+        KEY_WEIGHTS_HASH,
+        file_hash,
+        load_keras,
+        load_weights,
+        require_keras,
+    )
 
     require_keras()
     from hls4attn.models.export.builder import save_model
@@ -91,14 +100,10 @@ def export(out: Console, source: Path, target: Path, name: str, score: str) -> N
 
 
 def convert(
-    out: Console, err: Console, path: Path, folder: Path, board: str, backend: str, config: Path | None
+    out: Console, err: Console, path: Path, folder: Path, board: str, backend: str | None, config: Path | None
 ) -> None:
     """Convert a model, compile its C simulation, write its overlay."""
-    from hls4attn.hls.project import HlsConfig
-    from hls4attn.overlays.boards import board as find_board
-
-    part = find_board(board).part
-    settings = HlsConfig.from_file(config, backend=backend, part=part) if config else HlsConfig(backend=backend, part=part)
+    settings = _settings(board, backend, config)
     with working(err, "reading") as tell:
         flow = Flow.open(path, folder=folder, board=board, config=settings)
         tell("converting")
@@ -107,8 +112,25 @@ def convert(
         _ = flow.csim
         tell("writing the overlay")
         package = flow.package
-    out.print(f"project: {project.folder} ({backend}, {part})", soft_wrap=True)
-    out.print(f"overlay: {package.bit} for {board}, emulation only: no bitstream was built", soft_wrap=True)
+    found = "found finished" if project.cached else "written"
+    out.print(f"project {found}: {folder} ({settings.backend}, {settings.part})", soft_wrap=True)
+    inside = folder / package.bit.relative_to(project.path)
+    out.print(f"overlay: {inside} for the emulated {board}; no bitstream was built", soft_wrap=True)
+
+
+def _settings(board: str, backend: str | None, config: Path | None) -> HlsConfig:
+    """Conversion options from a file and from the command line, which must not contradict each other."""
+    from hls4attn.hls.config import HlsConfig
+    from hls4attn.overlays.boards import board as find_board
+
+    part = find_board(board).part
+    if config is None:
+        return HlsConfig(backend=backend or "Vitis", part=part)
+    settings = HlsConfig.from_toml(config)
+    for name, wanted, received in (("backend", backend, settings.backend), ("part", part, settings.part)):
+        if wanted is not None and wanted != received:
+            raise InputError(f"{config} says {name}={received!r}, the command line {wanted!r} (board {board})")
+    return settings
 
 
 def verify(
