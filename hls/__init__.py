@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from hls4attn.hls.design import Design, HwNode
     from hls4attn.hls.guard import check_hls_model
     from hls4attn.hls.hwfile import lower, read_design
-    from hls4attn.hls.lower import lower_graph
+    from hls4attn.hls.lowering import lower_graph
+    from hls4attn.hls.plugin import register
     from hls4attn.hls.project import Project, convert, open_project
-    from hls4attn.hls.register import register
 
 _HOME = {
     "CSim": "csim",
@@ -31,11 +31,11 @@ _HOME = {
     "check_hls_model": "guard",
     "convert": "project",
     "lower": "hwfile",
-    "lower_graph": "lower",
+    "lower_graph": "lowering",
     "open_project": "project",
     "operator_csim": "bench",
     "read_design": "hwfile",
-    "register": "register",
+    "register": "plugin",
 }
 
 __all__ = [
@@ -67,7 +67,6 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         module = importlib.import_module(f"hls4attn.hls.{_HOME[name]}")
         value = getattr(module, name)
-        # `register` and `lower` are modules too: the import above has bound them, the function replaces them.
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from hls4attn.hls.compiler import ap_types_dir, cache_dir
 from hls4attn.hls.csim import Interface, Simulation
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
-from hls4attn.hls.lower import lower_graph
+from hls4attn.hls.lowering import lower_graph
 from hls4attn.models.errors import InputError
 from hls4attn.models.export.graph import Graph, Node, Tensor
 from hls4attn.models.files import atomic_write

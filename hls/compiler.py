@@ -113,7 +113,7 @@ def compile_library(main: Path, includes: Sequence[Path], defines: Sequence[str]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise _failure(command, done, log or main.with_suffix(".log"))
-        os.replace(temporary, target)
+        Path(temporary).replace(target)
     finally:
         Path(temporary).unlink(missing_ok=True)
     return target

@@ -20,28 +20,9 @@ else:
 BACKENDS = ("Vitis", "Vivado")
 IO_TYPES = ("io_parallel",)
 _PART = re.compile(r"xc[a-z0-9]+-?[a-z0-9-]*", re.IGNORECASE)
-# C++ keywords never end in "_top" or the like, but a project named as one would not compile.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset(
-    [
-        "int",
-        "char",
-        "short",
-        "long",
-        "float",
-        "double",
-        "bool",
-        "void",
-        "for",
-        "if",
-        "else",
-        "while",
-        "do",
-        "auto",
-        "new",
-        "delete",
-        "main",
-    ]
+    ("auto", "char", "do", "double", "else", "float", "for", "if", "int", "long", "main", "new", "short", "void")
 )
 
 

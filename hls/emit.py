@@ -10,6 +10,7 @@ from hls4attn.models.formats import Codes, Fixed
 
 ROUNDING = {"half_even": "AP_RND_CONV", "half_up": "AP_RND", "floor": "AP_TRN"}
 OVERFLOW = {"saturate": "AP_SAT", "saturate_symmetric": "AP_SAT_SYM", "wrap": "AP_WRAP"}
+_C_TYPES = (("signed char", 8), ("short", 16), ("int", 32), ("long long", 64))
 _ENTRIES_A_LINE = 32
 
 
@@ -24,9 +25,7 @@ def cpp_type(fmt: Fixed) -> str:
 def rom_cpp(name: str, codes: Codes) -> str:
     """A table as a constant array of the smallest C type that holds it: no code runs to fill it."""
     low, high = int(codes.min()), int(codes.max())
-    for ctype, bits in (("signed char", 8), ("short", 16), ("int", 32), ("long long", 64)):
-        if -(1 << (bits - 1)) <= low and high < 1 << (bits - 1):
-            break
+    ctype, bits = next((t, b) for t, b in _C_TYPES if -(1 << (b - 1)) <= low and high < 1 << (b - 1))
     suffix = "LL" if bits == 64 else ""
     entries = [f"{int(v)}{suffix}" for v in np.asarray(codes).ravel()]
     lines = (", ".join(entries[i : i + _ENTRIES_A_LINE]) for i in range(0, len(entries), _ENTRIES_A_LINE))

@@ -79,7 +79,7 @@ def _check_parameters(model: Any) -> None:
 
 
 def _check_types(model: Any) -> None:
-    produced: dict[str, Any] = {n: v for n, v in model.output_vars.items()}
+    produced: dict[str, Any] = dict(model.output_vars)
     for node in _nodes(model):
         hw: HwNode = node.get_attr("hw")
         pairs = [(node.get_output_variable().type.precision, hw.format, "result")]

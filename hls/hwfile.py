@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hls4attn.hls.design import KERNELS, Design, HwNode
-from hls4attn.hls.lower import lower_graph
+from hls4attn.hls.lowering import lower_graph
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export.functions import IR_VERSION, OPSET
 from hls4attn.models.export.graph import Graph, Tensor

@@ -21,7 +21,7 @@ from hls4attn.hls import include_dir
 from hls4attn.hls.bridge import bridge_cpp
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.csim import Interface
-from hls4attn.hls.register import hls4ml_version, register
+from hls4attn.hls.plugin import hls4ml_version, register
 from hls4attn.models.errors import Hls4attnError, ModelFileError, ToolError, UnsupportedError
 from hls4attn.models.files import write_json
 
@@ -190,7 +190,7 @@ def _unchanged(project: Project) -> bool:
 def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str) -> Project:
     """Everything in `folder`, as it will be at `out`."""
     from hls4attn.hls.hwfile import to_onnx  # onnx is imported on a cache miss only
-    from hls4attn.hls.lower import lower_graph
+    from hls4attn.hls.lowering import lower_graph
     from hls4attn.models.export.reader import read_graph
 
     (folder / "model.onnx").write_bytes(data)
@@ -257,6 +257,7 @@ def _write_hls4ml(design: Design, folder: Path, config: HlsConfig, digest: str) 
                 part=config.part,
                 clock_period=config.clock_period_ns,
                 io_type=config.io_type,
+                write_weights_txt=False,  # tables are constants; nothing is loaded when the design runs
             )
             check_hls_model(model, design, hls_config)
             model.write()
@@ -273,6 +274,8 @@ def _write_hls4ml(design: Design, folder: Path, config: HlsConfig, digest: str) 
 def captured(log: Path) -> Iterator[None]:
     """Send what hls4ml prints and warns to a file."""
     text = io.StringIO()
+    # Writing its record, hls4ml imports Keras if there is one; TensorFlow then talks past Python's stderr.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with (
             contextlib.redirect_stdout(text),
@@ -292,11 +295,11 @@ def _swap(building: Path, out: Path) -> None:
     try:
         if out.exists():
             old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
-            os.replace(out, old / "project")
-        os.replace(building, out)
+            out.replace(old / "project")
+        building.replace(out)
     except OSError as error:
         if old is not None and not out.exists():
-            os.replace(old / "project", out)
+            (old / "project").replace(out)
         raise ModelFileError(f"Cannot write {out}: {error.strerror}") from error
     finally:
         if old is not None:

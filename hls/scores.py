@@ -26,7 +26,7 @@ def score_parameters(spec: ScoreSpec, shape: tuple[int, ...], where: str) -> Par
         UnsupportedError: for a score function without a kernel, or a shape it does not take.
     """
     if type(spec) not in _RULES:
-        known = ", ".join(sorted(rule.op_type for rule in _RULES))
+        known = ", ".join(sorted(rule.__name__.removesuffix("Spec") for rule in _RULES))
         raise UnsupportedError(f"{where}: no kernel for {spec.op_type}; there are kernels for {known}")
     heads, rows, cols = shape
     if spec.causal and rows != cols:

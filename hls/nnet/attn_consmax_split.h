@@ -2,9 +2,9 @@
 //
 // ConSmax by bitwidth-split tables: 16 short floating-point entries for each nibble of the score, 2 or 4 nibbles.
 //
-//                   +-- nibble n-1 --> mantissa, shift --\
-//      x, sign  ----+-- ...                               >-- ( x ) mantissas --> >> sum of shifts, half up --+
-//      bit flipped  +-- nibble 0   --> mantissa, shift --/    ( + ) shifts                                    |
+//                   +-- nibble n-1 --> mantissa, shift --+
+//      x, sign  ----+-- ...                               +-- ( x ) mantissas --> >> sum of shifts, half up --+
+//      bit flipped  +-- nibble 0   --> mantissa, shift --+    ( + ) shifts                                    |
 //                                                                                                             v
 //                               y <-- tail <-- j > i ? 0 : p <-- << head_shift (common grid) <-- min(., code_limit)
 //

@@ -2,9 +2,9 @@
 //
 // Dense layer on every row: rank 1 (one row) or rank 2 (a sequence).
 //
-//      x[r][0..n_in) --+--> ( x w[0][o] ) --\
-//                      +--> ( x w[1][o] ) ---( + )--> acc[o] --> tail --> y[r][o]      o = 0 .. n_out-1
-//                      +--> ...           --/         core_width
+//      x[r][0] --> ( x w[0][o] ) --+
+//      x[r][1] --> ( x w[1][o] ) --+--( + )--> acc[o] --> tail --> y[r][o]      o = 0 .. n_out-1
+//        ...             ...     --+          core_width
 //
 // Formula:  y[r][o] = tail( sum_i x[r][i] * w[i][o] )
 // The accumulator is exact: core_min/core_max bound every partial sum in any order, for the actual weights.
