@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from hls4attn.models.errors import ModelFileError
+from hls4attn.overlays.boards import Board
 from hls4attn.overlays.design import OverlayDesign
 
 MAX_BYTES = 256 << 20
@@ -103,11 +104,15 @@ def parse_bit(data: bytes, where: str = ".bit") -> BitFile:
     return BitFile(name, found["part"], True, hwh_digest, model_id)
 
 
-def same_part(header_part: str, part: str) -> bool:
-    """Whether the part of a `.bit` header is `part`; a header may leave out `xc`, package or speed grade."""
-    header, whole = (re.sub(r"[^a-z0-9]", "", p.lower()).removeprefix("xc") for p in (header_part, part))
-    shortest = re.match(r"xc[a-z]*\d+[a-z]*", part.lower())  # at least the device has to be there
-    return whole.startswith(header) and shortest is not None and len(header) >= len(shortest[0]) - 2
+def same_part(header_part: str, board: Board) -> bool:
+    """Whether the part of a `.bit` header is that of `board`.
+
+    A header may leave out `xc`, the package and the speed grade, but never the device.
+    """
+    header, device, whole = (
+        re.sub(r"[^a-z0-9]", "", part.lower()).removeprefix("xc") for part in (header_part, board.device, board.part)
+    )
+    return header.startswith(device) and whole.startswith(header)
 
 
 def _identity(payload: bytes, where: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ Family = Literal["zynq", "zynquplus"]
 MAX_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _PART = {
-    "zynq": re.compile(r"(?P<device>xc7z\d+[a-z]?)(?P<package>[a-z]+\d+)(?P<speed>-\w+)"),
+    "zynq": re.compile(r"(?P<device>xc7z\d{3}s?)(?P<package>[a-z]{3}\d+)(?P<speed>-\w+)"),
     "zynquplus": re.compile(r"(?P<device>xc[a-z]+\d+\w*)-(?P<package>[a-z]+\d+)(?P<speed>-\w+-\w+)"),
 }
 _REQUIRED: dict[str, strict.Kind] = {
@@ -86,14 +86,11 @@ class Board:
             raise SpecError(f"{where}: family must be one of {get_args(Family)}. Received: {self.family!r}")
         if not _PART[self.family].fullmatch(self.part):
             raise SpecError(
-                f"{where}: {self.part!r} is no {self.family} part "
-                "such as xc7z020clg400-1 or xczu3eg-sfvc784-2-e"
+                f"{where}: {self.part!r} is no {self.family} part such as xc7z020clg400-1 or xczu3eg-sfvc784-2-e"
             )
         if not re.fullmatch(r"[\w.:-]{3,200}", self.board_part):
             raise SpecError(f"{where}: {self.board_part!r} is no Vivado board_part")
-        if self.board_connections is not None and not re.fullmatch(
-            r"[\w.: -]{3,500}", self.board_connections
-        ):
+        if self.board_connections is not None and not re.fullmatch(r"[\w.: -]{3,500}", self.board_connections):
             raise SpecError(f"{where}: {self.board_connections!r} are no Vivado board_connections")
         if self.hp_width not in (32, 64, 128):
             raise SpecError(f"{where}: hp_width must be 32, 64 or 128. Received: {self.hp_width}")

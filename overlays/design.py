@@ -142,9 +142,7 @@ class OverlayDesign:
                 f"Received: {self.model_id!r:.80}"
             )
         if self.ip == self.dma.instance:
-            raise SpecError(
-                f"The IP and the DMA need different instance names. Received: {self.ip!r} for both"
-            )
+            raise SpecError(f"The IP and the DMA need different instance names. Received: {self.ip!r} for both")
         for side, port in (("input", self.input), ("output", self.output)):
             if port.sample_bytes > self.dma.max_bytes:
                 raise SpecError(
@@ -234,6 +232,4 @@ class OverlayDesign:
 
 def _check_name(what: str, name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise SpecError(
-            f"{what} must be a letter, then letters, digits or underscores. Received: {name!r:.80}"
-        )
+        raise SpecError(f"{what} must be a letter, then letters, digits or underscores. Received: {name!r:.80}")

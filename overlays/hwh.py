@@ -87,9 +87,7 @@ def check_hwh(root: ET.Element, design: OverlayDesign, where: str = ".hwh") -> N
     wanted = {"c_include_sg": "0", "c_sg_length_width": str(design.dma.length_width)}
     for name, value in wanted.items():
         if parameters.get(name) != value:
-            raise ModelFileError(
-                f"{where}: {design.dma.instance} has {name}={parameters.get(name)}, not {value}"
-            )
+            raise ModelFileError(f"{where}: {design.dma.instance} has {name}={parameters.get(name)}, not {value}")
 
 
 def _streams(design: OverlayDesign) -> tuple[str, str]:

@@ -170,9 +170,7 @@ class HwhModule:
             block=amap.memory_segment,
         )
 
-    def range(
-        self, instance: str, base: int, size: int, *, master: str, slave: str, block: str = "Reg"
-    ) -> None:
+    def range(self, instance: str, base: int, size: int, *, master: str, slave: str, block: str = "Reg") -> None:
         """Add an entry of the address map of this module."""
         ET.SubElement(
             self._map,

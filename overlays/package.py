@@ -136,7 +136,7 @@ def _check(design: OverlayDesign, bit: bytes, handoff: bytes, digests: dict[str,
                 "(truncated, or of another overlay). Write the overlay again"
             )
     header = bitfile.parse_bit(bit, f"{stem}.bit")
-    if not bitfile.same_part(header.part, design.board.part):
+    if not bitfile.same_part(header.part, design.board):
         raise ModelFileError(f"{stem}.bit: made for {header.part}, the design for {design.board.part}")
     if header.emulation and header.hwh_digest != digests["hwh"]:
         raise ModelFileError(f"{stem}.bit: made with another {stem.name}.hwh. Write the overlay again")

@@ -51,16 +51,12 @@ def unpack(data: NDArray[np.uint8] | bytes, port: StreamPort) -> Codes:
     if flat.dtype != np.uint8:
         raise InputError(f"Stream bytes must be uint8. Received: dtype {flat.dtype}")
     if flat.size % port.sample_bytes:
-        raise InputError(
-            f"A sample takes {port.sample_bytes} bytes; {flat.size} are not a whole number of them"
-        )
+        raise InputError(f"A sample takes {port.sample_bytes} bytes; {flat.size} are not a whole number of them")
     rows = np.ascontiguousarray(flat).reshape(-1, port.sample_bytes)
     used = port.sample_bytes - port.pad_bytes
     if rows[:, used:].any():
         row = int(np.flatnonzero(rows[:, used:].any(axis=1))[0])
-        raise InputError(
-            f"Padding of sample {row} is not zero: the stream is misaligned or not of this model"
-        )
+        raise InputError(f"Padding of sample {row} is not zero: the stream is misaligned or not of this model")
     codes = np.ascontiguousarray(rows[:, :used]).view(port.dtype).astype(np.int64)
     codes = codes.reshape(-1, *port.shape)
     check_range(codes, port)
@@ -78,14 +74,8 @@ def check_batch(values: ArrayLike, port: StreamPort) -> NDArray[Any]:
     except (ValueError, TypeError) as error:
         raise InputError(f"Not an array: {error}") from error
     if batch.shape[1:] != port.shape or batch.ndim != len(port.shape) + 1:
-        hint = (
-            f"; add a batch axis: batch[None] has shape {(1, *port.shape)}"
-            if batch.shape == port.shape
-            else ""
-        )
-        raise InputError(
-            f"Expected shape (N, {', '.join(map(str, port.shape))}). Received: {batch.shape}{hint}"
-        )
+        hint = f"; add a batch axis: batch[None] has shape {(1, *port.shape)}" if batch.shape == port.shape else ""
+        raise InputError(f"Expected shape (N, {', '.join(map(str, port.shape))}). Received: {batch.shape}{hint}")
     if len(batch) == 0:
         raise InputError(f"The batch is empty. Received: shape {batch.shape}")
     return batch

@@ -40,15 +40,12 @@ class StreamPort:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.shape) <= MAX_RANK or any(type(n) is not int or n < 1 for n in self.shape):
-            raise SpecError(
-                f"A sample has 1 to {MAX_RANK} axes of positive length. Received: shape={self.shape}"
-            )
+            raise SpecError(f"A sample has 1 to {MAX_RANK} axes of positive length. Received: shape={self.shape}")
         if prod(self.shape) > MAX_ELEMENTS:
             raise SpecError(f"A sample has at most {MAX_ELEMENTS} elements. Received: shape={self.shape}")
         if self.format.width > 32:
             raise UnsupportedError(
-                f"The stream carries codes of up to 32 bits. Received: {self.format}. "
-                "Requantise this port of the model"
+                f"The stream carries codes of up to 32 bits. Received: {self.format}. Requantise this port of the model"
             )
 
     @property

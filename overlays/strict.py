@@ -76,9 +76,7 @@ def fields(
     kinds = {**required, **(optional or {})}
     unknown, missing = sorted(set(data) - set(kinds)), sorted(set(required) - set(data))
     if unknown or missing:
-        parts = [f"unknown: {', '.join(unknown)}"] * bool(unknown) + [
-            f"missing: {', '.join(missing)}"
-        ] * bool(missing)
+        parts = [f"unknown: {', '.join(unknown)}"] * bool(unknown) + [f"missing: {', '.join(missing)}"] * bool(missing)
         raise ModelFileError(f"{where}: wrong keys ({'; '.join(parts)}). Known: {', '.join(kinds)}")
     for key, value in data.items():
         kind = kinds[key]

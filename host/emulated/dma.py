@@ -54,9 +54,7 @@ class AxiDma(RegisterBlock):
         realign: whether it has the realignment engine; without it, addresses are multiples of 4.
     """
 
-    def __init__(
-        self, name: str, base: int, size: int, ddr: Ddr, *, length_width: int, realign: bool
-    ) -> None:
+    def __init__(self, name: str, base: int, size: int, ddr: Ddr, *, length_width: int, realign: bool) -> None:
         super().__init__(name, base, size)
         self._ddr = ddr
         self._mask = (1 << length_width) - 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hls4attn.host.emulated.blocks import RegisterBlock
-from hls4attn.models.errors import DeviceError, Hls4attnError
+from hls4attn.models.errors import DeviceError, Hls4attnError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays import registers as reg
 from hls4attn.overlays.design import OverlayDesign
@@ -64,7 +64,8 @@ class StreamKernel(RegisterBlock):
         """Offer a packet; false while TREADY is low.
 
         Raises:
-            DeviceError: if the kernel function fails, or returns what does not fit the output port.
+            DeviceError: if the packet holds no codes of the input port, or the kernel function fails or returns
+                what does not fit the output port.
         """
         if not self._started or self._output is not None or self._partial:
             return False
@@ -111,7 +112,10 @@ class StreamKernel(RegisterBlock):
         return None
 
     def _run(self, packet: bytes) -> bytes:
-        codes = unpack(packet, self._design.input)
+        try:
+            codes = unpack(packet, self._design.input)
+        except InputError as error:  # the logic would compute something from it, but nothing that is specified
+            raise DeviceError(f"A packet sent to {self.name} holds no input of its model: {error}") from error
         expected = (len(codes), *self._design.output.shape)
         try:
             result = np.asarray(self._kernel(codes))

@@ -61,9 +61,7 @@ class RegisterArray(np.ndarray):
             for place, word in zip(places, np.broadcast_to(value, len(places)), strict=True):
                 self[place] = word
         else:
-            raise TypeError(
-                f"Registers are indexed by an integer or a slice. Received: {type(index).__name__}"
-            )
+            raise TypeError(f"Registers are indexed by an integer or a slice. Received: {type(index).__name__}")
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(self.shape[0]))
