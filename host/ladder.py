@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Rung:
     Attributes:
         stage: its name.
         against: what it was compared with.
-        samples: how many samples were compared.
+        samples: how many samples (of a model) or rows (of an operator) were compared.
         mismatches: how many of them differ in any element.
         seconds: wall time of the stage on this machine.
         difference: the first mismatch.
@@ -81,6 +82,7 @@ def climb(
     stages: Mapping[str, Callable[[], AbstractContextManager[Stage]]],
     codes: Codes,
     on_start: Callable[[str], None] | None = None,
+    unit_axes: int = 1,
 ) -> Iterator[Rung]:
     """Compare each stage with the reference; stages are opened one after the other.
 
@@ -89,6 +91,7 @@ def climb(
         stages: by name, functions that open a stage (they may compile or load for a while).
         codes: input codes, ``(samples, *graph.input.shape)``.
         on_start: called with a name before each piece of work.
+        unit_axes: leading axes of the output that number what is counted: 1 for samples, more for rows.
 
     Raises:
         InputError: if there are no samples.
@@ -106,19 +109,27 @@ def climb(
         with open_stage() as stage:
             received = stage.run(codes[:count])
             seconds = time.perf_counter() - start
-            yield _compare(reference, stage, codes[:count], expected[:count], received, seconds)
+            yield _compare(reference, stage, codes[:count], expected[:count], received, seconds, unit_axes)
 
 
 def _compare(
-    reference: Reference, stage: Stage, codes: Codes, expected: Codes, received: Codes, seconds: float
+    reference: Reference,
+    stage: Stage,
+    codes: Codes,
+    expected: Codes,
+    received: Codes,
+    seconds: float,
+    unit_axes: int,
 ) -> Rung:
     if received.shape != expected.shape:
         raise InputError(f"{stage.name}: output of shape {received.shape}, expected {expected.shape}")
-    wrong = np.flatnonzero(np.any((received != expected).reshape(len(codes), -1), axis=1))
+    units = prod(expected.shape[:unit_axes])
+    wrong = np.flatnonzero(np.any((received != expected).reshape(units, -1), axis=1))
     difference = None
     if wrong.size:
-        difference = _locate(reference, stage, codes, int(wrong[0]), expected, received)
-    return Rung(stage.name, "reference", len(codes), int(wrong.size), seconds, difference)
+        sample = int(wrong[0]) * len(codes) // units
+        difference = _locate(reference, stage, codes, sample, expected, received)
+    return Rung(stage.name, "reference", units, int(wrong.size), seconds, difference)
 
 
 def _locate(

@@ -171,6 +171,7 @@ def _verify_operator(
 ) -> list[Rung]:
     from hls4attn.host.operator_models import operator_cases, operator_codes, operator_keras, operator_model
     from hls4attn.models.export.keras_stage import KerasStage
+    from hls4attn.models.operators.distance import distance
 
     if rows < 1:
         raise InputError(f"samples must be at least 1. Received: {rows}")
@@ -185,13 +186,15 @@ def _verify_operator(
         )
         codes = operator_codes(flow.graph, rows, seed)
         count = len(codes) * codes.shape[1] * codes.shape[2]
-        saturated = spec.saturations(codes)
-        out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[3]}, {saturated} results saturate")
-        rungs += climb_and_print(out, err, flow, codes, names)
+        out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[3]} (seed {seed})", highlight=False)
+        out.print(f"  distance to the float function: {distance(spec, codes)}", highlight=False)
+        rungs += climb_and_print(out, err, flow, codes, names, unit_axes=3)
     return rungs
 
 
-def climb_and_print(out: Console, err: Console, flow: Flow, codes: Codes, names: Sequence[str] | None) -> list[Rung]:
+def climb_and_print(
+    out: Console, err: Console, flow: Flow, codes: Codes, names: Sequence[str] | None, unit_axes: int = 1
+) -> list[Rung]:
     """One line a rung.  Without `names` every stage runs; Keras is left out, with a note, where it is not there."""
     wanted = list(names or STAGES)
     if names is None:
@@ -204,7 +207,7 @@ def climb_and_print(out: Console, err: Console, flow: Flow, codes: Codes, names:
             del stage
     rungs = []
     with working(err, "reference") as tell:
-        for rung in climb(flow.graph, {n: lambda n=n: flow.stage(n) for n in wanted}, codes, tell):  # type: ignore[misc]
+        for rung in climb(flow.graph, {n: lambda n=n: flow.stage(n) for n in wanted}, codes, tell, unit_axes):  # type: ignore[misc]
             rungs.append(rung)
             colour = "red" if rung.mismatches else "green"
             text = f"[{colour}]{rung.mismatches}/{rung.samples} mismatches[/]"

@@ -31,6 +31,7 @@ class ScoreSpec(Protocol):
 
     op_type: ClassVar[str]
     causal: bool
+    out_width: int
 
     @property
     def heads(self) -> int:
@@ -43,6 +44,10 @@ class ScoreSpec(Protocol):
     @property
     def out_format(self) -> Fixed:
         """Format of the probability codes, one for all heads."""
+
+    @property
+    def output_steps(self) -> tuple[float, ...]:
+        """Real value of one output step, one a head."""
 
     def reference(self, codes: ArrayLike) -> Codes:
         """The normative integer model."""

@@ -104,6 +104,11 @@ class ConSmaxSpec:
         return Fixed(self.out_width + spread, max(self.out_frac), signed=False)
 
     @property
+    def output_steps(self) -> tuple[float, ...]:
+        """Real value of one output step, one a head."""
+        return tuple(2.0**-f for f in self.out_frac)
+
+    @property
     def head_shift(self) -> tuple[int, ...]:
         """Left shift from a head's own codes to `out_format`."""
         return tuple(max(self.out_frac) - f for f in self.out_frac)

@@ -104,6 +104,11 @@ class SoftmaxSpec:
         return Fixed(self.out_width, self.out_frac, signed=False)
 
     @property
+    def output_steps(self) -> tuple[float, ...]:
+        """Real value of one output step, one a head."""
+        return (self.out_format.step,) * self.heads
+
+    @property
     def reciprocal_frac(self) -> int:
         """R: fraction bits of the reciprocal of a row sum."""
         return self.exp_frac + self.out_frac + self.guard

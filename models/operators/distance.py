@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a score function's integers are from its float function: reported, never hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hls4attn.models.operators.base import ScoreSpec
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Distance of the reference to the float function, over given score codes.
+
+    Attributes:
+        elements: results compared.
+        saturated: of them limited to the output range; left out of the errors below.
+        max_steps: largest error, in output steps (half a step is the best possible).
+        mean_steps: mean absolute error, in output steps.
+        gain: quotient of the sums of all compared results, integer over float: 1 means no bias of the row sums.
+    """
+
+    elements: int
+    saturated: int
+    max_steps: float
+    mean_steps: float
+    gain: float
+
+    def __str__(self) -> str:
+        return (
+            f"max {self.max_steps:.2f}, mean {self.mean_steps:.3f} output steps; row-sum gain {self.gain:.4f}; "
+            f"{self.saturated} of {self.elements} results saturate"
+        )
+
+
+def distance(spec: ScoreSpec, codes: ArrayLike) -> Distance:
+    """Compare ``reference`` with ``real`` on score codes of shape ``(..., heads, rows, cols)``.
+
+    Results beyond the largest output code are counted instead of compared: there the integers are limited on
+    purpose.  Masked entries are 0 in both and left out.
+    """
+    a = np.asarray(codes)
+    exact = spec.real(spec.in_format.to_real(a))
+    got = spec.out_format.to_real(spec.reference(a))
+    step = np.reshape(spec.output_steps, (-1, 1, 1)) * np.ones_like(exact)
+    limit = ((1 << spec.out_width) - 0.5) * step
+    counted = exact < limit
+    if spec.causal:
+        counted &= np.tri(*a.shape[-2:], dtype=bool)
+    error = np.abs(got - exact)[counted] / step[counted]
+    total = float(exact[counted].sum())
+    return Distance(
+        elements=a.size,
+        saturated=spec.saturations(a),
+        max_steps=float(error.max(initial=0.0)),
+        mean_steps=float(error.mean()) if error.size else 0.0,
+        gain=float(got[counted].sum()) / total if total else 1.0,
+    )
