@@ -24,7 +24,7 @@ from hls4attn.models.export.functions import (
 )
 from hls4attn.models.files import atomic_write
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import ScoreSpec
+from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec
 
 
 class GraphBuilder:
@@ -112,6 +112,16 @@ class GraphBuilder:
 
     def score(self, x: str, spec: ScoreSpec, name: str, shape: Sequence[int]) -> str:
         """A score function node of our own domain."""
+        self._functions.add(spec.op_type)
+        return self.node(spec.op_type, [x], name, shape, DOMAIN, spec.to_attributes())
+
+    def context(self, x: str, v: str, spec: E2ContextSpec, name: str, shape: Sequence[int]) -> str:
+        """A node of our own domain that takes scores and values to a context."""
+        self._functions.add(spec.op_type)
+        return self.node(spec.op_type, [x, v], name, shape, DOMAIN, spec.to_attributes())
+
+    def norm(self, x: str, spec: NormSpec, name: str, shape: Sequence[int]) -> str:
+        """A normalisation node of our own domain."""
         self._functions.add(spec.op_type)
         return self.node(spec.op_type, [x], name, shape, DOMAIN, spec.to_attributes())
 

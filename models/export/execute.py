@@ -122,6 +122,18 @@ def _score(graph: Graph, node: Node, x: Codes) -> Codes:
     return node.spec.reference(x)
 
 
+def _context(graph: Graph, node: Node, x: Codes, v: Codes) -> Codes:
+    if node.context is None:
+        raise InputError(f"{node.name}: a context node without a spec")
+    return node.context.reference(x, v)
+
+
+def _norm(graph: Graph, node: Node, x: Codes) -> Codes:
+    if node.norm is None:
+        raise InputError(f"{node.name}: a normalisation node without a spec")
+    return node.norm.reference(x)
+
+
 _OPERATIONS: dict[str, Callable[..., Codes]] = {
     "Quant": _quant,
     "MatMul": _matmul,
@@ -132,6 +144,8 @@ _OPERATIONS: dict[str, Callable[..., Codes]] = {
     "Reshape": _reshape,
     "ReduceSum": _reduce_sum,
     "Score": _score,
+    "Context": _context,
+    "Norm": _norm,
 }
 
 

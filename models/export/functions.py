@@ -11,6 +11,8 @@ from functools import cache
 
 import onnx
 
+from hls4attn.models.export.functions_sole import BODIES
+
 DOMAIN = "hls4attn"
 DOMAIN_VERSION = 1
 QUANT_DOMAIN = "qonnx.custom_op.general"
@@ -164,6 +166,7 @@ def functions() -> dict[str, onnx.FunctionProto]:
         "ConSmax": (DOMAIN, _CONSMAX),
         "ConSmaxSplit": (DOMAIN, _SPLIT),
         "IntegerSoftmax": (DOMAIN, _SOFTMAX),
+        **{name: (DOMAIN, body) for name, body in BODIES.items()},
     }
     return {
         name: onnx.parser.parse_function(_HEADER.format(domain=domain) + text) for name, (domain, text) in texts.items()

@@ -14,10 +14,10 @@ from functools import cached_property
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import ScoreSpec
+from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec
 
-#: Operators of a typed graph; scores appear under "Score" with their spec.
-OPERATORS = ("Quant", "MatMul", "Add", "Mul", "Relu", "Transpose", "Reshape", "ReduceSum", "Score")
+#: Operators of a typed graph; scores, contexts and normalisations appear under one name each, with their spec.
+OPERATORS = ("Quant", "MatMul", "Add", "Mul", "Relu", "Transpose", "Reshape", "ReduceSum", "Score", "Context", "Norm")
 
 #: float32 represents every integer up to this magnitude, so codes below it are exact in Keras and onnxruntime.
 FLOAT32_EXACT = 1 << 24
@@ -51,6 +51,8 @@ class Node:
         permutation: for Transpose: order of the non-batch axes.
         axes: for ReduceSum: non-batch axes that are summed away, numbered from 0.
         spec: for Score.
+        context: for Context: scores and values in, context out.
+        norm: for Norm.
     """
 
     op: str
@@ -60,6 +62,8 @@ class Node:
     permutation: tuple[int, ...] = ()
     axes: tuple[int, ...] = ()
     spec: ScoreSpec | None = None
+    context: E2ContextSpec | None = None
+    norm: NormSpec | None = None
 
 
 @dataclass(frozen=True)

@@ -133,12 +133,42 @@ def _score(node: Node, x: Tensor) -> Tensor:
         raise UnsupportedError(
             f"{node.name}: {spec.op_type} takes (heads={spec.heads}, rows, cols). Received: {x.shape}"
         )
-    if (x.format.width, x.format.frac, x.format.signed) != (
-        spec.in_format.width,
-        spec.in_format.frac,
-        spec.in_format.signed,
-    ):
-        raise UnsupportedError(f"{node.name}: {spec.op_type} takes scores in {spec.in_format}. Received: {x.format}")
+    _check_grid(node, spec.op_type, "scores", x, spec.in_format)
+    return Tensor(node.output, x.shape, spec.out_format)
+
+
+def _check_grid(node: Node, op_type: str, what: str, x: Tensor, wanted: Fixed) -> None:
+    """Refuse codes of another width, step or signedness than an operator was made for."""
+    if (x.format.width, x.format.frac, x.format.signed) != (wanted.width, wanted.frac, wanted.signed):
+        raise UnsupportedError(f"{node.name}: {op_type} takes {what} in {wanted}. Received: {x.format}")
+
+
+def _context(node: Node, x: Tensor, v: Tensor) -> Tensor:
+    spec = node.context
+    if spec is None:
+        raise UnsupportedError(f"{node.name}: a context node without a spec")
+    if isinstance(x, Constant) or isinstance(v, Constant):
+        raise UnsupportedError(f"{node.name}: {spec.op_type} takes computed scores and values, not constants")
+    heads, cols = x.shape[0], x.shape[-1]
+    if len(x.shape) != 3 or heads != spec.heads or len(v.shape) != 3 or v.shape[:2] != (heads, cols):
+        raise UnsupportedError(
+            f"{node.name}: {spec.op_type} takes (heads={spec.heads}, rows, cols) and (heads, cols, head_dim). "
+            f"Received: {x.shape} and {v.shape}"
+        )
+    _check_grid(node, spec.op_type, "scores", x, spec.in_format)
+    _check_grid(node, spec.op_type, "values", v, spec.v_format)
+    return Tensor(node.output, (*x.shape[:-1], v.shape[-1]), spec.out_format)
+
+
+def _norm(node: Node, x: Tensor) -> Tensor:
+    spec = node.norm
+    if spec is None:
+        raise UnsupportedError(f"{node.name}: a normalisation node without a spec")
+    if len(x.shape) != 2 or x.shape[-1] != spec.channels:
+        raise UnsupportedError(
+            f"{node.name}: {spec.op_type} takes (rows, channels={spec.channels}). Received: {x.shape}"
+        )
+    _check_grid(node, spec.op_type, "codes", x, spec.in_format)
     return Tensor(node.output, x.shape, spec.out_format)
 
 
@@ -150,4 +180,6 @@ _RULES: dict[str, Callable[..., Tensor]] = {
     "Transpose": _transpose,
     "ReduceSum": _reduce_sum,
     "Score": _score,
+    "Context": _context,
+    "Norm": _norm,
 }

@@ -17,7 +17,14 @@ from hls4attn.models.export.functions import DOMAIN, QUANT_DOMAIN
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.export.infer import infer
 from hls4attn.models.formats import Fixed
-from hls4attn.models.operators import score_from_attributes, score_types
+from hls4attn.models.operators import (
+    context_from_attributes,
+    context_types,
+    norm_from_attributes,
+    norm_types,
+    score_from_attributes,
+    score_types,
+)
 
 MAX_FILE_BYTES = 256 << 20
 #: An unquantised constant passes only if so many bits hold it; wider ones need a Quant node.
@@ -26,7 +33,7 @@ RAW_CONSTANT_BITS = 16
 _REMEDIES = {
     "Softmax": "use QSelfAttention with score='softmax' (exact integer softmax) or score='consmax'",
     "Gemm": "write it as MatMul and Add, each constant behind a Quant node",
-    "LayerNormalization": "use batch normalisation after the residual (QBatchNorm)",
+    "LayerNormalization": "use the IntegerLayerNorm or AILayerNorm layer, or QBatchNorm after the residual",
     "BatchNormalization": "use QBatchNorm, which exports a per-channel integer scale and bias",
     "ReduceMean": "use ReduceSum and Mul by a quantised 1/length",
     "GlobalAveragePool": "use ReduceSum and Mul by a quantised 1/length",
@@ -193,12 +200,13 @@ class _Reader:
         inputs, output = tuple(proto.input), proto.output[0]
         if len(proto.output) != 1:
             raise UnsupportedError(f"{name}: {op} with {len(proto.output)} outputs is not supported")
-        if proto.domain == DOMAIN and op in score_types():
+        if proto.domain == DOMAIN:
             try:
-                spec = score_from_attributes(op, attributes)
-            except (FormatError, SpecError, ValueError) as error:
+                found = _own_operator(op, name, inputs, output, attributes)
+            except (FormatError, SpecError, ValueError, TypeError) as error:
                 raise UnsupportedError(f"{name}: {error}") from error
-            return Node("Score", name, inputs, output, spec=spec), None
+            if found is not None:
+                return found, None
         if proto.domain == QUANT_DOMAIN and op == "Quant":
             return Node("Quant", name, inputs[:1], output), Tensor(output, (), self._quantiser(proto))
         if proto.domain not in ("", "ai.onnx"):
@@ -215,7 +223,8 @@ class _Reader:
             return Node(op, name, inputs[:1], output, axes=self._sum_axes(proto, attributes, name)), None
         remedy = _REMEDIES.get(
             op,
-            "supported: MatMul, Add, Mul, Relu, Transpose, Reshape, ReduceSum, Quant, " + ", ".join(score_types()),
+            "supported: MatMul, Add, Mul, Relu, Transpose, Reshape, ReduceSum, Quant, "
+            + ", ".join((*score_types(), *context_types(), *norm_types())),
         )
         raise UnsupportedError(f"{name}: operator {op} has no exact integer meaning here; {remedy}")
 
@@ -233,6 +242,20 @@ class _Reader:
         if axes is None or attributes.get("keepdims", 1) or any(int(a) < 1 for a in axes):
             raise UnsupportedError(f"{name}: ReduceSum needs constant axes of 1 or more and keepdims=0")
         return tuple(int(a) - 1 for a in axes)
+
+
+def _own_operator(op: str, name: str, inputs: tuple[str, ...], output: str, attributes: dict[str, Any]) -> Node | None:
+    """The typed node of an operator of our own domain; None if there is no such operator."""
+    wanted = 2 if op in context_types() else 1
+    if op in (*score_types(), *context_types(), *norm_types()) and len(inputs) != wanted:
+        raise SpecError(f"{op} takes {wanted} input(s). Received: {len(inputs)}")
+    if op in score_types():
+        return Node("Score", name, inputs, output, spec=score_from_attributes(op, attributes))
+    if op in context_types():
+        return Node("Context", name, inputs, output, context=context_from_attributes(op, attributes))
+    if op in norm_types():
+        return Node("Norm", name, inputs, output, norm=norm_from_attributes(op, attributes))
+    return None
 
 
 def _permutation(perm: list[int] | None, name: str) -> tuple[int, ...]:

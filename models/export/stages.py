@@ -19,7 +19,14 @@ from hls4attn.models.errors import ToolError
 from hls4attn.models.export.functions import DOMAIN
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import score_from_attributes, score_types
+from hls4attn.models.operators import (
+    context_from_attributes,
+    context_types,
+    norm_from_attributes,
+    norm_types,
+    score_from_attributes,
+    score_types,
+)
 
 #: What a value off the integer grid (or NaN) becomes: never equal to a code.
 OFF_GRID = np.iinfo(np.int64).min
@@ -167,19 +174,26 @@ def register_qonnx() -> None:
         from qonnx.custom_op.registry import add_op_to_domain
     except ImportError as error:
         raise ToolError('qonnx is not installed: pip install "hls4attn[convert]"') from error
-    for op_type in score_types():
-        add_op_to_domain(DOMAIN, _qonnx_operator(op_type, CustomOp))
+    families: tuple[tuple[tuple[str, ...], Callable[..., Any]], ...] = (
+        (score_types(), score_from_attributes),
+        (context_types(), context_from_attributes),
+        (norm_types(), norm_from_attributes),
+    )
+    for op_types, from_attributes in families:
+        for op_type in op_types:
+            add_op_to_domain(DOMAIN, _qonnx_operator(op_type, from_attributes, CustomOp))
 
 
-def _qonnx_operator(op_type: str, base: type) -> type:
+def _qonnx_operator(op_type: str, from_attributes: Callable[..., Any], base: type) -> type:
     """A qonnx operator class (its name is the op_type) that calls the reference."""
 
     def execute_node(self: Any, context: dict[str, Any], graph: Any) -> None:
         node = self.onnx_node
         attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute}
-        spec = score_from_attributes(op_type, attributes)
-        codes = to_codes(context[node.input[0]], spec.in_format)
-        context[node.output[0]] = spec.out_format.to_real(spec.reference(codes)).astype(np.float32)
+        spec = from_attributes(op_type, attributes)
+        formats = [spec.in_format, getattr(spec, "v_format", None)]
+        codes = [to_codes(context[name], fmt) for name, fmt in zip(node.input, formats, strict=False)]
+        context[node.output[0]] = spec.out_format.to_real(spec.reference(*codes)).astype(np.float32)
 
     def same_shape(self: Any, model: Any) -> onnx.NodeProto:
         return onnx.helper.make_node("Relu", [self.onnx_node.input[0]], [self.onnx_node.output[0]])
