@@ -16,7 +16,11 @@ from hls4attn.models.export.builder import GraphBuilder
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.layers import (
+    AILayerNorm,
     ClippedActivation,
+    E2Context,
+    IntegerLayerNorm,
+    NormLayer,
     QBatchNorm,
     QMeanPool,
     QPositionEmbedding,
@@ -190,6 +194,20 @@ def _score(b: GraphBuilder, layer: ScoreLayer, inputs: list[str], shape: tuple[i
     return b.score(inputs[0], layer.spec(), layer.name, shape)
 
 
+def _context(
+    b: GraphBuilder, layer: E2Context, inputs: list[str], shape: tuple[int, ...], name: str | None = None
+) -> str:
+    if not layer.quantised:
+        raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
+    return b.context(*inputs, layer.spec(), name or layer.name, shape)
+
+
+def _norm(b: GraphBuilder, layer: NormLayer, inputs: list[str], shape: tuple[int, ...]) -> str:
+    if not layer.quantised:
+        raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
+    return b.norm(inputs[0], layer.spec(), layer.name, shape)
+
+
 def _attention(b: GraphBuilder, layer: QSelfAttention, inputs: list[str], shape: tuple[int, ...]) -> str:
     n, (seq, _), heads, width = layer.name, shape, layer.heads, layer.head_dim
 
@@ -206,11 +224,14 @@ def _attention(b: GraphBuilder, layer: QSelfAttention, inputs: list[str], shape:
     per_score = (heads, seq, seq)
     products = b.node("MatMul", [q, k_transposed], f"{n}_qk", per_score)
     scores = _activation(b, layer.score_act, [products], per_score)
-    p = _score(b, layer.score, [scores], per_score)
-    if p != f"{n}_score":
-        raise UnsupportedError(f"{n}: name the score layer {n}_score. Received: {p}")
-    weighted = b.node("MatMul", [p, v], f"{n}_pv", (heads, seq, width))
-    context = _activation(b, layer.context_act, [weighted], (heads, seq, width))
+    if layer.score.takes_values:
+        context = _context(b, layer.score, [scores, v], (heads, seq, width), f"{n}_context")
+    else:
+        p = _score(b, layer.score, [scores], per_score)
+        if p != f"{n}_score":
+            raise UnsupportedError(f"{n}: name the score layer {n}_score. Received: {p}")
+        weighted = b.node("MatMul", [p, v], f"{n}_pv", (heads, seq, width))
+        context = _activation(b, layer.context_act, [weighted], (heads, seq, width))
     merged = b.reshape(b.transpose(context, (1, 0, 2), f"{n}_merge"), (seq, heads * width), f"{n}_merged")
     return _activation(b, layer.out_act, [_dense(b, layer.wo, [merged], shape)], shape)
 
@@ -231,6 +252,9 @@ _EMITTERS: dict[type, Callable[[GraphBuilder, Any, list[str], tuple[int, ...]], 
     QPositionEmbedding: _position,
     QMeanPool: _pool,
     QSelfAttention: _attention,
+    E2Context: _context,
+    AILayerNorm: _norm,
+    IntegerLayerNorm: _norm,
     keras.layers.Add: _add,
     keras.layers.Reshape: _reshape,
     keras.layers.Flatten: _reshape,

@@ -4,14 +4,20 @@
 from hls4attn.models.layers.activation import ClippedActivation
 from hls4attn.models.layers.affine import QBatchNorm, QMeanPool, QPositionEmbedding
 from hls4attn.models.layers.attention import QSelfAttention
+from hls4attn.models.layers.e2softmax import E2Context, E2Softmax
+from hls4attn.models.layers.norm import AILayerNorm, IntegerLayerNorm, NormLayer, calibrate_norms
 from hls4attn.models.layers.quantizers import fixed_of
 from hls4attn.models.layers.score import ConSmax, IntegerSoftmax, ScoreLayer
 
 CUSTOM_OBJECTS = {
     cls.__name__: cls
     for cls in (
+        AILayerNorm,
         ClippedActivation,
         ConSmax,
+        E2Context,
+        E2Softmax,
+        IntegerLayerNorm,
         IntegerSoftmax,
         QBatchNorm,
         QMeanPool,
@@ -22,13 +28,19 @@ CUSTOM_OBJECTS = {
 
 __all__ = [
     "CUSTOM_OBJECTS",
+    "AILayerNorm",
     "ClippedActivation",
     "ConSmax",
+    "E2Context",
+    "E2Softmax",
+    "IntegerLayerNorm",
     "IntegerSoftmax",
+    "NormLayer",
     "QBatchNorm",
     "QMeanPool",
     "QPositionEmbedding",
     "QSelfAttention",
     "ScoreLayer",
+    "calibrate_norms",
     "fixed_of",
 ]

@@ -29,7 +29,7 @@ class QSelfAttention(Layer):  # type: ignore[misc]
     Args:
         heads: number of heads.
         head_dim: width of a head; ``heads * head_dim`` is the width of q, k, v.
-        score: "consmax", "softmax" or a `ScoreLayer`.
+        score: "consmax", "softmax", "e2softmax", "e2softmax-online", "e2softmax-shift" or a `ScoreLayer`.
         kernel_quantizer: of the four weight matrices.
         bias_quantizer: of the four biases.
         qk_quantizer: Q_a, of q and k.
@@ -71,7 +71,11 @@ class QSelfAttention(Layer):  # type: ignore[misc]
             score = tf.keras.layers.deserialize(score)
         in_format = fixed_of(self.score_act.quantizer, f"{self.name} score_quantizer")
         options = {"name": f"{self.name}_score", **(score_options or {})}
-        self.score = score_layer(score, self.heads, in_format, self.head_dim, **options)
+        value_formats = {
+            "v_format": fixed_of(self.v_act.quantizer, f"{self.name} v_quantizer"),
+            "out_format": fixed_of(self.context_act.quantizer, f"{self.name} context_quantizer"),
+        }
+        self.score = score_layer(score, self.heads, in_format, self.head_dim, value_formats, **options)
 
     def build(self, input_shape: Any) -> None:
         """Create the projections."""
@@ -101,10 +105,13 @@ class QSelfAttention(Layer):  # type: ignore[misc]
         """Every quantised tensor inside, by the name it has in the exported file."""
         q, k, v = self.q_act(self.wq(x)), self.k_act(self.wk(x)), self.v_act(self.wv(x))
         scores = self.score_act(tf.matmul(self._split(q), self._split(k), transpose_b=True))
-        p = self.score(scores)
-        context = self.context_act(tf.matmul(p, self._split(v)))
-        out = self.out_act(self.wo(self._merge(context)))
-        named = {"q": q, "k": k, "v": v, "scores": scores, "score": p, "context": context, "out": out}
+        named = {"q": q, "k": k, "v": v, "scores": scores}
+        if self.score.takes_values:  # its result is on the context's grid already
+            named["context"] = self.context_act(self.score([scores, self._split(v)]))
+        else:
+            named["score"] = self.score(scores)
+            named["context"] = self.context_act(tf.matmul(named["score"], self._split(v)))
+        named["out"] = self.out_act(self.wo(self._merge(named["context"])))
         return {f"{self.name}_{key}": value for key, value in named.items()}
 
     def _split(self, x: tf.Tensor) -> tf.Tensor:

@@ -82,6 +82,19 @@ def _refuse_options(quantizer: Any, options: dict[str, tuple[Any, ...]], where: 
             )
 
 
+def format_of(value: Any, where: str) -> Fixed:
+    """A format given as `Fixed`, as its text, or as a QKeras quantiser (or its text).
+
+    Raises:
+        UnsupportedError: for a quantiser that no format represents.
+    """
+    if isinstance(value, Fixed):
+        return value
+    if isinstance(value, str) and value.strip().startswith(("fixed<", "ufixed<")):
+        return Fixed.parse(value)
+    return fixed_of(value, where)
+
+
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def straight_through(exact: tf.Tensor, smooth: tf.Tensor) -> Any:
     """`exact` forward, bit for bit; the gradient flows to `smooth` alone.

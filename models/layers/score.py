@@ -7,6 +7,7 @@ Each layer takes quantised scores of shape ``(batch, heads, rows, cols)`` and ho
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ class ScoreLayer(Layer):  # type: ignore[misc]
         causal: mask the entries with column > row.
         quantised: compute in integers; false gives the float function, for comparison.
     """
+
+    #: Whether it takes [scores, values] and gives the context, instead of scores to probabilities.
+    takes_values = False
 
     def __init__(
         self,
@@ -256,15 +260,37 @@ class IntegerSoftmax(ScoreLayer):
         return {**super().get_config(), **{n: getattr(self, n) for n in names}}
 
 
-SCORES: dict[str, type[ScoreLayer]] = {"consmax": ConSmax, "softmax": IntegerSoftmax}
+#: Makers of score layers by name; modules with further ones add to it.
+SCORES: dict[str, Callable[..., ScoreLayer]] = {"consmax": ConSmax, "softmax": IntegerSoftmax}
 
 
-def score_layer(score: str | ScoreLayer, heads: int, in_format: Fixed, head_dim: int, **options: Any) -> ScoreLayer:
-    """A score layer by name ("consmax", "softmax"), or the given one, checked against the attention layer."""
+def score_layer(
+    score: str | ScoreLayer,
+    heads: int,
+    in_format: Fixed,
+    head_dim: int,
+    value_formats: Mapping[str, Fixed],
+    **options: Any,
+) -> ScoreLayer:
+    """A score layer by name (a key of `SCORES`), or the given one, checked against the attention layer.
+
+    Args:
+        score: name or layer.
+        heads: number of heads.
+        in_format: format of the scores.
+        head_dim: width of a head.
+        value_formats: `v_format` and `out_format` (of the context), for layers that take values too.
+        **options: further arguments of a layer given by name.
+    """
     if isinstance(score, str):
         if score not in SCORES:
             raise SpecError(f"Unknown score function {score!r}; known: {', '.join(SCORES)}")
+        if getattr(SCORES[score], "takes_values", False):
+            options = {**value_formats, **options}
         return SCORES[score](heads, in_format, head_dim**-0.5, **options)
+    wrong = {n: f for n, f in value_formats.items() if score.takes_values and getattr(score, n) != f}
+    if wrong:
+        raise SpecError(f"{score.name}: the attention layer's quantisers have other formats: {wrong}")
     if score.heads != heads or score.in_format != in_format:
         raise SpecError(
             f"{score.name}: score layer for {score.heads} heads and {score.in_format} does not fit an attention layer "

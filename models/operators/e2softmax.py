@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -96,10 +96,10 @@ class E2SoftmaxSpec(E2Core):
             keep: True where an element counts, broadcast against codes; replaces the causal mask.
         """
         x = self.check(codes)
-        p = np.minimum(self._unlimited(x, keep), self.out_format.max)
+        p = cast(Codes, np.minimum(self._unlimited(x, keep), self.out_format.max))
         if keep is None and self.causal:
             keep = causal_mask(*x.shape[-2:])
-        return p if keep is None else p * keep
+        return p if keep is None else cast(Codes, p * keep)
 
     def real(self, scores: ArrayLike) -> Reals:
         """The float softmax that it stands for."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -166,4 +166,4 @@ def integer_sqrt(x: Codes, bits: int) -> Codes:
     for n in range(bits - 1, -1, -1):
         trial = root + (np.int64(1) << n)
         root = np.where(trial * trial <= x, trial, root)
-    return cast(Codes, root)
+    return root
