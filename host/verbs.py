@@ -187,7 +187,7 @@ def _verify_operator(
         codes = operator_codes(flow.graph, rows, seed)
         count = len(codes) * codes.shape[1] * codes.shape[2]
         out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[3]} (seed {seed})", highlight=False)
-        out.print(f"  distance to the float function: {distance(spec, codes)}", highlight=False)
+        out.print(f"  distance to the float function: {distance(spec, codes)}", highlight=False, soft_wrap=True)
         rungs += climb_and_print(out, err, flow, codes, names, unit_axes=3)
     return rungs
 
