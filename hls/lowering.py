@@ -299,7 +299,7 @@ class _Lowering:
             format=tail.result_format(),
             sources=tuple(dict.fromkeys([node.name, *(n.name for n in (*tail.nodes, *moved))])),
             ints=ints | operand_ints(*in_formats) | tail.ints(),
-            roms=(roms or {}) | tail.roms(),
+            roms={name: rom.copy() for name, rom in ((roms or {}) | tail.roms()).items()},
         )
         self.nodes.append(made)
         self.done.update(made.sources)
