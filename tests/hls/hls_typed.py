@@ -109,22 +109,21 @@ def _step(m: TypedMaker, rng: np.random.Generator, x: str, earlier: list[str]) -
     constant = Fixed(int(rng.integers(2, 6)), int(rng.integers(-1, 5)))
     same = [e for e in earlier if m.shape(e) == shape and m.tensors[e].format.width <= 13]
     kind = rng.choice(["dense", "quant", "relu", "mul", "add", "both", "move", "matmul"])
+    y = None
     if kind == "dense":
-        return m.add("MatMul", x, m.constant((shape[-1], int(rng.integers(1, 6))), constant))
-    if kind == "relu":
-        return m.add("Relu", x)
-    if kind in ("mul", "add"):
+        y = m.add("MatMul", x, m.constant((shape[-1], int(rng.integers(1, 6))), constant))
+    elif kind == "relu":
+        y = m.add("Relu", x)
+    elif kind in ("mul", "add"):
         choices = [(), (1,), (shape[-1],), shape, (*shape[:-1], 1)]
-        return m.add(kind.capitalize(), x, m.constant(choices[rng.integers(len(choices))], constant))
-    if kind == "both" and same:
-        return m.add(("Add", "Mul")[rng.integers(2)], x, same[rng.integers(len(same))])
-    if kind == "move" and len(shape) == 2:
-        if rng.integers(2):
-            return m.add("Transpose", x, permutation=(1, 0))
-        return m.reshape(x, (shape[1], shape[0]))
-    if kind == "matmul" and len(shape) == 2 and m.tensors[x].format.width <= 10:
-        return m.add("MatMul", x, m.add("Transpose", x, permutation=(1, 0)))
-    return m.quant(x, random_format(rng))
+        y = m.add(kind.capitalize(), x, m.constant(choices[rng.integers(len(choices))], constant))
+    elif kind == "both" and same:
+        y = m.add(("Add", "Mul")[rng.integers(2)], x, same[rng.integers(len(same))])
+    elif kind == "move" and len(shape) == 2:
+        y = m.add("Transpose", x, permutation=(1, 0)) if rng.integers(2) else m.reshape(x, shape[::-1])
+    elif kind == "matmul" and len(shape) == 2 and m.tensors[x].format.width <= 10:
+        y = m.add("MatMul", x, m.add("Transpose", x, permutation=(1, 0)))
+    return y or m.quant(x, random_format(rng))
 
 
 _BRIDGE = """

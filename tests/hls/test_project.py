@@ -130,13 +130,13 @@ def test_the_second_conversion_finds_the_first(tmp_path: Path, model: onnx.Model
     assert convert(path, tmp_path / "p", HlsConfig(reuse_factor=2)).cached is False
 
 
-def test_a_cache_hit_imports_neither_hls4ml_nor_onnx(tmp_path: Path, model: onnx.ModelProto) -> None:
+def test_a_cache_hit_does_not_import_hls4ml(tmp_path: Path, model: onnx.ModelProto) -> None:
     save_model(model, tmp_path / "model.onnx")
     convert(tmp_path / "model.onnx", tmp_path / "p")
     code = (
         "import sys; from hls4attn.hls import convert; "
         f"p = convert({str(tmp_path / 'model.onnx')!r}, {str(tmp_path / 'p')!r}); "
-        "assert p.cached; assert not {'hls4ml', 'onnx'} & set(sys.modules), sorted(sys.modules)"
+        "assert p.cached; assert 'hls4ml' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -147,7 +147,7 @@ def test_project_files(tmp_path: Path, model: onnx.ModelProto, capfd: pytest.Cap
     assert "Creating HLS model" in made.log.read_text()
     record = json.loads((made.path / "hls4attn.json").read_text())
     assert record["config"]["layer_reuse_factor"] == {"block0_up": 4}
-    assert [n["name"] for n in record["nodes"]][0] == "embed"
+    assert record["nodes"][0]["name"] == "embed"
     parameters = (made.path / "firmware" / "parameters.h").read_text()
     factors = re.findall(r"// (\w+)\n.*?reuse_factor = (\d+)", parameters, re.DOTALL)
     assert {int(f) for name, f in factors if name != "block0_up"} == {2}
