@@ -117,17 +117,16 @@ class QSelfAttention(Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        serialise = tf.keras.utils.serialize_keras_object
         return {
             **super().get_config(),
             "heads": self.heads,
             "head_dim": self.head_dim,
             "score": tf.keras.layers.serialize(self.score),
-            "kernel_quantizer": serialise(self.kernel_quantizer),
-            "bias_quantizer": serialise(self.bias_quantizer),
-            "qk_quantizer": serialise(self.q_act.quantizer),
-            "v_quantizer": serialise(self.v_act.quantizer),
-            "score_quantizer": serialise(self.score_act.quantizer),
-            "context_quantizer": serialise(self.context_act.quantizer),
-            "output_quantizer": serialise(self.out_act.quantizer),
+            "kernel_quantizer": str(self.kernel_quantizer),
+            "bias_quantizer": str(self.bias_quantizer),
+            "qk_quantizer": str(self.q_act.quantizer),
+            "v_quantizer": str(self.v_act.quantizer),
+            "score_quantizer": str(self.score_act.quantizer),
+            "context_quantizer": str(self.context_act.quantizer),
+            "output_quantizer": str(self.out_act.quantizer),
         }
