@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,7 +17,8 @@ from hls4attn.hls.bridge import bridge_cpp
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.csim import Interface
 from hls4attn.hls.plugin import hls4ml_version, register
-from hls4attn.models.errors import Hls4attnError, ModelFileError, ToolError, UnsupportedError
+from hls4attn.hls.writer import write_hls4ml
+from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.files import write_json
 
 if TYPE_CHECKING:
@@ -198,7 +194,7 @@ def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str)
     _check_layer_names(design, config)
     (folder / "lowered.onnx").write_bytes(to_onnx(design).SerializeToString(deterministic=True))
     register()
-    input_t, output_t = _write_hls4ml(design, folder, config, digest)
+    input_t, output_t = write_hls4ml(design, folder, config, digest)
     # hls4ml records where it wrote; the project is about to move.
     yml = folder / "hls4ml_config.yml"
     yml.write_text(yml.read_text().replace(str(folder), str(out)))
@@ -233,59 +229,6 @@ def _check_layer_names(design: Design, config: HlsConfig) -> None:
             f"layer_reuse_factor names {unknown}, which are not hardware nodes of this model; it has: "
             + ", ".join(n.name for n in design.nodes)
         )
-
-
-def _write_hls4ml(design: Design, folder: Path, config: HlsConfig, digest: str) -> tuple[str, str]:
-    """Convert and write with hls4ml; the C++ types of the two ports."""
-    import hls4ml
-
-    from hls4attn.hls.guard import check_hls_model
-
-    hls_config = {
-        "Model": {"Precision": {"default": "fixed<16,6>"}, "ReuseFactor": config.reuse_factor},
-        "LayerName": {n: {"ReuseFactor": r} for n, r in config.layer_reuse_factor.items()},
-    }
-    log = folder / "convert.log"
-    try:
-        with captured(log):
-            model = hls4ml.converters.convert_from_onnx_model(
-                str(folder / "lowered.onnx"),
-                output_dir=str(folder),
-                project_name=config.project_name,
-                backend=config.backend,
-                hls_config=hls_config,
-                part=config.part,
-                clock_period=config.clock_period_ns,
-                io_type=config.io_type,
-                write_weights_txt=False,  # tables are constants; nothing is loaded when the design runs
-            )
-            check_hls_model(model, design, hls_config)
-            model.write()
-    except Hls4attnError:
-        raise
-    except Exception as error:  # hls4ml raises bare exceptions of every kind
-        raise ToolError(f"hls4ml failed: {type(error).__name__}: {error}") from error
-    script = folder / "build_lib.sh"  # a random stamp would make two equal projects differ
-    script.write_text(script.read_text().replace(model.config.get_config_value("Stamp"), digest[:8]))
-    return model.get_input_variables()[0].type.name, model.get_output_variables()[0].type.name
-
-
-@contextlib.contextmanager
-def captured(log: Path) -> Iterator[None]:
-    """Send what hls4ml prints and warns to a file."""
-    text = io.StringIO()
-    # Writing its record, hls4ml imports Keras if there is one; TensorFlow then talks past Python's stderr.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with (
-            contextlib.redirect_stdout(text),
-            contextlib.redirect_stderr(text),
-            warnings.catch_warnings(record=True) as caught,
-        ):
-            yield
-    finally:
-        lines = [f"{w.category.__name__}: {w.message}" for w in caught]
-        log.write_text("\n".join([text.getvalue(), *lines]) + "\n")
 
 
 def _swap(building: Path, out: Path) -> None:

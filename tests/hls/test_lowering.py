@@ -15,7 +15,7 @@ from hls4attn.hls import lower, lower_graph, read_design
 from hls4attn.hls.design import KERNELS
 from hls4attn.hls.emit import cpp_type, design_cpp, rom_cpp
 from hls4attn.hls.hwfile import DOMAIN, to_onnx
-from hls4attn.hls.lowering import strides_of
+from hls4attn.hls.layout import strides_of
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export import read_graph
 from hls4attn.models.formats import Fixed

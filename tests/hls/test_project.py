@@ -164,7 +164,7 @@ def test_an_interrupted_conversion_leaves_the_old_project(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for step in ("_write_hls4ml", "write_json", "_swap"):
+    for step in ("write_hls4ml", "write_json", "_swap"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(project, step, interrupted)
             convert(model, tmp_path / "p", HlsConfig(reuse_factor=7))
