@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from hls4attn.hls.design import Design, HwNode
+from hls4attn.hls.design import Design, HwNode, port_name
 from hls4attn.hls.layout import carrier, merge_output, operand_ints, strides_of
 from hls4attn.hls.scores import score_parameters
 from hls4attn.hls.tail import Tail
@@ -253,7 +253,7 @@ class _Lowering:
     def _unique(self, name: str) -> str:
         base = re.sub(r"\W", "_", name, flags=re.ASCII) or "node"
         base = base if base[0].isalpha() else f"n_{base}"
-        taken = {n.name.lower() for n in self.nodes} | {"input", self.graph.input.name.lower()}
+        taken = {n.name.lower() for n in self.nodes} | {"input", port_name(self.graph.input.name).lower()}
         candidate, k = base, 1
         while candidate.lower() in taken:
             candidate, k = f"{base}_{k}", k + 1

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hls4attn.hls import include_dir
 from hls4attn.hls.bridge import bridge_cpp
@@ -117,7 +117,7 @@ def open_project(path: Path | str) -> Project:
     out = Path(path).absolute()
     found = _finished(out)
     if found is None:
-        raise ModelFileError(f"No project at {out}; convert a model first")
+        raise ModelFileError(f"No project of this version at {out}; convert a model first")
     return found
 
 
@@ -142,7 +142,7 @@ def _digest(data: bytes, config: HlsConfig) -> str:
 
 
 def _finished(out: Path) -> Project | None:
-    """The project at `out`; None if there is nothing yet.
+    """The project at `out`; None if there is none that this version can use.
 
     Raises:
         ModelFileError: if `out` is something else, which must not be replaced.
@@ -151,16 +151,15 @@ def _finished(out: Path) -> Project | None:
         return None
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return Project(
-            out,
-            HlsConfig.from_dict(record["config"]),
-            str(record["digest"]),
-            Interface.from_dict(record["interface"]),
-        )
+        digest = str(record["digest"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(
             f"{out} is not a project of this package (no readable {RECORD}); choose another folder or remove it"
         ) from error
+    try:
+        return Project(out, HlsConfig.from_dict(record["config"]), digest, Interface.from_dict(record["interface"]))
+    except (ValueError, KeyError, TypeError):
+        return None  # ours, of a version whose record said something else: to be written anew
 
 
 def _sources(path: Path) -> dict[str, str]:
@@ -232,18 +231,16 @@ def _check_layer_names(design: Design, config: HlsConfig) -> None:
 
 
 def _swap(building: Path, out: Path) -> None:
-    """Put a complete project in place; the old one returns if that fails."""
+    """Put a complete project in place; the old one returns if that fails or is interrupted."""
     building.chmod(0o755)
-    old: Any = None
+    old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
     try:
         if out.exists():
-            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
             out.replace(old / "project")
         building.replace(out)
     except OSError as error:
-        if old is not None and not out.exists():
-            (old / "project").replace(out)
         raise ModelFileError(f"Cannot write {out}: {error.strerror}") from error
     finally:
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        if (old / "project").exists() and not out.exists():
+            (old / "project").replace(out)
+        shutil.rmtree(old, ignore_errors=True)

@@ -173,6 +173,35 @@ def test_an_interrupted_conversion_leaves_the_old_project(
         assert sorted(f.name for f in tmp_path.iterdir()) == ["p"]
 
 
+def test_an_interruption_while_swapping_brings_the_old_project_back(
+    tmp_path: Path, model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = convert(model, tmp_path / "p")
+    replace = Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if ".building-" in self.name:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", interrupted)
+        convert(model, tmp_path / "p", HlsConfig(reuse_factor=7))
+    assert open_project(tmp_path / "p").digest == first.digest
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["p"]
+
+
+def test_a_record_of_another_version_is_written_anew(tmp_path: Path, model: onnx.ModelProto) -> None:
+    made = convert(model, tmp_path / "p")
+    record = json.loads((made.path / "hls4attn.json").read_text())
+    record["config"]["colour"] = "red"
+    (made.path / "hls4attn.json").write_text(json.dumps(record))
+    with pytest.raises(ModelFileError, match="No project of this version"):
+        open_project(made.path)
+    assert convert(model, tmp_path / "p").cached is False
+    assert convert(model, tmp_path / "p").cached is True
+
+
 def test_foreign_folders_are_not_replaced(tmp_path: Path, model: onnx.ModelProto) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
@@ -182,7 +211,7 @@ def test_foreign_folders_are_not_replaced(tmp_path: Path, model: onnx.ModelProto
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelFileError, match="not a project"):
         convert(model, tmp_path / "file")
-    with pytest.raises(ModelFileError, match="No project at"):
+    with pytest.raises(ModelFileError, match="No project of this version at"):
         open_project(tmp_path / "nothing")
 
 
