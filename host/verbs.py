@@ -16,6 +16,7 @@ from hls4attn.host.flow import STAGES, Flow
 from hls4attn.host.ladder import Rung, climb
 from hls4attn.host.samples import verification_codes
 from hls4attn.models.errors import InputError, MismatchError, ModelFileError, ToolError
+from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.keras_stage import KEY_MODEL
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.formats import Codes
@@ -227,8 +228,12 @@ def run(
         tell("running")
         values = overlay.model.predict(batch)
         tag, samples = overlay.model.device_tag, overlay.model.samples
+        saturated = Reference(flow.graph).saturations(quantise_input(flow.graph, batch))
     summary: dict[str, Any] = {"model": path.name, "device": tag, "samples": len(batch), "counter": samples}
     out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True)
+    for name, (count, total) in saturated.items():
+        out.print(f"{name}: {count} of {total} results saturate", highlight=False)
+    summary["saturated"] = {name: count for name, (count, _) in saturated.items()}
     if labels is not None:
         accuracy = float(np.mean(np.argmax(values, axis=1) == labels))
         summary["accuracy"] = accuracy

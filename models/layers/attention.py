@@ -67,11 +67,10 @@ class QSelfAttention(Layer):  # type: ignore[misc]
         self.score_act = ClippedActivation(score_quantizer, name=f"{self.name}_scores")
         self.context_act = ClippedActivation(context_quantizer, name=f"{self.name}_context")
         self.out_act = ClippedActivation(output_quantizer, name=f"{self.name}_out")
-        if isinstance(score, dict):
-            score = tf.keras.layers.deserialize(score)
+        given: str | ScoreLayer = tf.keras.layers.deserialize(score) if isinstance(score, dict) else score
         in_format = fixed_of(self.score_act.quantizer, f"{self.name} score_quantizer")
         options = {"name": f"{self.name}_score", **(score_options or {})}
-        self.score = score_layer(score, self.heads, in_format, self.head_dim, **options)
+        self.score = score_layer(given, self.heads, in_format, self.head_dim, **options)
 
     def build(self, input_shape: Any) -> None:
         """Create the projections."""

@@ -62,7 +62,8 @@ class ScoreLayer(Layer):  # type: ignore[misc]
         """Check the shape."""
         if len(input_shape) != 4 or input_shape[1] != self.heads:
             raise SpecError(
-                f"{self.name}: scores must have shape (batch, heads={self.heads}, rows, cols). Received: {tuple(input_shape)}"
+                f"{self.name}: scores must have shape (batch, heads={self.heads}, rows, cols). "
+                f"Received: {tuple(input_shape)}"
             )
         if self.causal and input_shape[2] != input_shape[3]:
             raise SpecError(f"{self.name}: a causal mask needs as many rows as columns. Received: {tuple(input_shape)}")
