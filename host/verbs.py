@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def working(err: Console, text: str) -> Iterator[Any]:
     """A spinner on the error stream; call what it yields to change its text."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(text)
         yield lambda new: progress.update(task, description=new)
 
@@ -51,7 +51,7 @@ def train(
     from hls4attn.models.zoo.training import train_zoo
 
     total = epochs or zoo.epochs
-    with Progress(console=err, transient=True) as progress:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("training", total=total * len(seeds))
 
         def on_epoch(seed: int, done: int) -> None:
