@@ -6,13 +6,16 @@ from __future__ import annotations
 #: Entry points; both take int32 codes and a number of samples.
 RUN, TRACE = "hls4attn_run", "hls4attn_trace"
 
+#: The one visible symbol; hidden ones of two libraries in one process cannot meet.
+EXPORT = 'extern "C" __attribute__((visibility("default")))'
+
 _TEXT = """// SPDX-License-Identifier: Apache-2.0
 // Simulation only: integer codes in and out, no conversion to float.  Threads may call it at the same time: the
 // design keeps no state between samples.
 #include "{source}"
 #include <cstdint>
 
-extern "C" void {run}(const int32_t *codes, int32_t *results, long samples) {{
+{export} void {run}(const int32_t *codes, int32_t *results, long samples) {{
     for (long s = 0; s < samples; s++) {{
         {input_t} x[{n_in}];
         {output_t} y[{n_out}];
@@ -27,7 +30,7 @@ extern "C" void {run}(const int32_t *codes, int32_t *results, long samples) {{
 }}
 
 #ifdef HLS4ATTN_TRACE
-extern "C" void {trace}(const int32_t *codes, int32_t *results, int32_t *taps, const int32_t *sizes, long samples) {{
+{export} void {trace}(const int32_t *codes, int32_t *results, int32_t *taps, const int32_t *sizes, long samples) {{
     for (long s = 0; s < samples; s++) {{
         for (int t = 0; t < HLS4ATTN_TRACE; t++) {{
             hls4attn::record_target(t) = taps;
@@ -58,6 +61,7 @@ def bridge_cpp(source: str, function: str, input_t: str, output_t: str, n_in: in
         output_t=output_t,
         n_in=n_in,
         n_out=n_out,
+        export=EXPORT,
         run=RUN,
         trace=TRACE,
     )

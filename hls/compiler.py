@@ -17,7 +17,16 @@ from pathlib import Path
 from hls4attn.models.errors import ToolError
 
 #: C++11, as Vitis compiles; warnings inside the vendor's headers are not ours to fix.
-FLAGS = ("-std=c++11", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fPIC", "-shared", "-w")
+FLAGS = (
+    "-std=c++11",
+    "-O2",
+    "-ftree-vectorize",
+    "-fvect-cost-model=dynamic",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-w",
+)
 _INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
 

@@ -95,7 +95,7 @@ class Simulation:
                     f"{tensor.name}: the simulation carries codes as int32. Received: {tensor.format}"
                 )
         self.main, self.includes, self.interface = main, tuple(includes), interface
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _cores()
         self._run = self._load(RUN, ())
         self._trace: Any = None
 
@@ -163,6 +163,11 @@ class Simulation:
                 f"Received: [{a.min()}, {a.max()}]"
             )
         return np.ascontiguousarray(a.reshape(len(a), -1), dtype=np.int32)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class CSim(Simulation):

@@ -7,6 +7,7 @@ compared with the reference tensor by tensor.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -57,6 +58,12 @@ KERNELS = {
 
 #: ROMs of the tail that every kernel ends with.
 TAIL_ROMS = ("scale", "offset")
+
+
+def port_name(tensor: str) -> str:
+    """A C identifier for the input port."""
+    name = re.sub(r"\W", "_", tensor, flags=re.ASCII)
+    return f"{name if name[:1].isalpha() else 'x' + name}_in"
 
 
 @dataclass(frozen=True, eq=False)

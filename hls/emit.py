@@ -12,6 +12,8 @@ ROUNDING = {"half_even": "AP_RND_CONV", "half_up": "AP_RND", "floor": "AP_TRN"}
 OVERFLOW = {"saturate": "AP_SAT", "saturate_symmetric": "AP_SAT_SYM", "wrap": "AP_WRAP"}
 _C_TYPES = (("signed char", 8), ("short", 16), ("int", 32), ("long long", 64))
 _ENTRIES_A_LINE = 32
+#: Arrays up to so many elements become registers or logic; the vendor tools refuse more.
+COMPLETE_PARTITION = 1024
 
 
 def cpp_type(fmt: Fixed) -> str:
@@ -42,8 +44,18 @@ def config_cpp(node: HwNode, index: int, reuse_factor: int) -> str:
     }.get(node.op)
     if multipliers:
         ints["multiplier_limit"] = -(-multipliers // reuse_factor)
+    for name, rom in node.roms.items():
+        if name in ("table", *TAIL_ROMS):
+            ints[f"{name}_banks"] = _banks(node, rom)
     members = "".join(f"    static const {_ctype(name)} {name} = {_literal(name, v)};\n" for name, v in ints.items())
     return f"{text}struct config{index} : hls4attn::{node.kernel.base} {{\n{members}}};\n"
+
+
+def _banks(node: HwNode, rom: Codes) -> int:
+    """Memories for a constant: logic for all of it where a row reads it at once, else one memory a channel."""
+    if rom.size <= COMPLETE_PARTITION:
+        return int(rom.size)
+    return node.shape[-1] if rom.size == node.size else 1
 
 
 def _ctype(name: str) -> str:

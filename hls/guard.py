@@ -57,6 +57,7 @@ def _check_nodes(model: Any) -> None:
                 f"{node.name} ({node.class_name}): no C++ is emitted for it, so its result would be uninitialised "
                 "memory; convert with hls4attn.hls.convert, which has a kernel for every node it accepts"
             )
+    for node in _nodes(model):
         if not isinstance(node, AttnLayer):
             raise UnsupportedError(
                 f"{node.name} ({node.class_name}): a stock hls4ml layer, whose types and rounding are not those of "

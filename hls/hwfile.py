@@ -7,7 +7,6 @@ It is what hls4ml reads.  Tensor names are C identifiers; the typed graph's name
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hls4attn.hls.design import KERNELS, Design, HwNode
+from hls4attn.hls.design import KERNELS, Design, HwNode, port_name
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export.functions import IR_VERSION, OPSET
@@ -40,12 +39,6 @@ def lower(source: Path | str | onnx.ModelProto | Graph) -> onnx.ModelProto:
     """
     graph = source if isinstance(source, Graph) else read_graph(source)
     return to_onnx(lower_graph(graph))
-
-
-def port_name(tensor: str) -> str:
-    """A C identifier for the input port."""
-    name = re.sub(r"\W", "_", tensor, flags=re.ASCII)
-    return f"{name if name[:1].isalpha() else 'x' + name}_in"
 
 
 def result_name(node: str) -> str:

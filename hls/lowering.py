@@ -13,12 +13,13 @@ from math import prod
 
 import numpy as np
 
-from hls4attn.hls.design import Design, HwNode
+from hls4attn.hls.design import Design, HwNode, port_name
+from hls4attn.hls.layout import carrier, merge_output, operand_ints, strides_of
 from hls4attn.hls.scores import score_parameters
 from hls4attn.hls.tail import Tail
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
-from hls4attn.models.formats import Codes, Fixed
+from hls4attn.models.formats import Codes
 
 #: Axes that the permutation kernel has loops for.
 MAX_AXES = 4
@@ -31,37 +32,6 @@ def lower_graph(graph: Graph) -> Design:
         UnsupportedError: naming the node for which there is no kernel, with the remedy.
     """
     return _Lowering(graph).run()
-
-
-def carrier(fmt: Fixed) -> int:
-    """Bits of a signed integer that holds every code of a format."""
-    return fmt.width + (not fmt.signed)
-
-
-def strides_of(index: Codes) -> tuple[int, ...] | None:
-    """Strides s with ``index[i, j, ...] == i*s0 + j*s1 + ...``, or None if there are none."""
-    strides = []
-    for axis, length in enumerate(index.shape):
-        first = tuple(int(a == axis and length > 1) for a in range(index.ndim))
-        strides.append(int(index[first]))
-    expected = np.zeros((1,) * index.ndim, dtype=np.int64)
-    for axis, (length, stride) in enumerate(zip(index.shape, strides, strict=True)):
-        shape = [1] * index.ndim
-        shape[axis] = length
-        expected = expected + (np.arange(length) * stride).reshape(shape)
-    return tuple(strides) if np.array_equal(np.broadcast_to(expected, index.shape), index) else None
-
-
-def operand_ints(*formats: Fixed) -> dict[str, int]:
-    """Configuration members that state the operands' formats."""
-    members: dict[str, int] = {}
-    for prefix, fmt in zip(("in", "in2"), formats, strict=False):
-        members |= {
-            f"{prefix}_width": fmt.width,
-            f"{prefix}_frac": fmt.frac,
-            f"{prefix}_signed": int(fmt.signed),
-        }
-    return members
 
 
 class _Lowering:
@@ -184,7 +154,7 @@ class _Lowering:
         b_base, b_strides = self._operand_strides(b.name, (heads, inner, cols))
         tail = Tail(self.graph, node.output)
         tail.absorb_all()
-        y_strides, output, moved = self._merge_output(tail.tensor, (heads, rows, cols))
+        y_strides, output, moved = merge_output(self.graph, tail.tensor, (heads, rows, cols))
         ints = {"heads": heads, "rows": rows, "inner": inner, "cols": cols}
         for prefix, names, strides in (
             ("a", ("head", "row", "inner"), a_strides),
@@ -193,32 +163,6 @@ class _Lowering:
         ):
             ints |= {f"{prefix}_{n}": s for n, s in zip(names, strides, strict=True)}
         self._emit("AttnMatMul", node, (a_base, b_base), tail, ints, output=output, moved=moved)
-
-    def _merge_output(self, tensor: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str, tuple[Node, ...]]:
-        """Strides that write a product straight into the layout behind the transposes that follow it."""
-        index = np.arange(prod(shape)).reshape(self.graph.tensors[tensor].shape)
-        best: tuple[tuple[int, ...], str, tuple[Node, ...]] = (
-            strides_of(index.reshape(shape)) or (),
-            tensor,
-            (),
-        )
-        chain: list[Node] = []
-        while tensor != self.graph.output.name:
-            users = self.graph.consumers.get(tensor, ())
-            if len(users) != 1 or users[0].op not in ("Reshape", "Transpose"):
-                break
-            node, tensor = users[0], users[0].output
-            chain.append(node)
-            if node.op == "Reshape":
-                index = index.reshape(self.graph.tensors[tensor].shape)
-                continue
-            index = index.transpose(node.permutation)
-            target = np.empty(index.size, dtype=np.int64)
-            target[index.ravel()] = np.arange(index.size)
-            strides = strides_of(target.reshape(shape))
-            if strides is not None:
-                best = (strides, tensor, tuple(chain))
-        return best
 
     def _score(self, node: Node) -> None:
         if node.spec is None:
@@ -299,7 +243,7 @@ class _Lowering:
             format=tail.result_format(),
             sources=tuple(dict.fromkeys([node.name, *(n.name for n in (*tail.nodes, *moved))])),
             ints=ints | operand_ints(*in_formats) | tail.ints(),
-            roms=(roms or {}) | tail.roms(),
+            roms={name: rom.copy() for name, rom in ((roms or {}) | tail.roms()).items()},
         )
         self.nodes.append(made)
         self.done.update(made.sources)
@@ -309,7 +253,7 @@ class _Lowering:
     def _unique(self, name: str) -> str:
         base = re.sub(r"\W", "_", name, flags=re.ASCII) or "node"
         base = base if base[0].isalpha() else f"n_{base}"
-        taken = {n.name.lower() for n in self.nodes} | {"input", self.graph.input.name.lower()}
+        taken = {n.name.lower() for n in self.nodes} | {"input", port_name(self.graph.input.name).lower()}
         candidate, k = base, 1
         while candidate.lower() in taken:
             candidate, k = f"{base}_{k}", k + 1

@@ -3,26 +3,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hls4attn.hls import include_dir
 from hls4attn.hls.bridge import bridge_cpp
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.csim import Interface
 from hls4attn.hls.plugin import hls4ml_version, register
-from hls4attn.models.errors import Hls4attnError, ModelFileError, ToolError, UnsupportedError
+from hls4attn.hls.writer import write_hls4ml
+from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.files import write_json
 
 if TYPE_CHECKING:
@@ -121,7 +117,7 @@ def open_project(path: Path | str) -> Project:
     out = Path(path).absolute()
     found = _finished(out)
     if found is None:
-        raise ModelFileError(f"No project at {out}; convert a model first")
+        raise ModelFileError(f"No project of this version at {out}; convert a model first")
     return found
 
 
@@ -146,7 +142,7 @@ def _digest(data: bytes, config: HlsConfig) -> str:
 
 
 def _finished(out: Path) -> Project | None:
-    """The project at `out`; None if there is nothing yet.
+    """The project at `out`; None if there is none that this version can use.
 
     Raises:
         ModelFileError: if `out` is something else, which must not be replaced.
@@ -155,16 +151,15 @@ def _finished(out: Path) -> Project | None:
         return None
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return Project(
-            out,
-            HlsConfig.from_dict(record["config"]),
-            str(record["digest"]),
-            Interface.from_dict(record["interface"]),
-        )
+        digest = str(record["digest"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError(
             f"{out} is not a project of this package (no readable {RECORD}); choose another folder or remove it"
         ) from error
+    try:
+        return Project(out, HlsConfig.from_dict(record["config"]), digest, Interface.from_dict(record["interface"]))
+    except (ValueError, KeyError, TypeError):
+        return None  # ours, of a version whose record said something else: to be written anew
 
 
 def _sources(path: Path) -> dict[str, str]:
@@ -198,7 +193,7 @@ def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str)
     _check_layer_names(design, config)
     (folder / "lowered.onnx").write_bytes(to_onnx(design).SerializeToString(deterministic=True))
     register()
-    input_t, output_t = _write_hls4ml(design, folder, config, digest)
+    input_t, output_t = write_hls4ml(design, folder, config, digest)
     # hls4ml records where it wrote; the project is about to move.
     yml = folder / "hls4ml_config.yml"
     yml.write_text(yml.read_text().replace(str(folder), str(out)))
@@ -235,72 +230,17 @@ def _check_layer_names(design: Design, config: HlsConfig) -> None:
         )
 
 
-def _write_hls4ml(design: Design, folder: Path, config: HlsConfig, digest: str) -> tuple[str, str]:
-    """Convert and write with hls4ml; the C++ types of the two ports."""
-    import hls4ml
-
-    from hls4attn.hls.guard import check_hls_model
-
-    hls_config = {
-        "Model": {"Precision": {"default": "fixed<16,6>"}, "ReuseFactor": config.reuse_factor},
-        "LayerName": {n: {"ReuseFactor": r} for n, r in config.layer_reuse_factor.items()},
-    }
-    log = folder / "convert.log"
-    try:
-        with captured(log):
-            model = hls4ml.converters.convert_from_onnx_model(
-                str(folder / "lowered.onnx"),
-                output_dir=str(folder),
-                project_name=config.project_name,
-                backend=config.backend,
-                hls_config=hls_config,
-                part=config.part,
-                clock_period=config.clock_period_ns,
-                io_type=config.io_type,
-                write_weights_txt=False,  # tables are constants; nothing is loaded when the design runs
-            )
-            check_hls_model(model, design, hls_config)
-            model.write()
-    except Hls4attnError:
-        raise
-    except Exception as error:  # hls4ml raises bare exceptions of every kind
-        raise ToolError(f"hls4ml failed: {type(error).__name__}: {error}") from error
-    script = folder / "build_lib.sh"  # a random stamp would make two equal projects differ
-    script.write_text(script.read_text().replace(model.config.get_config_value("Stamp"), digest[:8]))
-    return model.get_input_variables()[0].type.name, model.get_output_variables()[0].type.name
-
-
-@contextlib.contextmanager
-def captured(log: Path) -> Iterator[None]:
-    """Send what hls4ml prints and warns to a file."""
-    text = io.StringIO()
-    # Writing its record, hls4ml imports Keras if there is one; TensorFlow then talks past Python's stderr.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with (
-            contextlib.redirect_stdout(text),
-            contextlib.redirect_stderr(text),
-            warnings.catch_warnings(record=True) as caught,
-        ):
-            yield
-    finally:
-        lines = [f"{w.category.__name__}: {w.message}" for w in caught]
-        log.write_text("\n".join([text.getvalue(), *lines]) + "\n")
-
-
 def _swap(building: Path, out: Path) -> None:
-    """Put a complete project in place; the old one returns if that fails."""
+    """Put a complete project in place; the old one returns if that fails or is interrupted."""
     building.chmod(0o755)
-    old: Any = None
+    old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
     try:
         if out.exists():
-            old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
             out.replace(old / "project")
         building.replace(out)
     except OSError as error:
-        if old is not None and not out.exists():
-            (old / "project").replace(out)
         raise ModelFileError(f"Cannot write {out}: {error.strerror}") from error
     finally:
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        if (old / "project").exists() and not out.exists():
+            (old / "project").replace(out)
+        shutil.rmtree(old, ignore_errors=True)

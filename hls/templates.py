@@ -13,11 +13,9 @@ from hls4ml.model.optimizer import ModelOptimizerPass, get_available_passes, reg
 
 from hls4attn.hls import include_dir
 from hls4attn.hls.design import HwNode
-from hls4attn.hls.emit import call_cpp, config_cpp, tap_cpp
+from hls4attn.hls.emit import COMPLETE_PARTITION, call_cpp, config_cpp, tap_cpp
 from hls4attn.hls.layers import LAYERS, AttnLayer
 
-#: Arrays up to so many elements become registers; larger ones one memory per channel.  Vitis refuses more.
-COMPLETE_PARTITION = 1024
 #: Kernels run one after the other on shared arrays.  The arrays have several readers (q, k, v, residual), which
 #: DATAFLOW does not allow, and PIPELINE on the top function would unroll every loop of every kernel.
 SEQUENTIAL = "inline off"
@@ -81,6 +79,7 @@ class SchedulePass(ModelOptimizerPass):  # type: ignore[misc]
             model.config.pipeline_style = SEQUENTIAL
         for node in layers:
             variable = node.get_output_variable()
+            # Larger arrays: one memory a channel.
             if variable.pragma == "partition" and variable.size() > COMPLETE_PARTITION:
                 variable.pragma = ("partition", "cyclic", variable.shape[-1])
         return False

@@ -139,6 +139,14 @@ def run(
 
 
 @app.command()
+def bench(json: JsonFile = None) -> None:
+    """Throughput of references and C simulation on this machine; no time of hardware."""
+    from hls4attn.host.bench import print_throughput
+
+    print_throughput(out, json)
+
+
+@app.command()
 def doctor(json: JsonFile = None) -> None:
     """What is installed, which tools were found, what each missing one would enable."""
     from hls4attn.host.doctor import examine, print_report

@@ -5,7 +5,7 @@ Everything above `pynq.Device` is PYNQ's, unmodified: Overlay, MMIO, DMA, alloca
 A device comes into being only by `EmulatedDevice(...)` or, when PYNQ probes, through the environment
 variable HLS4ATTN_EMULATED_BOARD; importing this module on a real board changes nothing.
 
-Works with PYNQ 3.0 and 3.1, and follows the differences of 4.0 known from its source.
+Runs with PYNQ 3.0.1, 3.1.2 and 4.0.0; where they differ, the code says so.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from hls4attn.host.flow import STAGES, Flow
 from hls4attn.host.ladder import Rung, climb
 from hls4attn.host.samples import verification_codes
 from hls4attn.models.errors import InputError, MismatchError, ModelFileError, ToolError
+from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.keras_stage import KEY_MODEL
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.formats import Codes
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def working(err: Console, text: str) -> Iterator[Any]:
     """A spinner on the error stream; call what it yields to change its text."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(text)
         yield lambda new: progress.update(task, description=new)
 
@@ -50,7 +51,7 @@ def train(
     from hls4attn.models.zoo.training import train_zoo
 
     total = epochs or zoo.epochs
-    with Progress(console=err, transient=True) as progress:
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("training", total=total * len(seeds))
 
         def on_epoch(seed: int, done: int) -> None:
@@ -187,7 +188,7 @@ def _verify_operator(
         codes = operator_codes(flow.graph, rows, seed)
         count = len(codes) * codes.shape[1] * codes.shape[2]
         out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[3]} (seed {seed})", highlight=False)
-        out.print(f"  distance to the float function: {distance(spec, codes)}", highlight=False)
+        out.print(f"  distance to the float function: {distance(spec, codes)}", highlight=False, soft_wrap=True)
         rungs += climb_and_print(out, err, flow, codes, names, unit_axes=3)
     return rungs
 
@@ -227,8 +228,12 @@ def run(
         tell("running")
         values = overlay.model.predict(batch)
         tag, samples = overlay.model.device_tag, overlay.model.samples
+        saturated = Reference(flow.graph).saturations(quantise_input(flow.graph, batch))
     summary: dict[str, Any] = {"model": path.name, "device": tag, "samples": len(batch), "counter": samples}
     out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True)
+    for name, (count, total) in saturated.items():
+        out.print(f"{name}: {count} of {total} results saturate", highlight=False)
+    summary["saturated"] = {name: count for name, (count, _) in saturated.items()}
     if labels is not None:
         accuracy = float(np.mean(np.argmax(values, axis=1) == labels))
         summary["accuracy"] = accuracy

@@ -127,9 +127,13 @@ template <class fixed_T, class code_T> inline fixed_T from_raw(code_T code) {
 }
 
 // A code with FRAC fraction bits in the format of res_T: rounding and overflow are those of the type.
+// The source type is sign-extended so that the rounding bit lies inside it: ap_fixed reads beyond its most significant
+// bit when a conversion drops more fraction bits than the source has bits.
 template <class res_T, int WIDTH, int FRAC, class code_T> inline res_T requantise(code_T code) {
     #pragma HLS INLINE
-    return res_T(from_raw<ap_fixed<WIDTH, WIDTH - FRAC> >(code));
+    static const int dropped = FRAC - format_of<res_T>::frac;
+    static const int width = WIDTH > dropped + 2 ? WIDTH : dropped + 2;
+    return res_T(from_raw<ap_fixed<width, width - FRAC> >(code));
 }
 
 #ifdef HLS4ATTN_TRACE

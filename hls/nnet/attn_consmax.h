@@ -27,20 +27,26 @@ struct score_config : tail_config {
 };
 
 struct consmax_config : score_config {
+    static const int table_banks = 1; // memories the table is spread over
     static const int code_min = -128; // code of table entry 0
     static const int entries = 256;   // of one head
 };
 
-template <class data_T, class res_T, typename CONFIG_T, class table_T, int ENTRIES, class scale_T, class offset_T>
+template <class data_T, class res_T, typename CONFIG_T, class table_T, int ENTRIES, class scale_T, int SCALES,
+          class offset_T, int OFFSETS>
 void consmax(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols],
              res_T res[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols], const table_T (&table)[ENTRIES],
-             const scale_T *scale, const offset_T *offset) {
+             const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<data_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "consmax: the score type is not the one the table was made for");
     static_assert(ENTRIES == CONFIG_T::heads * CONFIG_T::entries, "consmax: one table a head");
     static_assert(CONFIG_T::entries == (1 << (CONFIG_T::in_width - 1)) - CONFIG_T::code_min,
                   "consmax: one table entry a code, from code_min to the largest");
     static_assert(!CONFIG_T::causal || CONFIG_T::rows == CONFIG_T::cols, "consmax: a causal mask is square");
+    #pragma HLS ARRAY_PARTITION variable=table cyclic factor=CONFIG_T::table_banks
+    typedef tail_sizes<CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols, CONFIG_T::cols> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     for (int h = 0; h < CONFIG_T::heads; h++) {
         for (int i = 0; i < CONFIG_T::rows; i++) {
             #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
@@ -53,7 +59,7 @@ void consmax(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols
                 if (CONFIG_T::causal && j > i) {
                     p = 0;
                 }
-                res[element] = finish<res_T, CONFIG_T>(p, element, j, scale, offset);
+                res[element] = finish<res_T, CONFIG_T, elements>(p, element, j, scale, offset);
             }
         }
     }

@@ -29,20 +29,28 @@ struct consmax_split_config : score_config {
 };
 
 template <class data_T, class res_T, typename CONFIG_T, class mantissa_T, int MANTISSAS, class shift_T, int SHIFTS,
-          class grid_T, class scale_T, class offset_T>
+          class grid_T, int HEADS, class scale_T, int SCALES, class offset_T, int OFFSETS>
 void consmax_split(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols],
                    res_T res[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols],
-                   const mantissa_T (&mantissa)[MANTISSAS], const shift_T (&shift)[SHIFTS], const grid_T *head_shift,
-                   const scale_T *scale, const offset_T *offset) {
+                   const mantissa_T (&mantissa)[MANTISSAS], const shift_T (&shift)[SHIFTS],
+                   const grid_T (&head_shift)[HEADS],
+                   const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<data_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "consmax_split: the score type is not the one the tables were made for");
     static_assert(CONFIG_T::in_width == 4 * CONFIG_T::nibbles, "consmax_split: four bits a nibble");
     static_assert(MANTISSAS == CONFIG_T::nibbles * CONFIG_T::heads * 16 && SHIFTS == MANTISSAS,
                   "consmax_split: 16 entries a nibble and head");
+    static_assert(HEADS == CONFIG_T::heads, "consmax_split: one shift a head");
     static_assert(CONFIG_T::nibbles * CONFIG_T::mantissa_bits <= 60, "consmax_split: the product has 60 bits or less");
     static_assert(CONFIG_T::max_shift == CONFIG_T::nibbles * CONFIG_T::mantissa_bits + 1,
                   "consmax_split: max_shift follows from the mantissas");
     static_assert(!CONFIG_T::causal || CONFIG_T::rows == CONFIG_T::cols, "consmax_split: a causal mask is square");
+    #pragma HLS ARRAY_PARTITION variable=mantissa complete
+    #pragma HLS ARRAY_PARTITION variable=shift complete
+    #pragma HLS ARRAY_PARTITION variable=head_shift complete
+    typedef tail_sizes<CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols, CONFIG_T::cols> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     static const int product_width = CONFIG_T::nibbles * CONFIG_T::mantissa_bits + 2; // sign, and the rounding carry
     static const int sum_bits = CONFIG_T::shift_width + 2;                            // of up to four shifts
     for (int h = 0; h < CONFIG_T::heads; h++) {
@@ -76,7 +84,7 @@ void consmax_split(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T
                 }
                 typename integer<CONFIG_T::core_width>::type aligned = typename integer<CONFIG_T::core_width>::type(p)
                                                                        << int(head_shift[h]);
-                res[element] = finish<res_T, CONFIG_T>(aligned, element, j, scale, offset);
+                res[element] = finish<res_T, CONFIG_T, elements>(aligned, element, j, scale, offset);
             }
         }
     }

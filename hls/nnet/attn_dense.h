@@ -31,12 +31,16 @@ struct dense_config : tail_config {
     static const int multiplier_limit = 1;
 };
 
-template <class data_T, class res_T, typename CONFIG_T, class weight_T, int WEIGHTS, class scale_T, class offset_T>
+template <class data_T, class res_T, typename CONFIG_T, class weight_T, int WEIGHTS, class scale_T, int SCALES,
+          class offset_T, int OFFSETS>
 void dense(const data_T data[CONFIG_T::rows * CONFIG_T::n_in], res_T res[CONFIG_T::rows * CONFIG_T::n_out],
-           const weight_T (&weights)[WEIGHTS], const scale_T *scale, const offset_T *offset) {
+           const weight_T (&weights)[WEIGHTS], const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<data_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "dense: the input type is not the one the model has");
     static_assert(WEIGHTS == CONFIG_T::n_in * CONFIG_T::n_out, "dense: n_in * n_out weights");
+    typedef tail_sizes<CONFIG_T::rows * CONFIG_T::n_out, CONFIG_T::n_out> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     #pragma HLS ARRAY_RESHAPE variable=weights block factor=CONFIG_T::multiplier_limit
     for (int r = 0; r < CONFIG_T::rows; r++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
@@ -60,7 +64,7 @@ void dense(const data_T data[CONFIG_T::rows * CONFIG_T::n_in], res_T res[CONFIG_
         for (int o = 0; o < CONFIG_T::n_out; o++) {
             #pragma HLS UNROLL
             res[r * CONFIG_T::n_out + o] =
-                finish<res_T, CONFIG_T>(acc[o], r * CONFIG_T::n_out + o, o, scale, offset);
+                finish<res_T, CONFIG_T, elements>(acc[o], r * CONFIG_T::n_out + o, o, scale, offset);
         }
     }
 }

@@ -31,29 +31,37 @@ struct elementwise_config : tail_config {
     static const int b_shift = 0;
 };
 
-template <class data_T, class res_T, typename CONFIG_T, class scale_T, class offset_T>
+template <class data_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
 void affine(const data_T data[CONFIG_T::rows * CONFIG_T::channels], res_T res[CONFIG_T::rows * CONFIG_T::channels],
-            const scale_T *scale, const offset_T *offset) {
+            const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<data_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "affine: the input type is not the one the model has");
+    typedef tail_sizes<CONFIG_T::rows * CONFIG_T::channels, CONFIG_T::channels> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     for (int r = 0; r < CONFIG_T::rows; r++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
         for (int c = 0; c < CONFIG_T::channels; c++) {
             #pragma HLS UNROLL
             const int element = r * CONFIG_T::channels + c;
-            res[element] = finish<res_T, CONFIG_T>(raw(data[element]), element, c, scale, offset);
+            res[element] = finish<res_T, CONFIG_T, elements>(raw(data[element]), element, c, scale, offset);
         }
     }
 }
 
-template <class a_T, class b_T, class res_T, typename CONFIG_T, class scale_T, class offset_T>
+template <class a_T, class b_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T,
+          int OFFSETS>
 void add(const a_T a[CONFIG_T::rows * CONFIG_T::channels], const b_T b[CONFIG_T::rows * CONFIG_T::channels],
-         res_T res[CONFIG_T::rows * CONFIG_T::channels], const scale_T *scale, const offset_T *offset) {
+         res_T res[CONFIG_T::rows * CONFIG_T::channels],
+         const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<a_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value &&
                       same_format<b_T, CONFIG_T::in2_width, CONFIG_T::in2_frac, CONFIG_T::in2_signed>::value,
                   "add: an operand's type is not the one the model has");
     static_assert(CONFIG_T::in_frac + CONFIG_T::a_shift == CONFIG_T::in2_frac + CONFIG_T::b_shift,
                   "add: the shifts do not align the operands");
+    typedef tail_sizes<CONFIG_T::rows * CONFIG_T::channels, CONFIG_T::channels> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     for (int r = 0; r < CONFIG_T::rows; r++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
         for (int c = 0; c < CONFIG_T::channels; c++) {
@@ -62,25 +70,31 @@ void add(const a_T a[CONFIG_T::rows * CONFIG_T::channels], const b_T b[CONFIG_T:
             typename integer<CONFIG_T::core_width>::type sum =
                 shift_up<CONFIG_T::core_width, CONFIG_T::a_shift>(raw(a[element]));
             sum += shift_up<CONFIG_T::core_width, CONFIG_T::b_shift>(raw(b[element]));
-            res[element] = finish<res_T, CONFIG_T>(sum, element, c, scale, offset);
+            res[element] = finish<res_T, CONFIG_T, elements>(sum, element, c, scale, offset);
         }
     }
 }
 
-template <class a_T, class b_T, class res_T, typename CONFIG_T, class scale_T, class offset_T>
+template <class a_T, class b_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T,
+          int OFFSETS>
 void multiply_elements(const a_T a[CONFIG_T::rows * CONFIG_T::channels],
                        const b_T b[CONFIG_T::rows * CONFIG_T::channels],
-                       res_T res[CONFIG_T::rows * CONFIG_T::channels], const scale_T *scale, const offset_T *offset) {
+                       res_T res[CONFIG_T::rows * CONFIG_T::channels],
+                       const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<a_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value &&
                       same_format<b_T, CONFIG_T::in2_width, CONFIG_T::in2_frac, CONFIG_T::in2_signed>::value,
                   "multiply_elements: an operand's type is not the one the model has");
+    typedef tail_sizes<CONFIG_T::rows * CONFIG_T::channels, CONFIG_T::channels> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     for (int r = 0; r < CONFIG_T::rows; r++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
         for (int c = 0; c < CONFIG_T::channels; c++) {
             #pragma HLS UNROLL
             const int element = r * CONFIG_T::channels + c;
-            res[element] = finish<res_T, CONFIG_T>(multiply<CONFIG_T::core_width>(raw(a[element]), raw(b[element])),
-                                                   element, c, scale, offset);
+            const typename integer<CONFIG_T::core_width>::type product =
+                multiply<CONFIG_T::core_width>(raw(a[element]), raw(b[element]));
+            res[element] = finish<res_T, CONFIG_T, elements>(product, element, c, scale, offset);
         }
     }
 }

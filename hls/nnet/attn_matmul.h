@@ -35,15 +35,19 @@ struct matmul_config : tail_config {
     static const int multiplier_limit = 1;
 };
 
-template <class a_T, class b_T, class res_T, typename CONFIG_T, class scale_T, class offset_T>
+template <class a_T, class b_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T,
+          int OFFSETS>
 void matmul(const a_T a[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::inner],
             const b_T b[CONFIG_T::heads * CONFIG_T::inner * CONFIG_T::cols],
-            res_T res[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols], const scale_T *scale,
-            const offset_T *offset) {
+            res_T res[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols],
+            const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<a_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "matmul: the left operand's type is not the one the model has");
     static_assert(same_format<b_T, CONFIG_T::in2_width, CONFIG_T::in2_frac, CONFIG_T::in2_signed>::value,
                   "matmul: the right operand's type is not the one the model has");
+    typedef tail_sizes<CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols, CONFIG_T::cols> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     for (int h = 0; h < CONFIG_T::heads; h++) {
         typename integer<format_of<b_T>::carrier>::type tile[CONFIG_T::inner][CONFIG_T::cols];
         #pragma HLS ARRAY_PARTITION variable=tile complete dim=0
@@ -76,7 +80,7 @@ void matmul(const a_T a[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::inner],
                 #pragma HLS UNROLL
                 const int element = (h * CONFIG_T::rows + m) * CONFIG_T::cols + n;
                 res[h * CONFIG_T::y_head + m * CONFIG_T::y_row + n * CONFIG_T::y_col] =
-                    finish<res_T, CONFIG_T>(acc[n], element, n, scale, offset);
+                    finish<res_T, CONFIG_T, elements>(acc[n], element, n, scale, offset);
             }
         }
     }

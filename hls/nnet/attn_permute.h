@@ -23,12 +23,15 @@ struct permute_config : tail_config {
     static const bool in_signed = true;
 };
 
-template <class data_T, class res_T, typename CONFIG_T, class scale_T, class offset_T>
+template <class data_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
 void permute(const data_T data[CONFIG_T::n0 * CONFIG_T::n1 * CONFIG_T::n2 * CONFIG_T::n3],
-             res_T res[CONFIG_T::n0 * CONFIG_T::n1 * CONFIG_T::n2 * CONFIG_T::n3], const scale_T *scale,
-             const offset_T *offset) {
+             res_T res[CONFIG_T::n0 * CONFIG_T::n1 * CONFIG_T::n2 * CONFIG_T::n3],
+             const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<data_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "permute: the input type is not the one the model has");
+    typedef tail_sizes<CONFIG_T::n0 * CONFIG_T::n1 * CONFIG_T::n2 * CONFIG_T::n3, CONFIG_T::n3> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     for (int a = 0; a < CONFIG_T::n0; a++) {
         for (int b = 0; b < CONFIG_T::n1; b++) {
             for (int c = 0; c < CONFIG_T::n2; c++) {
@@ -37,7 +40,7 @@ void permute(const data_T data[CONFIG_T::n0 * CONFIG_T::n1 * CONFIG_T::n2 * CONF
                     #pragma HLS UNROLL
                     const int element = ((a * CONFIG_T::n1 + b) * CONFIG_T::n2 + c) * CONFIG_T::n3 + d;
                     const int from = a * CONFIG_T::s0 + b * CONFIG_T::s1 + c * CONFIG_T::s2 + d * CONFIG_T::s3;
-                    res[element] = finish<res_T, CONFIG_T>(raw(data[from]), element, d, scale, offset);
+                    res[element] = finish<res_T, CONFIG_T, elements>(raw(data[from]), element, d, scale, offset);
                 }
             }
         }

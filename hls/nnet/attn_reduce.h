@@ -26,11 +26,15 @@ struct reduce_config : tail_config {
     static const bool in_signed = true;
 };
 
-template <class data_T, class res_T, typename CONFIG_T, class scale_T, class offset_T>
+template <class data_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
 void reduce_sum(const data_T data[CONFIG_T::outer * CONFIG_T::count * CONFIG_T::inner],
-                res_T res[CONFIG_T::outer * CONFIG_T::inner], const scale_T *scale, const offset_T *offset) {
+                res_T res[CONFIG_T::outer * CONFIG_T::inner],
+                const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<data_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "reduce_sum: the input type is not the one the model has");
+    typedef tail_sizes<CONFIG_T::outer * CONFIG_T::inner, CONFIG_T::channels> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     for (int o = 0; o < CONFIG_T::outer; o++) {
         typename integer<CONFIG_T::core_width>::type acc[CONFIG_T::inner];
         #pragma HLS ARRAY_PARTITION variable=acc complete
@@ -48,7 +52,8 @@ void reduce_sum(const data_T data[CONFIG_T::outer * CONFIG_T::count * CONFIG_T::
         for (int i = 0; i < CONFIG_T::inner; i++) {
             #pragma HLS UNROLL
             const int element = o * CONFIG_T::inner + i;
-            res[element] = finish<res_T, CONFIG_T>(acc[i], element, element % CONFIG_T::channels, scale, offset);
+            const int channel = element % CONFIG_T::channels;
+            res[element] = finish<res_T, CONFIG_T, elements>(acc[i], element, channel, scale, offset);
         }
     }
 }

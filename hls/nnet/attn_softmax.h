@@ -27,6 +27,7 @@ constexpr int bit_length(int n) {
 }
 
 struct softmax_config : score_config {
+    static const int table_banks = 1; // memories the table is spread over
     static const int exp_frac = 15;
     static const int out_frac = 8;
     static const int guard = 3;
@@ -34,15 +35,20 @@ struct softmax_config : score_config {
     static const int code_limit = 255;
 };
 
-template <class data_T, class res_T, typename CONFIG_T, class table_T, int ENTRIES, class scale_T, class offset_T>
+template <class data_T, class res_T, typename CONFIG_T, class table_T, int ENTRIES, class scale_T, int SCALES,
+          class offset_T, int OFFSETS>
 void softmax(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols],
              res_T res[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols], const table_T (&table)[ENTRIES],
-             const scale_T *scale, const offset_T *offset) {
+             const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(same_format<data_T, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "softmax: the score type is not the one the table was made for");
     static_assert(ENTRIES == CONFIG_T::heads * (1 << CONFIG_T::in_width), "softmax: 2^in_width entries a head");
     static_assert(CONFIG_T::cols <= CONFIG_T::max_length, "softmax: the row is longer than max_length");
     static_assert(!CONFIG_T::causal || CONFIG_T::rows == CONFIG_T::cols, "softmax: a causal mask is square");
+    #pragma HLS ARRAY_PARTITION variable=table cyclic factor=CONFIG_T::table_banks
+    typedef tail_sizes<CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols, CONFIG_T::cols> elements;
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
     static const int entries = 1 << CONFIG_T::in_width;
     static const int exp_width = CONFIG_T::exp_frac + 2;                            // signed, 2^exp_frac included
     static const int sum_bits = exp_width + bit_length(CONFIG_T::cols);             // signed
@@ -86,8 +92,9 @@ void softmax(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols
                 if (p > CONFIG_T::code_limit) {
                     p = CONFIG_T::code_limit;
                 }
-                res[first + j] = finish<res_T, CONFIG_T>(typename integer<CONFIG_T::core_width>::type(p), first + j,
-                                                         j, scale, offset);
+                const typename integer<CONFIG_T::core_width>::type probability =
+                    typename integer<CONFIG_T::core_width>::type(p);
+                res[first + j] = finish<res_T, CONFIG_T, elements>(probability, first + j, j, scale, offset);
             }
         }
     }

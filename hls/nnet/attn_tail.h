@@ -37,6 +37,8 @@ struct tail_config {
     static const int sum_width = 32;        // signed bits of the exact value before requantisation
     static const int sum_frac = 0;          // and its fraction bits
     static const bool relu = false;
+    static const int scale_banks = 1;       // memories a constant is spread over: one read each a cycle
+    static const int offset_banks = 1;
     static const int reuse_factor = 1;      // cycles between two rows
 };
 
@@ -45,10 +47,19 @@ template <int BY> inline int rom_index(int element, int channel) {
     return BY == by_element ? element : BY == by_channel ? channel : 0;
 }
 
-template <class res_T, typename CONFIG_T, class scale_T, class offset_T>
+// How many elements a kernel's result has, and how many of them along the last axis.
+template <int ELEMENTS, int CHANNELS> struct tail_sizes {
+    template <int BY> struct rom {
+        static const int size = BY == by_element ? ELEMENTS : BY == by_channel ? CHANNELS : 1;
+    };
+};
+
+template <class res_T, typename CONFIG_T, class sizes_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
 inline res_T finish(typename integer<CONFIG_T::core_width>::type core, int element, int channel,
-                    const scale_T *scale, const offset_T *offset) {
+                    const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     #pragma HLS INLINE
+    static_assert(SCALES == sizes_T::template rom<CONFIG_T::scale_by>::size, "the scale has the wrong size");
+    static_assert(OFFSETS == sizes_T::template rom<CONFIG_T::offset_by>::size, "the offset has the wrong size");
     static_assert(covers<CONFIG_T::core_width, CONFIG_T::core_min, CONFIG_T::core_max>::value,
                   "the accumulator does not hold every possible sum");
     static_assert(CONFIG_T::scale_by != by_nothing || CONFIG_T::scaled_width == CONFIG_T::core_width,

@@ -62,6 +62,17 @@ class Reference:
         parts = list(self._chunks(codes, True))
         return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
+    def saturations(self, codes: ArrayLike) -> dict[str, tuple[int, int]]:
+        """For each score function: how many of its results were limited to the output range, and of how many."""
+        found: dict[str, tuple[int, int]] = {}
+        for values in self._chunks(codes, True):
+            for node in self.graph.nodes:
+                if node.spec is not None:
+                    limited, total = found.get(node.output, (0, 0))
+                    scores = values[node.inputs[0]]
+                    found[node.output] = (limited + node.spec.saturations(scores), total + scores.size)
+        return found
+
     def _chunks(self, codes: ArrayLike, keep: bool) -> Iterator[dict[str, Codes]]:
         a = np.asarray(codes)
         _check_batch(self.graph, a, "iu", "integer codes")
@@ -152,7 +163,9 @@ _OPERATIONS: dict[str, Callable[..., Codes]] = {
 def random_codes(tensor: Tensor, samples: int, seed: int) -> Codes:
     """Uniform codes of a tensor's format, the first rows being corners: all minimum, all maximum, all zero."""
     rng = np.random.default_rng(seed)
-    codes = rng.integers(tensor.format.min, tensor.format.max, (samples, *tensor.shape), endpoint=True)
+    codes: Codes = rng.integers(
+        tensor.format.min, tensor.format.max, (samples, *tensor.shape), dtype=np.int64, endpoint=True
+    )
     corners = (tensor.format.min, tensor.format.max, 0)
     for row, value in zip(range(samples), corners, strict=False):
         codes[row] = value

@@ -93,8 +93,7 @@ class ReferenceEvaluatorStage(_FloatStage):
 
     def _execute(self, feeds: dict[str, Any], everything: bool) -> Mapping[str, Any]:
         if everything:
-            found: Mapping[str, Any] = self._evaluator.run(None, feeds, intermediate=True)
-            return found
+            return dict(self._evaluator.run(None, feeds, intermediate=True))
         return dict(zip(self._evaluator.output_names, self._evaluator.run(None, feeds), strict=True))
 
 

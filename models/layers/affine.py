@@ -83,11 +83,10 @@ class QBatchNorm(Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        serialise = tf.keras.utils.serialize_keras_object
         return {
             **super().get_config(),
-            "scale_quantizer": serialise(self.scale_quantizer),
-            "bias_quantizer": serialise(self.bias_quantizer),
+            "scale_quantizer": str(self.scale_quantizer),
+            "bias_quantizer": str(self.bias_quantizer),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
         }
@@ -123,7 +122,7 @@ class QPositionEmbedding(Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "quantizer": tf.keras.utils.serialize_keras_object(self.quantizer)}
+        return {**super().get_config(), "quantizer": str(self.quantizer)}
 
 
 class QMeanPool(Layer):  # type: ignore[misc]
@@ -140,8 +139,9 @@ class QMeanPool(Layer):  # type: ignore[misc]
     def build(self, input_shape: Any) -> None:
         """Fix the reciprocal."""
         length = int(input_shape[1])
-        bits = 1 if length & (length - 1) == 0 else self.reciprocal_bits
-        self.format = Fixed(bits, length.bit_length() - 2 + bits if bits > 1 else length.bit_length() - 1, signed=False)
+        exponent = (length - 1).bit_length()  # 1/length is in [2**-exponent, 2 * 2**-exponent)
+        bits = 1 if length == 1 << exponent else self.reciprocal_bits
+        self.format = Fixed(bits, exponent + bits - 1, signed=False)
         self.reciprocal_code = int(self.format.quantise(1.0 / length))
         super().build(input_shape)
 

@@ -67,15 +67,14 @@ class QSelfAttention(Layer):  # type: ignore[misc]
         self.score_act = ClippedActivation(score_quantizer, name=f"{self.name}_scores")
         self.context_act = ClippedActivation(context_quantizer, name=f"{self.name}_context")
         self.out_act = ClippedActivation(output_quantizer, name=f"{self.name}_out")
-        if isinstance(score, dict):
-            score = tf.keras.layers.deserialize(score)
+        given: str | ScoreLayer = tf.keras.layers.deserialize(score) if isinstance(score, dict) else score
         in_format = fixed_of(self.score_act.quantizer, f"{self.name} score_quantizer")
         options = {"name": f"{self.name}_score", **(score_options or {})}
         value_formats = {
             "v_format": fixed_of(self.v_act.quantizer, f"{self.name} v_quantizer"),
             "out_format": fixed_of(self.context_act.quantizer, f"{self.name} context_quantizer"),
         }
-        self.score = score_layer(score, self.heads, in_format, self.head_dim, value_formats, **options)
+        self.score = score_layer(given, self.heads, in_format, self.head_dim, value_formats, **options)
 
     def build(self, input_shape: Any) -> None:
         """Create the projections."""
@@ -124,17 +123,16 @@ class QSelfAttention(Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        serialise = tf.keras.utils.serialize_keras_object
         return {
             **super().get_config(),
             "heads": self.heads,
             "head_dim": self.head_dim,
             "score": tf.keras.layers.serialize(self.score),
-            "kernel_quantizer": serialise(self.kernel_quantizer),
-            "bias_quantizer": serialise(self.bias_quantizer),
-            "qk_quantizer": serialise(self.q_act.quantizer),
-            "v_quantizer": serialise(self.v_act.quantizer),
-            "score_quantizer": serialise(self.score_act.quantizer),
-            "context_quantizer": serialise(self.context_act.quantizer),
-            "output_quantizer": serialise(self.out_act.quantizer),
+            "kernel_quantizer": str(self.kernel_quantizer),
+            "bias_quantizer": str(self.bias_quantizer),
+            "qk_quantizer": str(self.q_act.quantizer),
+            "v_quantizer": str(self.v_act.quantizer),
+            "score_quantizer": str(self.score_act.quantizer),
+            "context_quantizer": str(self.context_act.quantizer),
+            "output_quantizer": str(self.out_act.quantizer),
         }

@@ -30,8 +30,14 @@ class ScoreSpec(Protocol):
     """A score function: softmax or what replaces it."""
 
     op_type: ClassVar[str]
-    causal: bool
-    out_width: int
+
+    @property
+    def causal(self) -> bool:
+        """Whether entries with column > row are masked."""
+
+    @property
+    def out_width(self) -> int:
+        """Bits of an output code."""
 
     @property
     def heads(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hls4attn.models.operators.base import ScoreSpec
+from hls4attn.models.operators.base import ScoreSpec, causal_mask
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Distance:
     """Distance of the reference to the float function, over given score codes.
 
     Attributes:
-        elements: results compared.
+        elements: results looked at.
         saturated: of them limited to the output range; left out of the errors below.
         max_steps: largest error, in output steps (half a step is the best possible).
         mean_steps: mean absolute error, in output steps.
@@ -48,12 +48,15 @@ def distance(spec: ScoreSpec, codes: ArrayLike) -> Distance:
     step = np.reshape(spec.output_steps, (-1, 1, 1)) * np.ones_like(exact)
     limit = ((1 << spec.out_width) - 0.5) * step
     counted = exact < limit
+    elements = a.size
     if spec.causal:
-        counted &= np.tri(*a.shape[-2:], dtype=bool)
+        keep = causal_mask(a.shape[-2], a.shape[-1])
+        counted &= keep
+        elements = a.size // keep.size * int(keep.sum())
     error = np.abs(got - exact)[counted] / step[counted]
     total = float(exact[counted].sum())
     return Distance(
-        elements=a.size,
+        elements=elements,
         saturated=spec.saturations(a),
         max_steps=float(error.max(initial=0.0)),
         mean_steps=float(error.mean()) if error.size else 0.0,

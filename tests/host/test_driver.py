@@ -2,6 +2,7 @@
 """The driver on emulated boards: exact for any batch, and usable again after every error."""
 
 import gc
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -129,10 +130,16 @@ def test_chunks_respect_the_length_register(package) -> None:
         assert overlay.model.last.transfers == -(-100 // (255 // 12))
 
 
-def test_threads_take_turns(overlay) -> None:
+def test_threads_take_turns(package) -> None:
+    def slow(codes: np.ndarray) -> np.ndarray:
+        time.sleep(0.002)  # lets the other threads run in the middle of a transfer
+        return dense(codes)
+
     batches = [random_codes(50, seed) for seed in range(8)]
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(overlay.model.predict_codes, batches))
+    with load_overlay(package(), EmulatedDevice("pynq-z2"), slow, buffer_bytes=SMALL) as overlay:
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(overlay.model.predict_codes, batches))
+        assert overlay.model.samples == 400
     assert all(np.array_equal(a, dense(b)) for a, b in zip(answers, batches, strict=True))
 
 
@@ -293,7 +300,7 @@ def test_another_model_in_the_logic_is_refused(overlay) -> None:
 
 
 def test_a_busy_device_is_refused_whole(overlay, device: EmulatedDevice, package) -> None:
-    other = package(on=device.name, name="second", model=b"second")
+    other = package(on=device.name, name="second", model=b"second", clock_mhz=50.0)
     device.register_kernel(other.design, dense)
     clock = pynq.Clocks.fclk0_mhz
     for attempt in (
@@ -303,7 +310,8 @@ def test_a_busy_device_is_refused_whole(overlay, device: EmulatedDevice, package
     ):
         with pytest.raises(DeviceError, match=r"Device busy: overlay 'nn' is open on emulated:.*close\(\) first"):
             attempt()
-    assert clock == pynq.Clocks.fclk0_mhz
+    assert clock == pynq.Clocks.fclk0_mhz  # Overlay sets the clocks first, so it has to be stopped before
+    assert device.bitfile_name == str(overlay.package.bit)
     works(overlay)
     overlay.close()
     with load_overlay(other, device, dense) as second:
@@ -369,6 +377,7 @@ def test_the_wrong_board_is_refused_before_it_is_touched(package) -> None:
     with pytest.raises(DeviceError, match=r"is for xczu3eg-sfvc784-2-e \(aup-zu3\)"):
         load_overlay(package(on="aup-zu3"), device, dense)
     assert device.board.programmed is None
+    assert not hasattr(device, "bitfile_name")  # not even its metadata were taken over
 
 
 def test_an_emulation_file_is_refused_by_a_real_device(package) -> None:

@@ -204,13 +204,16 @@ def test_without_the_reset_wire_the_kernel_keeps_what_it_holds() -> None:
     bench.board.program(design, parse_hwh(data), dense)
     bench.board.write32(bench.ip + reg.CTRL, RUN)
     bench.write(reg.DMACR, reg.CR_RUN)
-    old = random_codes(1, 1)
+    bench.write(reg.S2MM + reg.DMACR, reg.CR_RUN)
+    old = random_codes(3, 1)
+    bench.receive(OUTPUT.sample_bytes)  # too short: the rest stays in the stream
     bench.send(pack(old, INPUT).tobytes())
-    bench.poll(reg.MM2S)
+    assert bench.poll(reg.S2MM) & reg.SR_INTERNAL_ERROR
     bench.reset()
-    out = bench.receive(OUTPUT.sample_bytes)
+    out = bench.receive(2 * OUTPUT.sample_bytes)
     bench.poll(reg.S2MM)
-    assert np.array_equal(unpack(bench.board.ddr.read(out, OUTPUT.sample_bytes), OUTPUT), dense(old))
+    rest = bench.board.ddr.read(out, 2 * OUTPUT.sample_bytes)
+    assert np.array_equal(unpack(rest, OUTPUT), dense(old)[1:])
 
 
 # --- deadlocks ---------------------------------------------------------------------------------------------

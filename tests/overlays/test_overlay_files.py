@@ -121,6 +121,8 @@ def test_clock_is_the_fastest_not_above_the_request(name: str, mhz: float) -> No
 def test_well_known_clocks() -> None:
     assert pl_clock(board("pynq-z2"), 100).mhz == 100.0
     assert pl_clock(board("kv260"), 100).mhz == 99.999
+    third = pl_clock(board("pynq-z2"), 33.333333)  # 1000/30, a little above the six digits of the request
+    assert third.div0 * third.div1 == 30
 
 
 @pytest.mark.parametrize("mhz", [0.01, 0, -5, 1e5, float("nan"), float("inf")])

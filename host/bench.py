@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Throughput of the software on this machine: references and C simulation.  Nothing here is a time of hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hls4attn.host.flow import Flow
+from hls4attn.host.operator_models import OPERATORS
+from hls4attn.models.export.execute import Reference, random_codes
+from hls4attn.models.files import write_json
+from hls4attn.models.zoo import zoo_model
+
+ROW = 64
+ROWS = 20_000
+SAMPLES = 2_000
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Median of five runs.
+
+    Attributes:
+        what: what ran.
+        unit: what is counted.
+        per_second: units a second.
+    """
+
+    what: str
+    unit: str
+    per_second: float
+
+
+def measure(function: Callable[[], object], units: int) -> float:
+    """Units a second, median of five runs after one to warm up."""
+    function()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return units / float(np.median(times))
+
+
+def software_throughput() -> list[Throughput]:
+    """Reference of every operator, reference and C simulation of the digits model."""
+    rng = np.random.default_rng(0)
+    found = []
+    for name, cases in OPERATORS.items():
+        for case in cases:
+            spec = case.spec()
+            shape = (ROWS // ROW // spec.heads, spec.heads, ROW, ROW)
+            scores = rng.integers(spec.in_format.min, spec.in_format.max, shape, endpoint=True)
+            rate = measure(lambda s=spec, c=scores: s.reference(c), scores.size // ROW)  # type: ignore[misc]
+            found.append(Throughput(f"{name} reference, {case.title}", f"rows of {ROW}", rate))
+    flow = Flow.open(zoo_model("digits-vit").folder / "consmax.onnx")
+    codes = random_codes(flow.graph.input, SAMPLES, seed=0)
+    reference = Reference(flow.graph)
+    found.append(Throughput("digits-vit reference", "images", measure(lambda: reference.run(codes), SAMPLES)))
+    found.append(Throughput("digits-vit C simulation", "images", measure(lambda: flow.csim.run(codes), SAMPLES)))
+    return found
+
+
+def print_throughput(out: Console, json: Path | None) -> None:
+    """A table, and JSON if asked for."""
+    rows = software_throughput()
+    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    table = Table("what", "counted", "a second", box=None, pad_edge=False, title=f"software on {machine}")
+    for row in rows:
+        table.add_row(row.what, row.unit, f"{row.per_second:,.0f}")
+    out.print(table)
+    if json:
+        write_json(json, {"machine": machine, "rows": [asdict(r) for r in rows]})

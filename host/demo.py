@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first thing to run: the trained ConSmax transformer, all the way to the (emulated) board."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from hls4attn.host.flow import CLOCK_MHZ, Flow
+from hls4attn.host.ladder import Rung
+from hls4attn.host.samples import verification_codes
+from hls4attn.host.verbs import climb_and_print, working
+from hls4attn.models.errors import MismatchError
+from hls4attn.models.export.execute import Reference, quantise_input
+from hls4attn.models.files import atomic_write, write_json
+from hls4attn.models.zoo import zoo_model
+
+MODEL, SCORE = "digits-vit", "consmax"
+
+
+def run_demo(out: Console, err: Console, folder: Path, samples: int) -> None:
+    """Convert, verify, classify the test set on the board, write report and picture.
+
+    Raises:
+        MismatchError: if any stage differs from the reference.
+    """
+    start = time.perf_counter()
+    zoo = zoo_model(MODEL)
+    data = zoo.load_data()
+    source = zoo.folder / f"{SCORE}.onnx"
+    out.print(f"[bold]{MODEL} with {SCORE}[/], trained weights and ONNX file from the repository")
+    flow = Flow.open(source, folder=folder / "project")
+    with working(err, "converting to HLS"):
+        project = flow.project
+    out.print(
+        f"  hls4ml project ({project.config.backend}, {project.config.part}): {folder / 'project'}", soft_wrap=True
+    )
+    codes, described = verification_codes(flow.graph, samples, 0)
+    out.print(f"  every stage on {described}:", soft_wrap=True)
+    rungs = climb_and_print(out, err, flow, codes, None)
+    with working(err, "classifying on the board"), flow.on_board() as overlay:
+        logits = overlay.model.predict(data.x_test)
+        tag = overlay.model.device_tag
+    predictions = np.argmax(logits, axis=1)
+    accuracy = float(np.mean(predictions == data.y_test))
+    out.print(f"  accuracy on [bold]{tag}[/]: {accuracy:.2%} of {len(data.y_test)} test images", soft_wrap=True)
+    with working(err, "drawing"):
+        pictures = _draw(flow, data, predictions, tag, folder)
+    write_json(folder / "verify.json", [r.to_json() for r in rungs])
+    report = folder / "report.md"
+    atomic_write(report, _report(flow, rungs, described, tag, accuracy, len(data.y_test), pictures).encode())
+    out.print(f"  report: {report}   picture: {folder / pictures[0]}", soft_wrap=True)
+    out.print(f"  done in {time.perf_counter() - start:.0f} s")
+    wrong = [r.stage for r in rungs if r.mismatches]
+    if wrong:
+        raise MismatchError(f"stages that differ from the reference: {', '.join(wrong)}")
+
+
+def _draw(flow: Flow, data: object, predictions: np.ndarray, tag: str, folder: Path) -> list[str]:
+    """Write the pictures; return their file names."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from hls4attn.host.pictures import plot_attention, plot_digits, plot_errors, save_figure
+
+    images, labels = data.x_test, data.y_test  # type: ignore[attr-defined]
+    trace = Reference(flow.graph).trace(quantise_input(flow.graph, images[:100]))
+    figures = {
+        "digits.png": plot_digits(images[:12], labels[:12], predictions[:12], f"read on {tag}"),
+        "attention.png": plot_attention(flow.graph, trace, images[0]),
+        "errors.png": plot_errors(flow.graph, trace),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, folder / name)
+    return list(figures)
+
+
+def _report(
+    flow: Flow, rungs: list[Rung], described: str, tag: str, accuracy: float, images: int, pictures: list[str]
+) -> str:
+    rows = "\n".join(f"| {r.stage} | {r.against} | {r.mismatches}/{r.samples} |" for r in rungs)
+    shown = "\n\n".join(f"![{Path(p).stem}]({p})" for p in pictures)
+    return f"""# {flow.graph.name}
+
+Device: **{tag}**. Accuracy: {accuracy:.2%} of {images} test images.
+Model SHA-256: `{flow.model_id}`. Requested clock: {CLOCK_MHZ:g} MHz (the emulated board has no time).
+
+| stage | compared with | mismatches |
+|---|---|---|
+{rows}
+
+Samples: {described}.
+
+{shown}
+"""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the README shows is run; what it counts is compared with the files it came from."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def run(command):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "PATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("line", [x for b in blocks("bash") for x in b.splitlines() if x.strip()])
+def test_commands(line):
+    assert line.startswith("hls4attn ")
+    output = run(shlex.split(line))
+    counts = re.findall(r"(\d+)/\d+ mismatches", output)
+    assert set(counts) <= {"0"}
+    if " verify " in line:
+        assert len(counts) >= 6
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_examples(code):
+    assert run([sys.executable, "-c", code]).strip()
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([\w-]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize(("score", "label"), [("consmax", "ConSmax"), ("softmax", "integer softmax")])
+def test_accuracy_table(score, label):
+    record = json.loads((ROOT / "models" / "zoo" / "digits_vit" / f"{score}.json").read_text())
+    cells = [c.strip() for c in re.search(rf"^\| {label} \|(.*)\|$", README, re.MULTILINE).group(1).split("|")]
+    assert cells[0] == f"{record['mean']:.2%}".replace("%", " %")
+    assert cells[1] == f"{record['spread']:.2%}".replace("%", " %")
+    assert cells[2] == ", ".join(f"{100 * a:.2f}" for a in record["accuracies"])
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / target).exists(), target
