@@ -2,11 +2,11 @@
 """Keras layers that train with exactly the integer arithmetic of the hardware.  Needs TensorFlow and QKeras."""
 
 from hls4attn.models.layers.activation import ClippedActivation
-from hls4attn.models.layers.affine import QBatchNorm, QMeanPool, QPositionEmbedding
+from hls4attn.models.layers.affine import PositionEmbedding, QBatchNorm, QMeanPool, QPositionEmbedding
 from hls4attn.models.layers.attention import QSelfAttention
 from hls4attn.models.layers.e2softmax import E2Context, E2Softmax
 from hls4attn.models.layers.norm import AILayerNorm, IntegerLayerNorm, NormLayer, calibrate_norms
-from hls4attn.models.layers.quantizers import fixed_of
+from hls4attn.models.layers.quantizers import FixedQuantizer, fixed_of
 from hls4attn.models.layers.score import ConSmax, IntegerSoftmax, ScoreLayer
 
 CUSTOM_OBJECTS = {
@@ -17,8 +17,10 @@ CUSTOM_OBJECTS = {
         ConSmax,
         E2Context,
         E2Softmax,
+        FixedQuantizer,
         IntegerLayerNorm,
         IntegerSoftmax,
+        PositionEmbedding,
         QBatchNorm,
         QMeanPool,
         QPositionEmbedding,
@@ -33,9 +35,11 @@ __all__ = [
     "ConSmax",
     "E2Context",
     "E2Softmax",
+    "FixedQuantizer",
     "IntegerLayerNorm",
     "IntegerSoftmax",
     "NormLayer",
+    "PositionEmbedding",
     "QBatchNorm",
     "QMeanPool",
     "QPositionEmbedding",

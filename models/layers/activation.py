@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from qkeras import QActivation
 
-from hls4attn.models.layers.quantizers import fixed_of
+from hls4attn.models.layers.quantizers import fixed_of, quantiser_of
 
 
 class ClippedActivation(QActivation):  # type: ignore[misc]
@@ -16,7 +16,13 @@ class ClippedActivation(QActivation):  # type: ignore[misc]
 
     QKeras passes the gradient through a saturated quantiser.  Nothing then holds the values inside: trained long
     enough, queries and keys drift until most of them saturate and training collapses.
+
+    Args:
+        activation: a QKeras quantiser, its text, or the text of a fixed-point format.
     """
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(quantiser_of(activation), **kwargs)
 
     def build(self, input_shape: Any) -> None:
         """Find the range."""
@@ -27,3 +33,7 @@ class ClippedActivation(QActivation):  # type: ignore[misc]
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Quantised inputs; clipping first changes no value, since both ends are on the grid."""
         return super().call(tf.clip_by_value(inputs, self.low, self.high))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "activation": str(self.quantizer)}

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from qkeras import get_quantizer
 from tensorflow.keras.layers import Layer
 
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.layers.quantizers import fake_quantise, fixed_of
+from hls4attn.models.layers.quantizers import fake_quantise, fixed_of, quantiser_of
 
 
 class QBatchNorm(Layer):  # type: ignore[misc]
@@ -42,8 +41,8 @@ class QBatchNorm(Layer):  # type: ignore[misc]
     ) -> None:
         super().__init__(**kwargs)
         self.scale_quantizer, self.bias_quantizer = (
-            get_quantizer(scale_quantizer),
-            get_quantizer(bias_quantizer),
+            quantiser_of(scale_quantizer),
+            quantiser_of(bias_quantizer),
         )
         self.scale_format: Fixed = fixed_of(self.scale_quantizer, f"{self.name} scale_quantizer")
         self.bias_format: Fixed = fixed_of(self.bias_quantizer, f"{self.name} bias_quantizer")
@@ -92,17 +91,8 @@ class QBatchNorm(Layer):  # type: ignore[misc]
         }
 
 
-class QPositionEmbedding(Layer):  # type: ignore[misc]
-    """Adds a learnt, quantised vector to each position: ``y = x + Q(w)``.
-
-    Args:
-        quantizer: Q, of the embedding.
-    """
-
-    def __init__(self, quantizer: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.quantizer = get_quantizer(quantizer)
-        self.format: Fixed = fixed_of(self.quantizer, f"{self.name} quantizer")
+class PositionEmbedding(Layer):  # type: ignore[misc]
+    """Adds a learnt vector to each position, in float: ``y = x + w``."""
 
     def build(self, input_shape: Any) -> None:
         """Create the embedding."""
@@ -111,6 +101,23 @@ class QPositionEmbedding(Layer):  # type: ignore[misc]
             name="embedding", shape=shape, initializer=tf.keras.initializers.RandomNormal(stddev=0.1)
         )
         super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """``x + w``."""
+        return x + self.embedding
+
+
+class QPositionEmbedding(PositionEmbedding):
+    """Adds a learnt, quantised vector to each position: ``y = x + Q(w)``.
+
+    Args:
+        quantizer: Q, of the embedding.
+    """
+
+    def __init__(self, quantizer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.quantizer = quantiser_of(quantizer)
+        self.format: Fixed = fixed_of(self.quantizer, f"{self.name} quantizer")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """``x + Q(w)``."""

@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from qkeras import QDense, get_quantizer
+from qkeras import QDense
 from tensorflow.keras.layers import Layer
 
 from hls4attn.models.errors import SpecError
 from hls4attn.models.layers.activation import ClippedActivation
-from hls4attn.models.layers.quantizers import fixed_of
+from hls4attn.models.layers.quantizers import fixed_of, quantiser_of
 from hls4attn.models.layers.score import ScoreLayer, score_layer
 
 
@@ -59,8 +59,8 @@ class QSelfAttention(Layer):  # type: ignore[misc]
         if heads < 1 or head_dim < 1:
             raise SpecError(f"{self.name}: heads and head_dim must be positive. Received: {heads}, {head_dim}")
         self.heads, self.head_dim = int(heads), int(head_dim)
-        self.kernel_quantizer = get_quantizer(kernel_quantizer)
-        self.bias_quantizer = get_quantizer(bias_quantizer)
+        self.kernel_quantizer = quantiser_of(kernel_quantizer)
+        self.bias_quantizer = quantiser_of(bias_quantizer)
         self.q_act = ClippedActivation(qk_quantizer, name=f"{self.name}_q")
         self.k_act = ClippedActivation(qk_quantizer, name=f"{self.name}_k")
         self.v_act = ClippedActivation(v_quantizer, name=f"{self.name}_v")

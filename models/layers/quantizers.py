@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 from qkeras import get_quantizer
-from qkeras.quantizers import quantized_bits, quantized_relu
+from qkeras.quantizers import BaseQuantizer, quantized_bits, quantized_relu
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Fixed
@@ -20,6 +20,58 @@ _RELU_OPTIONS = {
     "negative_slope": (0.0,),
     "relu_upper_bound": (None,),
 }
+
+
+class FixedQuantizer(BaseQuantizer):  # type: ignore[misc]
+    """A QKeras quantiser of any half-even, saturating fixed-point format.
+
+    `quantized_bits` cannot do a step below ``2**-bits``: it raises 2 to a negative int32, which TensorFlow refuses.
+
+    Args:
+        format: a `Fixed` or its text.
+    """
+
+    def __init__(self, format: Fixed | str) -> None:
+        super().__init__()
+        self.format = Fixed.parse(format) if isinstance(format, str) else format
+        if self.format.rounding != "half_even" or self.format.overflow == "wrap":
+            raise UnsupportedError(f"A Keras quantiser rounds half to even and saturates. Received: {self.format}")
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Values on the format's grid; straight-through gradient."""
+        return fake_quantise(x, self.format)
+
+    def __str__(self) -> str:
+        return str(self.format)
+
+    @property
+    def bits(self) -> int:
+        """Width, under QKeras' name."""
+        return self.format.width
+
+    def max(self) -> float:
+        """Largest value."""
+        return float(self.format.to_real(self.format.max))
+
+    def min(self) -> float:
+        """Smallest value."""
+        return float(self.format.to_real(self.format.min))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {"format": str(self.format)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> FixedQuantizer:
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+def quantiser_of(identifier: Any) -> Any:
+    """A quantiser from itself, from QKeras' text for it, or from a format or its text."""
+    if isinstance(identifier, Fixed) or (isinstance(identifier, str) and identifier.startswith(("fixed<", "ufixed<"))):
+        return FixedQuantizer(identifier)
+    return get_quantizer(identifier)
 
 
 def fixed_of(quantizer: Any, where: str) -> Fixed:
@@ -39,8 +91,9 @@ def fixed_of(quantizer: Any, where: str) -> Fixed:
         raise UnsupportedError(
             f"{where}: no quantiser; every value on hardware needs one, e.g. quantized_bits(8, 0, alpha=1)"
         )
-    if isinstance(quantizer, str):
-        quantizer = get_quantizer(quantizer)
+    quantizer = quantiser_of(quantizer)
+    if isinstance(quantizer, FixedQuantizer):
+        return quantizer.format
     if type(quantizer) is quantized_bits:
         return _fixed_of_bits(quantizer, where)
     if type(quantizer) is quantized_relu:
@@ -88,11 +141,7 @@ def format_of(value: Any, where: str) -> Fixed:
     Raises:
         UnsupportedError: for a quantiser that no format represents.
     """
-    if isinstance(value, Fixed):
-        return value
-    if isinstance(value, str) and value.strip().startswith(("fixed<", "ufixed<")):
-        return Fixed.parse(value)
-    return fixed_of(value, where)
+    return value if isinstance(value, Fixed) else fixed_of(value, where)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
