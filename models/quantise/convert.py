@@ -21,8 +21,8 @@ from hls4attn.models.layers import (
     PositionEmbedding,
     QMeanPool,
     QPositionEmbedding,
+    calibrate_norms,
 )
-from hls4attn.models.layers.norm import calibrate_norms
 from hls4attn.models.quantise.attention import quantise_attention
 from hls4attn.models.quantise.calibration import check_calibration, choose_format
 from hls4attn.models.quantise.plan import QuantisePlan

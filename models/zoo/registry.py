@@ -24,6 +24,8 @@ class ZooModel:
         build: untrained Keras model for a score function.
         train: ``train(score, seed, data, epochs, on_epoch)`` -> trained Keras model.
         accuracy: ``accuracy(model, data)`` on the test set.
+        float_epochs: length of the float model's recipe.
+        train_float: ``train_float(seed, data, epochs, on_epoch)`` -> trained float twin with LayerNorm.
     """
 
     name: str
@@ -34,6 +36,8 @@ class ZooModel:
     build: Callable[[str], Any]
     train: Callable[..., Any]
     accuracy: Callable[[Any, Any], float]
+    float_epochs: int
+    train_float: Callable[..., Any]
 
 
 def _digits_vit() -> ZooModel:
@@ -49,13 +53,20 @@ def _digits_vit() -> ZooModel:
 
         return train_digits_vit(*args, **kwargs)
 
+    def train_float(*args: Any, **kwargs: Any) -> Any:
+        from hls4attn.models.zoo.digits_vit.float_model import train_float_digits_vit
+
+        return train_float_digits_vit(*args, **kwargs)
+
     def accuracy(model: Any, data: Any) -> float:
         from hls4attn.models.zoo.digits_vit.recipe import accuracy as measure
 
         return measure(model, data)
 
     folder = Path(__file__).parent / "digits_vit"
-    return ZooModel("digits-vit", folder, ("consmax", "softmax"), 150, load_digits, build, train, accuracy)
+    return ZooModel(
+        "digits-vit", folder, ("consmax", "softmax"), 150, load_digits, build, train, accuracy, 100, train_float
+    )
 
 
 _MODELS: dict[str, Callable[[], ZooModel]] = {"digits-vit": _digits_vit}

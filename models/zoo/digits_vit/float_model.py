@@ -22,7 +22,7 @@ from hls4attn.models.layers import PositionEmbedding
 from hls4attn.models.zoo.digits_vit.data import Digits
 from hls4attn.models.zoo.digits_vit.model import BLOCKS, CLASSES, HEADS, HIDDEN, PATCH, PATCHES, WIDTH
 
-EPOCHS = 60
+EPOCHS = 100
 BATCH = 64
 LEARNING_RATE = 1e-3
 EPSILON = 1e-6
