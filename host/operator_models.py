@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,19 @@ from hls4attn.models.export.builder import GraphBuilder
 from hls4attn.models.export.execute import random_codes
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec, ScoreSpec, SoftmaxSpec
+from hls4attn.models.operators import (
+    AILayerNormSpec,
+    ConSmaxSpec,
+    ConSmaxSplitSpec,
+    E2ContextSpec,
+    E2SoftmaxSpec,
+    IntegerLayerNormSpec,
+    SoftmaxSpec,
+)
 
-HEADS, ROWS = 2, 16
+HEADS, ROWS, CHANNELS, HEAD_DIM = 2, 16, 48, 8
+#: q and k of the shift form's model, whose scores are quantised to the operator's input format.
+_TOKEN = Fixed(8, 4)
 
 
 @dataclass(frozen=True)
@@ -30,14 +41,29 @@ class OperatorCase:
     """
 
     title: str
-    spec: Callable[[], ScoreSpec]
+    spec: Callable[[], Any]
 
 
 def _consmax(cls: type[ConSmaxSpec], fmt: Fixed, **kwargs: Any) -> ConSmaxSpec:
     return cls(fmt, (1.0, 0.5), (8.0, 11.0), (0.25, 0.3), (8, 7), **kwargs)
 
 
-_NARROW, _WIDE = Fixed(8, 3), Fixed(16, 11)
+def _e2softmax(**kwargs: Any) -> E2SoftmaxSpec:
+    return E2SoftmaxSpec(_NARROW, kwargs.pop("score_scale", (0.25, 0.5)), **kwargs)
+
+
+def _affine() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Gamma and beta of both signs, in 64ths so that float32 weights hold them."""
+    gamma, beta = (np.rint(np.linspace(*ends, CHANNELS) * 64) / 64 for ends in ((-1.0, 1.5), (0.5, -0.75)))
+    return tuple(map(float, gamma)), tuple(map(float, beta))
+
+
+def _ailayernorm(**kwargs: Any) -> AILayerNormSpec:
+    alpha = tuple(k % 4 for k in range(CHANNELS))
+    return AILayerNormSpec(_RESIDUAL, Fixed(8, 4), *_affine(), alpha, 120, 1, 2, **kwargs)
+
+
+_NARROW, _WIDE, _RESIDUAL = Fixed(8, 3), Fixed(16, 11), Fixed(12, 6)
 
 OPERATORS: dict[str, tuple[OperatorCase, ...]] = {
     "consmax": (
@@ -50,6 +76,22 @@ OPERATORS: dict[str, tuple[OperatorCase, ...]] = {
         OperatorCase("8-bit scores", lambda: SoftmaxSpec(_NARROW, (0.25, 0.3))),
         OperatorCase("8-bit scores, causal", lambda: SoftmaxSpec(_NARROW, (0.25, 0.3), causal=True)),
     ),
+    "e2softmax": (
+        OperatorCase("two passes", _e2softmax),
+        OperatorCase("two passes, causal", lambda: _e2softmax(causal=True)),
+        OperatorCase("any score scale", lambda: _e2softmax(score_scale=(0.25, 0.3), log2e="folded")),
+        OperatorCase("online in slices of 4", lambda: _e2softmax(slice_length=4)),
+        OperatorCase(
+            "shift form, with the product by V",
+            lambda: E2ContextSpec(_NARROW, (0.25, 0.5), v_format=_TOKEN, out_format=Fixed(8, 4)),
+        ),
+    ),
+    "ailayernorm": (
+        OperatorCase("squares as in the paper", _ailayernorm),
+        OperatorCase("squares from 32 entries", lambda: _ailayernorm(squares="lut32")),
+        OperatorCase("exact squares", lambda: _ailayernorm(squares="exact")),
+    ),
+    "layernorm": (OperatorCase("12-bit input", lambda: IntegerLayerNormSpec(_RESIDUAL, Fixed(8, 4), *_affine())),),
 }
 
 
@@ -64,64 +106,53 @@ def operator_cases(name: str) -> tuple[OperatorCase, ...]:
     return OPERATORS[name]
 
 
-def operator_model(spec: ScoreSpec) -> onnx.ModelProto:
-    """A file with nothing but the input quantiser and the operator: scores ``(heads, 16, 16)`` in."""
-    builder = GraphBuilder(spec.op_type.lower())
+def is_norm(spec: Any) -> bool:
+    """Whether a spec normalises the last axis (the others make or use probabilities)."""
+    return isinstance(spec, AILayerNormSpec | IntegerLayerNormSpec)
+
+
+def operator_model(spec: Any) -> onnx.ModelProto:
+    """A file with nothing but the input quantiser and the operator.
+
+    Scores come in as ``(heads, 16, 16)``, norms take ``(16, 48)``; the shift form takes tokens ``(heads, 16, 8)`` that
+    are q, k and v at once.
+    """
+    b = GraphBuilder(spec.op_type.lower())
+    if is_norm(spec):
+        x = b.quant(b.input("input", (ROWS, CHANNELS)), spec.in_format, "values", (ROWS, CHANNELS))
+        return b.model(["input"], [b.norm(x, spec, "norm", (ROWS, CHANNELS))], {})
+    if isinstance(spec, E2ContextSpec):
+        shape = (HEADS, ROWS, HEAD_DIM)
+        x = b.quant(b.input("input", shape), _TOKEN, "tokens", shape)
+        products = b.node("MatMul", [x, b.transpose(x, (0, 2, 1), "keys")], "products", (HEADS, ROWS, ROWS))
+        scores = b.quant(products, spec.in_format, "scores", (HEADS, ROWS, ROWS))
+        return b.model(["input"], [b.context(scores, x, spec, "context", shape)], {})
     shape = (HEADS, ROWS, ROWS)
-    builder.input("input", shape)
-    scores = builder.quant("input", spec.in_format, "scores", shape)
-    return builder.model(["input"], [builder.score(scores, spec, "score", shape)], {})
-
-
-def operator_keras(spec: ScoreSpec) -> Any:
-    """The Keras layer of a spec as a model on its own."""
-    from tensorflow import keras
-
-    from hls4attn.models.layers import ConSmax, IntegerSoftmax
-
-    if isinstance(spec, ConSmaxSpec):
-        split = isinstance(spec, ConSmaxSplitSpec)
-        layer = ConSmax(
-            spec.heads,
-            spec.in_format,
-            spec.score_scale,
-            out_frac=spec.out_frac,
-            out_width=spec.out_width,
-            method="split" if split else "direct",
-            causal=spec.causal,
-            name="score",
-        )
-    elif isinstance(spec, SoftmaxSpec):
-        layer = IntegerSoftmax(spec.heads, spec.in_format, spec.score_scale, causal=spec.causal, name="score")
-    else:
-        raise SpecError(f"{spec.op_type} has no Keras layer")
-    scores = keras.layers.Input((HEADS, ROWS, ROWS), name="scores")
-    model = keras.Model(scores, layer(scores), name=f"{spec.op_type.lower()}_layer")
-    if isinstance(spec, ConSmaxSpec):
-        layer.set_weights([np.array(spec.beta), np.array(spec.gamma)])
-    return model
+    scores = b.quant(b.input("input", shape), spec.in_format, "scores", shape)
+    return b.model(["input"], [b.score(scores, spec, "score", shape)], {})
 
 
 def operator_codes(graph: Graph, rows: int, seed: int) -> Codes:
-    """Score codes for at least `rows` rows: every code once, the corner rows, then random ones.
+    """Input codes for at least `rows` rows: every code once, the corner rows, then random ones.
 
     Corner rows: all equal, one-hot, ascending, descending, last element largest.  Half of the random samples
     keep to a narrow band, where probabilities are neither 0 nor saturated.
     """
-    heads, height, width = graph.input.shape
+    *outer, width = graph.input.shape
+    heads = outer[0] if len(outer) == 2 else 1
+    height = outer[-1]
     fmt = graph.input.format
-    samples = max(-(-rows // (heads * height)), 1)
+    samples = max(-(-rows // prod(outer)), 1)
     codes = random_codes(graph.input, samples, seed)
-    band = codes[1::2]
-    band[:] = band >> 3
+    codes[1::2] >>= 3
     every = np.arange(fmt.min, fmt.max + 1)
     ramp = np.linspace(fmt.min, fmt.max, width).astype(np.int64)
     hot = np.where(np.arange(width) == width // 2, fmt.max, fmt.min)
     last = np.where(np.arange(width) == width - 1, fmt.max, 0)
     corners = np.stack([np.zeros(width, dtype=np.int64), hot, ramp, ramp[::-1], last])
     special = np.concatenate([np.resize(corners, (height, width)).ravel(), every])
-    per_sample = height * width
-    padded = np.resize(special, (-(-special.size // per_sample), height, width))
-    shown = np.repeat(padded[:, None], heads, axis=1)[:samples]
-    codes[: len(shown)] = shown
+    count = -(-special.size // (height * width))
+    padded = np.resize(special, (count, 1, height, width))
+    shown = np.broadcast_to(padded, (count, heads, height, width))[:samples]
+    codes[: len(shown)] = shown.reshape(len(shown), *graph.input.shape)
     return codes

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from hls4attn.models.formats import Codes
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
+    from hls4attn.models.export.graph import Graph
+    from hls4attn.models.export.keras_stage import KerasStage
 
 
 @contextmanager
@@ -170,9 +173,7 @@ def verify(
 def _verify_operator(
     out: Console, err: Console, operator: str, rows: int, seed: int, names: list[str] | None, board: str
 ) -> list[Rung]:
-    from hls4attn.host.operator_models import operator_cases, operator_codes, operator_keras, operator_model
-    from hls4attn.models.export.keras_stage import KerasStage
-    from hls4attn.models.operators.distance import distance
+    from hls4attn.host.operator_models import is_norm, operator_cases, operator_codes, operator_model
 
     if rows < 1:
         raise InputError(f"samples must be at least 1. Received: {rows}")
@@ -183,14 +184,42 @@ def _verify_operator(
             f"{operator}_{number}",
             operator_model(spec),
             board=board,
-            keras=lambda graph, s=spec: KerasStage(graph, operator_keras(s)),  # type: ignore[misc]
+            keras=lambda graph, s=spec: _operator_keras_stage(graph, s),  # type: ignore[misc]
         )
         codes = operator_codes(flow.graph, rows, seed)
-        count = len(codes) * codes.shape[1] * codes.shape[2]
-        out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[3]} (seed {seed})", highlight=False)
-        out.print(f"  distance to the float function: {distance(spec, codes)}", highlight=False, soft_wrap=True)
-        rungs += climb_and_print(out, err, flow, codes, names, unit_axes=3)
+        axes = 2 if is_norm(spec) else 3
+        count = prod(codes.shape[:axes])
+        out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[-1]} (seed {seed})", highlight=False)
+        for line in _distance_lines(spec, codes):
+            out.print(f"  {line}", highlight=False, soft_wrap=True)
+        rungs += climb_and_print(out, err, flow, codes, names, unit_axes=axes)
     return rungs
+
+
+def _operator_keras_stage(graph: Graph, spec: Any) -> KerasStage:
+    from hls4attn.host.operator_layers import operator_keras
+    from hls4attn.models.export.keras_stage import KerasStage
+
+    return KerasStage(graph, operator_keras(spec, graph.input.shape))
+
+
+def _distance_lines(spec: Any, codes: Codes) -> list[str]:
+    """The operator's distance to its float function; the shift form has none of its own.
+
+    Norms are measured on Gaussian rows of a sixth of the range: on uniform or corner codes the figure says little.
+    """
+    from hls4attn.host.operator_models import is_norm
+    from hls4attn.models.operators import E2ContextSpec
+    from hls4attn.models.operators.distance import distance, norm_distance
+
+    if isinstance(spec, E2ContextSpec):
+        return []
+    if not is_norm(spec):
+        return [f"distance to the float function: {distance(spec, codes)}"]
+    fmt = spec.in_format
+    rows = np.random.default_rng(0).normal(0, fmt.max / 6, codes.shape)
+    gaussian = np.clip(np.rint(rows), fmt.min, fmt.max).astype(np.int64)
+    return [f"distance to the float function, Gaussian rows: {norm_distance(spec, gaussian)}"]
 
 
 def climb_and_print(

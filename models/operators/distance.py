@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a score function's integers are from its float function: reported, never hidden."""
+"""How far an operator's integers are from its float function: reported, never hidden."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hls4attn.models.operators.base import ScoreSpec, causal_mask
+from hls4attn.models.operators.norm_base import NormSpec
 
 
 @dataclass(frozen=True)
@@ -61,4 +62,47 @@ def distance(spec: ScoreSpec, codes: ArrayLike) -> Distance:
         max_steps=float(error.max(initial=0.0)),
         mean_steps=float(error.mean()) if error.size else 0.0,
         gain=float(got[counted].sum()) / total if total else 1.0,
+    )
+
+
+@dataclass(frozen=True)
+class NormDistance:
+    """Distance of a normalisation to the float function, over given input codes.
+
+    Attributes:
+        elements: results compared.
+        saturated: of them limited to the output range; left out of the errors below.
+        max_steps: largest error, in output steps.
+        mean_steps: mean absolute error, in output steps.
+        gain: quotient of the standard deviations of all compared results, integer over float.
+    """
+
+    elements: int
+    saturated: int
+    max_steps: float
+    mean_steps: float
+    gain: float
+
+    def __str__(self) -> str:
+        return (
+            f"max {self.max_steps:.2f}, mean {self.mean_steps:.3f} output steps; gain {self.gain:.4f}; "
+            f"{self.saturated} of {self.elements} results saturate"
+        )
+
+
+def norm_distance(spec: NormSpec, codes: ArrayLike) -> NormDistance:
+    """Compare ``reference`` with ``real`` on input codes of shape ``(..., channels)``; constant rows are left out."""
+    a = np.asarray(codes).reshape(-1, spec.channels)
+    a = a[np.ptp(a, axis=-1) > 0]
+    exact = spec.real(spec.in_format.to_real(a))
+    got = spec.out_format.to_real(spec.reference(a))
+    low, high = spec.out_format.to_real([spec.out_format.min, spec.out_format.max])
+    counted = (exact > low) & (exact < high)
+    error = np.abs(got - exact)[counted] / spec.out_format.step
+    return NormDistance(
+        elements=a.size,
+        saturated=spec.saturations(a),
+        max_steps=float(error.max(initial=0.0)),
+        mean_steps=float(error.mean()) if error.size else 0.0,
+        gain=float(got[counted].std() / exact[counted].std()) if error.size else 1.0,
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,7 +141,9 @@ def save_keras(model: Any, path: Path) -> None:
     """Write a .keras archive atomically."""
     part = path.with_name(f".{path.stem}.part.keras")
     try:
-        model.save(part)
+        with warnings.catch_warnings():  # Keras doubts quantisers that are not its own constraints
+            warnings.simplefilter("ignore", UserWarning)
+            model.save(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
