@@ -48,7 +48,9 @@ def _options(
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="Zoo model: digits-vit.")],
-    score: Annotated[str, typer.Option(help="Score function: consmax or softmax.")] = "consmax",
+    score: Annotated[
+        str, typer.Option(help="Score function: consmax or softmax; sole: float, then quantised.")
+    ] = "consmax",
     seeds: Annotated[str, typer.Option(help="Comma-separated seeds; the first one's model is saved.")] = "0,1,2",
     folder: Annotated[Path, typer.Option("--out", help="Folder for weights, ONNX file and results.")] = Path(
         "build/train"
@@ -57,8 +59,11 @@ def train(
     json: JsonFile = None,
 ) -> None:
     """Train a zoo model, quantisation-aware, once a seed; print accuracy as mean and spread."""
-    from hls4attn.host import verbs
+    from hls4attn.host import sole, verbs
 
+    if score == "sole":
+        sole.train(out, err, model, _seeds(seeds), folder, epochs, json)
+        return
     verbs.train(out, err, model, score, _seeds(seeds), folder, epochs, json)
 
 
@@ -100,7 +105,11 @@ def convert(
 def verify(
     model: Annotated[Path | None, typer.Argument(help="ONNX model file.", show_default=False)] = None,
     operator: Annotated[
-        str | None, typer.Option(help="Instead of a model: one operator alone (consmax, softmax).", show_default=False)
+        str | None,
+        typer.Option(
+            help="Instead of a model: one operator alone (consmax, softmax, e2softmax, ailayernorm, layernorm).",
+            show_default=False,
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(help="Samples of a model, rows of an operator.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the random codes.")] = 0,
@@ -136,6 +145,36 @@ def run(
     from hls4attn.host import verbs
 
     verbs.run(out, err, model, board, data, result, json)
+
+
+@app.command()
+def quantise(
+    model: Annotated[Path, typer.Argument(help="Trained float model (.keras) with softmax attention and LayerNorm.")],
+    target: Annotated[Path, typer.Argument(help="ONNX file to write; the integer Keras model goes beside it.")],
+    calibration: Annotated[
+        str, typer.Option(help=".npy of representative inputs, or a zoo model's name.")
+    ] = "digits-vit",
+    score: Annotated[str, typer.Option(help="softmax, e2softmax, e2softmax-online or e2softmax-shift.")] = "e2softmax",
+    norm: Annotated[str, typer.Option(help="layernorm (exact integers) or ailayernorm.")] = "ailayernorm",
+) -> None:
+    """Post-training quantisation: SOLE's operators in a trained float model, without retraining."""
+    from hls4attn.host import sole
+
+    sole.quantise(out, err, model, target, calibration, score, norm)
+
+
+@app.command()
+def report(
+    what: Annotated[str, typer.Argument(help="claims: the papers' claims and what is measured here.")],
+    section: Annotated[str | None, typer.Option(help="consmax or sole.", show_default=False)] = None,
+    json: JsonFile = None,
+) -> None:
+    """Tables that put figures beside their sources."""
+    from hls4attn.host.claims import print_claims
+
+    if what != "claims":
+        raise InputError(f"Unknown report {what!r}; known: claims")
+    print_claims(out, section, json)
 
 
 @app.command()

@@ -40,7 +40,8 @@ def require_keras() -> None:
         raise ToolError(
             f'{error.name} is not installed: pip install "hls4attn[keras]" (Python 3.10 or 3.11)'
         ) from error
-    del qkeras, tensorflow
+    del qkeras
+    tensorflow.get_logger().setLevel("ERROR")  # hints on retracing help nobody here
 
 
 def weight_arrays(model: Any) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs around SOLE: quantise a trained float model, and train and quantise the zoo's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from hls4attn.models.errors import InputError
+from hls4attn.models.export.keras_stage import (
+    KEY_MODEL,
+    KEY_WEIGHTS,
+    KEY_WEIGHTS_HASH,
+    file_hash,
+    load_keras,
+    require_keras,
+)
+from hls4attn.models.files import write_json
+from hls4attn.models.quantise.plan import QuantisePlan
+
+
+def quantise(out: Console, err: Console, path: Path, target: Path, calibration: str, score: str, norm: str) -> None:
+    """Quantise a float .keras model; write the integer Keras model and its ONNX file."""
+    plan = QuantisePlan(score, norm)
+    require_keras()
+    from hls4attn.models.export.builder import save_model
+    from hls4attn.models.export.keras_export import export_keras
+    from hls4attn.models.quantise.convert import quantise_model
+    from hls4attn.models.zoo.sole import save_keras
+
+    model = load_keras(path)
+    data, zoo_name = _calibration(calibration)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("quantising")
+        result = quantise_model(
+            model, data, plan, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    archive = target.with_suffix(".keras")
+    if archive.resolve() == path.resolve():
+        raise InputError(f"{target} would put the integer model over {path}; choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {KEY_WEIGHTS: archive.name} | ({KEY_MODEL: zoo_name} if zoo_name else {})
+    proto = export_keras(result, metadata)  # refuses before anything is written
+    save_keras(result, archive)
+    metadata[KEY_WEIGHTS_HASH] = file_hash(archive)
+    del proto
+    save_model(export_keras(result, metadata), target)
+    out.print(f"calibrated on {len(data)} samples; {score} and {norm}, no retraining", soft_wrap=True)
+    out.print(f"written: {target} and {archive}", soft_wrap=True)
+
+
+def _calibration(source: str) -> tuple[Any, str | None]:
+    """Calibration inputs from a .npy file or a zoo model's training set, and that model's name."""
+    from hls4attn.models.zoo import zoo_model
+    from hls4attn.models.zoo.sole import CALIBRATION_IMAGES
+
+    if not source.endswith(".npy"):
+        return zoo_model(source).load_data().x_train[:CALIBRATION_IMAGES], source
+    try:
+        return np.load(source, allow_pickle=False), None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{source} is not a readable .npy array: {error}") from error
+
+
+def train(
+    out: Console,
+    err: Console,
+    name: str,
+    seeds: Sequence[int],
+    folder: Path,
+    epochs: int | None,
+    json: Path | None,
+) -> None:
+    """Train the float twin of a zoo model, quantise it in every variant, print the accuracies."""
+    from hls4attn.models.zoo import zoo_model
+    from hls4attn.models.zoo.sole import train_sole
+
+    zoo = zoo_model(name)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(name, total=1.0)
+        result = train_sole(
+            zoo,
+            seeds,
+            folder,
+            epochs,
+            lambda seed, what, share: progress.update(task, completed=share, description=f"seed {seed}: {what}"),
+        )
+    table = Table("variant", "mean", "spread", *(f"seed {s}" for s in result.seeds), box=None, pad_edge=False)
+    for variant, values in result.accuracies.items():
+        table.add_row(
+            variant, f"{result.mean(variant):.2%}", f"{result.spread(variant):.2%}", *(f"{v:.2%}" for v in values)
+        )
+    out.print(table)
+    out.print(f"both against INT8: {-100 * result.drop:+.2f} points, mean of {len(seeds)} seeds")
+    out.print(f"written: {folder}: float.keras, sole.keras, sole.onnx (seed {seeds[0]}), sole.json", soft_wrap=True)
+    if json:
+        write_json(json, result.to_json())
