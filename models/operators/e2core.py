@@ -263,5 +263,5 @@ def from_attribute(name: str, kind: Any, value: Any) -> Any:
         if kind == "bool":
             return bool(value)
         return int(value) if kind == "int" else str(value)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SpecError(f"Attribute {name!r} must be of type {kind}. Received: {value!r}") from error
