@@ -44,7 +44,7 @@ class E2SoftmaxSpec(E2Core):
         out_width: bits of an unsigned output code.
         out_frac: code = probability * 2**out_frac.
         out_rounding: of the final right shift: "half_up", or "floor" as the paper's figure 4 draws it, which
-            loses a tenth to a third of the row sum in rows of 197 and more 8-bit codes.
+            loses a tenth to a third of the row sum in rows of 197 8-bit codes, and more in longer ones.
 
     The other arguments are those of `E2Core`.
     """
