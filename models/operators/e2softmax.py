@@ -28,8 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.operators.attributes import check_ranges
 from hls4attn.models.operators.base import Attributes, causal_mask, register_score
-from hls4attn.models.operators.e2core import E2Core, check_ranges
+from hls4attn.models.operators.e2core import E2Core
 from hls4attn.models.operators.e2stages import divide, leading_one
 
 OutRounding = Literal["half_up", "floor"]
