@@ -15,8 +15,10 @@ from sole_oracles import corner_rows  # noqa: E402
 from tensorflow import keras  # noqa: E402
 
 from hls4attn.models.errors import SpecError, UnsupportedError  # noqa: E402
+from hls4attn.models.export import Reference, quantise_input, read_graph  # noqa: E402
 from hls4attn.models.export.keras_export import export_keras, freeze_weights  # noqa: E402
-from hls4attn.models.export.keras_stage import KerasStage, load_keras  # noqa: E402
+from hls4attn.models.export.keras_stage import KerasStage, load_keras, load_weights  # noqa: E402
+from hls4attn.models.export.stages import OnnxRuntimeStage  # noqa: E402
 from hls4attn.models.formats import Fixed  # noqa: E402
 from hls4attn.models.layers import (  # noqa: E402
     AILayerNorm,
@@ -74,6 +76,23 @@ def test_blocks_give_the_same_codes_at_every_stage(score, norm, options):
     freeze_weights(model)
     out = assert_all_stages_equal(export_keras(model), samples=100, keras_stage=lambda g: KerasStage(g, model))
     assert len(np.unique(out)) > 50
+
+
+@pytest.mark.parametrize("score", ["e2softmax-online", "e2softmax-shift"])
+def test_the_trained_digits_transformer_takes_e2softmax_without_retraining(score):
+    pytest.importorskip("sklearn")
+    from hls4attn.models.zoo import zoo_model
+
+    zoo = zoo_model("digits-vit")
+    data, model = zoo.load_data(), zoo.build(score)
+    load_weights(model, zoo.folder / "softmax.npz")
+    assert zoo.accuracy(model, data) > 0.95
+    proto = export_keras(model)
+    graph = read_graph(proto)
+    codes = quantise_input(graph, data.x_test)
+    want = Reference(graph).run(codes)
+    for stage in (KerasStage(graph, model), OnnxRuntimeStage(graph, proto)):
+        assert np.count_nonzero(stage.run(codes) != want) == 0
 
 
 def scores(cols):

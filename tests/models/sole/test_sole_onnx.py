@@ -134,6 +134,28 @@ def test_operators_take_exactly_their_format_and_shape():
         read_graph(one_node((1, 2, 3), S8, lambda b, x: b.context(x, x, context, "c", (1, 2, 3))))
 
 
+@pytest.mark.parametrize("operator", ["score", "context"])
+def test_rows_beyond_max_length_are_refused_when_read(operator):
+    if operator == "score":
+        model = score_model(E2SoftmaxSpec(S8, (1.0,), max_length=4), 5, 5)
+    else:
+        model = context_model(E2ContextSpec(S8, (1.0,), max_length=4, v_format=S8, out_format=S8), 5, 2)
+    with pytest.raises(UnsupportedError, match="max_length=4"):
+        read_graph(model)
+
+
+@pytest.mark.parametrize("value", [float("inf"), "many", np.array([1, 2])])
+def test_attributes_of_a_wrong_type_are_refused(value):
+    model = score_model(E2SoftmaxSpec(S8, (1.0,)), 5, 5)
+    node = next(n for n in model.graph.node if n.op_type == "E2Softmax")
+    attribute = next(a for a in node.attribute if a.name == "code_width")
+    node.attribute.remove(attribute)
+    plain = onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+    node.attribute.append(onnx.helper.make_attribute("code_width", plain))
+    with pytest.raises(UnsupportedError, match="code_width"):
+        read_graph(model)
+
+
 def test_edited_files_are_refused():
     model = norm_model(ailn(4))
     node = next(n for n in model.graph.node if n.op_type == "AILayerNorm")
