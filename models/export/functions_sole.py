@@ -10,7 +10,8 @@ from __future__ import annotations
 
 #: Exponents `k` (batch, heads, rows, cols), row index `row` (batch, heads, rows, 1) and mask `keep` of scores x.
 #: Two passes are one slice as long as the row.  The running maximum is a maximum over a triangle; only the sum,
-#: whose shifts truncate, needs a loop.
+#: whose shifts truncate, needs a loop.  Adding 0 to k makes a copy: the evaluator of the onnx package cannot gather
+#: by a strided view.
 _E2_HEAD = """
     to_code = Constant <value: tensor = @code_scale> ()
     lowest = Constant <value: tensor = @min_code> ()
@@ -115,7 +116,8 @@ _E2_HEAD = """
     k_sliced = Min (both, top_exponent)
     whole_row = Concat <axis = 0> (leading, padded)
     k_padded = Reshape (k_sliced, whole_row)
-    k = Slice (k_padded, nothing, cols, column_axis)
+    k_view = Slice (k_padded, nothing, cols, column_axis)
+    k = Add (k_view, none)
 
     total_column = Unsqueeze (total, last_axis)
     reached = GreaterOrEqual (total_column, sums)
