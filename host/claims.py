@@ -24,6 +24,8 @@ from hls4attn.models.zoo import zoo_model
 
 HERE = "hls4attn report claims"
 _SCORES = Fixed(8, 4)
+#: Rows of the encoder's evidence that the table quotes.
+_MINILM_ROWS = ("E2Softmax", "AILayerNorm", "SOLE", "integer both")
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,12 @@ def sole_claims() -> list[Claim]:
             *accuracy,
             "ImageNet or GLUE accuracy",
         ),
+        (
+            "the same on a pre-trained encoder",
+            "BERT-Base on GLUE",
+            *_minilm_figures(),
+            "task accuracy; linear maps stay FP32",
+        ),
         ("2.82x and 3.32x area efficiency", "28 nm", "not measured", "", "an area: no synthesis is run here"),
         ("3.04x and 3.86x energy efficiency", "28 nm", "not measured", "", "any joule"),
         ("36.2x and 61.3x over a 2080 Ti", "DeiT-Tiny", "not measured", "", "a speed-up over any GPU"),
@@ -168,6 +176,26 @@ def _digits_accuracy() -> tuple[str, str]:
         raise ModelFileError(f"{path} is missing or not what training writes: {error}") from error
     text = f"digits, {seeds} seeds: {rows}; both against INT8: {-100 * drop:+.2f} points"
     return text, "hls4attn train digits-vit --score sole"
+
+
+def _minilm_figures() -> tuple[str, str]:
+    """The committed figures of the pre-trained encoder in words, and the command that made them."""
+    path = Path(zoo_model("digits-vit").folder).parent / "minilm" / "evidence.json"
+    try:
+        runs: list[dict[str, Any]] = json.loads(path.read_text())
+        parts = []
+        for name in _MINILM_ROWS:
+            found = [next(r for r in run["rows"] if r["name"] == name)["agreement"] for run in runs]
+            cosine, spearman = ([f[key]["mean"] for f in found] for key in ("cosine", "spearman"))
+            parts.append(
+                f"{name}: {np.mean(cosine):.4f} +- {np.std(cosine, ddof=1):.4f}, "
+                f"{np.mean(spearman):.4f} +- {np.std(spearman, ddof=1):.4f}"
+            )
+        sentences = runs[0]["evaluation"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
+        raise ModelFileError(f"{path} is missing or not what the evidence command writes: {error}") from error
+    text = f"MiniLM, {sentences} sentences, {len(runs)} seeds, cosine and Spearman to FP32: " + "; ".join(parts)
+    return text, "python -m hls4attn.models.zoo.minilm --sentences FILE"
 
 
 def consmax_claims() -> list[Claim]:
