@@ -36,6 +36,9 @@ class Kernel:
     roms: tuple[str, ...] = ()
 
 
+#: Log2Exp's factor and shift of each head, and the mantissas of the divider.
+_E2_ROMS = ("factor", "places", "divider")
+
 #: Hardware operators by name, as they appear in a lowered file.
 KERNELS = {
     "AttnDense": Kernel("dense", "attn_dense.h", "dense_config", 1, ("weights",)),
@@ -49,12 +52,27 @@ KERNELS = {
         ("mantissa", "shift", "head_shift"),
     ),
     "AttnSoftmax": Kernel("softmax", "attn_softmax.h", "softmax_config", 1, ("table",)),
+    "AttnE2Softmax": Kernel("e2softmax", "attn_e2softmax.h", "e2softmax_config", 1, _E2_ROMS),
+    "AttnE2SoftmaxOnline": Kernel("e2softmax_online", "attn_e2softmax.h", "e2softmax_config", 1, _E2_ROMS),
+    "AttnE2Context": Kernel("e2context", "attn_e2context.h", "e2context_config", 2, _E2_ROMS),
+    "AttnE2ContextOnline": Kernel("e2context_online", "attn_e2context.h", "e2context_config", 2, _E2_ROMS),
+    "AttnAILayerNorm": Kernel(
+        "ailayernorm",
+        "attn_ailayernorm.h",
+        "ailayernorm_config",
+        1,
+        ("alpha", "squares_rom", "rsqrt", "gamma", "bias"),
+    ),
+    "AttnIntegerLayerNorm": Kernel("layernorm", "attn_layernorm.h", "layernorm_config", 1, ("gamma", "bias")),
     "AttnAffine": Kernel("affine", "attn_elementwise.h", "elementwise_config"),
     "AttnAdd": Kernel("add", "attn_elementwise.h", "elementwise_config", 2),
     "AttnMultiply": Kernel("multiply_elements", "attn_elementwise.h", "elementwise_config", 2),
     "AttnPermute": Kernel("permute", "attn_permute.h", "permute_config"),
     "AttnReduceSum": Kernel("reduce_sum", "attn_reduce.h", "reduce_config"),
 }
+
+#: Hardware operator, configuration members and tables of an operator spec.
+Parameters = tuple[str, dict[str, int], dict[str, Codes]]
 
 #: ROMs of the tail that every kernel ends with.
 TAIL_ROMS = ("scale", "offset")

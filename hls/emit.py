@@ -12,6 +12,7 @@ ROUNDING = {"half_even": "AP_RND_CONV", "half_up": "AP_RND", "floor": "AP_TRN"}
 OVERFLOW = {"saturate": "AP_SAT", "saturate_symmetric": "AP_SAT_SYM", "wrap": "AP_WRAP"}
 _C_TYPES = (("signed char", 8), ("short", 16), ("int", 32), ("long long", 64))
 _ENTRIES_A_LINE = 32
+_FLAGS = frozenset({"relu", "causal", "folded", "round_half_up"})
 #: Arrays up to so many elements become registers or logic; the vendor tools refuse more.
 COMPLETE_PARTITION = 1024
 
@@ -61,7 +62,7 @@ def _banks(node: HwNode, rom: Codes) -> int:
 def _ctype(name: str) -> str:
     if name in ("core_min", "core_max"):
         return "long long"
-    return "bool" if name in ("relu", "causal") or name.endswith("_signed") else "int"
+    return "bool" if name in _FLAGS or name.endswith("_signed") else "int"
 
 
 def _literal(name: str, value: int) -> str:

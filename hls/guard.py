@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from hls4attn.hls.config import IO_TYPES
 from hls4attn.hls.design import Design, HwNode
 from hls4attn.hls.layers import AttnLayer, format_matches, precision_of
@@ -173,8 +175,14 @@ def _check_design(model: Any, design: Design) -> None:
             f"hls4ml changed the list of nodes: {[n.name for n in found]} instead of {[n.name for n in design.nodes]}"
         )
     for mine, theirs in zip(design.nodes, found, strict=True):
-        if mine.to_dict() != theirs.to_dict() or mine.ints != theirs.ints:
+        if mine.to_dict() != theirs.to_dict() or mine.ints != theirs.ints or not _same_tables(mine, theirs):
             raise UnsupportedError(f"{mine.name}: hls4ml changed its parameters")
     port = model.get_input_variables()[0].type.precision
     if not format_matches(port, design.input.format):
         raise UnsupportedError(f"The input port is {port}, the model says {precision_of(design.input.format)}")
+
+
+def _same_tables(mine: HwNode, theirs: HwNode) -> bool:
+    return mine.roms.keys() == theirs.roms.keys() and all(
+        np.array_equal(r, theirs.roms[n]) for n, r in mine.roms.items()
+    )

@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hls4attn.hls.design import Parameters
+from hls4attn.hls.e2 import e2softmax_parameters
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.formats import Codes
-from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec, ScoreSpec, SoftmaxSpec
-
-Parameters = tuple[str, dict[str, int], dict[str, Codes]]
+from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec, E2SoftmaxSpec, ScoreSpec, SoftmaxSpec
 
 
 def score_parameters(spec: ScoreSpec, shape: tuple[int, ...], where: str) -> Parameters:
@@ -82,4 +81,5 @@ _RULES: dict[type, Callable[..., Parameters]] = {
     ConSmaxSpec: _consmax,
     ConSmaxSplitSpec: _split,
     SoftmaxSpec: _softmax,
+    E2SoftmaxSpec: e2softmax_parameters,
 }

@@ -97,11 +97,11 @@ class Tail:
             "relu": int("Relu" in self._steps),
         }
         if "Mul" in self._steps:
-            members |= {"scale_by": self._indexing("Mul")[0], "scale_width": _bits(self._indexing("Mul")[1])}
+            members |= {"scale_by": self._indexing("Mul")[0], "scale_width": signed_bits(self._indexing("Mul")[1])}
         if "Add" in self._steps:
             by, codes = self._offset()
-            members |= {"offset_by": by, "offset_width": _bits(codes), "offset_shift": shift}
-            members["sum_width"] = max(members["sum_width"], _bits(codes))
+            members |= {"offset_by": by, "offset_width": signed_bits(codes), "offset_shift": shift}
+            members["sum_width"] = max(members["sum_width"], signed_bits(codes))
         return members
 
     def _offset(self) -> tuple[int, Codes]:
@@ -124,7 +124,7 @@ def _carrier(fmt: Fixed | Tensor) -> int:
     return max(fmt.width + (not fmt.signed), 2)
 
 
-def _bits(codes: Codes) -> int:
+def signed_bits(codes: Codes) -> int:
     """Bits of a signed integer that holds all codes."""
     low, high = int(codes.min()), int(codes.max())
     return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0, 1) + 1

@@ -96,6 +96,47 @@ template <int R, int SHIFT, class value_T> inline typename integer<R>::type shif
 #endif
 }
 
+// value * 2^places in R bits, for a number of places known only at run time.
+template <int R, class value_T> inline typename integer<R>::type shift_left(value_T value, int places) {
+    #pragma HLS INLINE
+    typename integer<R>::type wide = value;
+#if defined(__SYNTHESIS__) || defined(HLS4ATTN_EXACT_WIDTHS)
+    return typename integer<R>::type(wide << places);
+#else
+    return typename integer<R>::type(wide * (1LL << places)); // a left shift of a negative int is undefined
+#endif
+}
+
+// floor(value / 2^places) of a W-bit value; shifting further than W - 1 bits leaves its sign, as W - 1 bits do.
+template <int W, class value_T> inline typename integer<W>::type shift_down(value_T value, int places) {
+    #pragma HLS INLINE
+    const typename integer<W>::type wide = value;
+    return typename integer<W>::type(wide >> (places < W - 1 ? places : W - 1));
+}
+
+// Bits of n, constants only; 0 has none.
+constexpr int bit_length(int n) {
+    return n > 0 ? 1 + bit_length(n / 2) : 0;
+}
+
+constexpr int larger(int a, int b) {
+    return a > b ? a : b;
+}
+
+// Position of the leading one of 1 <= value < 2^(W-1).
+template <int W, class value_T> inline int leading_one_position(value_T value) {
+    #pragma HLS INLINE
+    const typename integer<W>::type wide = value;
+    int position = 0;
+    for (int n = 1; n < W - 1; n++) {
+        #pragma HLS UNROLL
+        if (typename integer<W>::type(wide >> n) != 0) {
+            position = n;
+        }
+    }
+    return position;
+}
+
 // Whether a signed carrier of WIDTH bits holds LOW..HIGH.
 template <int WIDTH, long long LOW, long long HIGH> struct covers {
     static const long long top = (1LL << (WIDTH - 2)) - 1 + (1LL << (WIDTH - 2)); // 2^(WIDTH-1) - 1, no overflow

@@ -22,10 +22,6 @@
 
 namespace hls4attn {
 
-constexpr int bit_length(int n) {
-    return n > 0 ? 1 + bit_length(n / 2) : 0;
-}
-
 struct softmax_config : score_config {
     static const int table_banks = 1; // memories the table is spread over
     static const int exp_frac = 15;

@@ -80,6 +80,19 @@ inline res_T finish(typename integer<CONFIG_T::core_width>::type core, int eleme
     return requantise<res_T, CONFIG_T::sum_width, CONFIG_T::sum_frac>(sum);
 }
 
+// For kernels whose result has a format of its own: saturation into core_min..core_max.
+template <typename CONFIG_T, class value_T>
+inline typename integer<CONFIG_T::core_width>::type limit_core(value_T value) {
+    #pragma HLS INLINE
+    if (value < CONFIG_T::core_min) {
+        return typename integer<CONFIG_T::core_width>::type(CONFIG_T::core_min);
+    }
+    if (value > CONFIG_T::core_max) {
+        return typename integer<CONFIG_T::core_width>::type(CONFIG_T::core_max);
+    }
+    return typename integer<CONFIG_T::core_width>::type(value);
+}
+
 // Every kernel checks its operands' types against what the model said.
 template <class data_T, int WIDTH, int FRAC, bool SIGNED> struct same_format {
     static const bool value = format_of<data_T>::width == WIDTH && format_of<data_T>::frac == FRAC &&

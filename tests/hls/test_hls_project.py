@@ -270,7 +270,7 @@ def test_operator_simulation() -> None:
     assert np.count_nonzero(sim.run(codes) != spec.reference(codes)) == 0
     with pytest.raises(InputError, match="within"):
         sim.run(codes * 2)
-    with pytest.raises(InputError, match="at least one row"):
+    with pytest.raises(InputError, match="one of: rows"):
         operator_csim(spec, 0, 4)
     with pytest.raises(UnsupportedError, match="causal"):
         operator_csim(spec, 3, 4)
