@@ -11,7 +11,7 @@ from functools import cache
 
 import onnx
 
-from hls4attn.models.export.functions_sole import BODIES
+from hls4attn.models.export import functions_norm, functions_sole
 
 DOMAIN = "hls4attn"
 DOMAIN_VERSION = 1
@@ -166,7 +166,7 @@ def functions() -> dict[str, onnx.FunctionProto]:
         "ConSmax": (DOMAIN, _CONSMAX),
         "ConSmaxSplit": (DOMAIN, _SPLIT),
         "IntegerSoftmax": (DOMAIN, _SOFTMAX),
-        **{name: (DOMAIN, body) for name, body in BODIES.items()},
+        **{name: (DOMAIN, body) for name, body in (functions_sole.BODIES | functions_norm.BODIES).items()},
     }
     return {
         name: onnx.parser.parse_function(_HEADER.format(domain=domain) + text) for name, (domain, text) in texts.items()

@@ -18,6 +18,7 @@ from hls4attn.models.formats import (
     exact_sum_format,
     shift_round,
 )
+from hls4attn.models.operators import E2ContextSpec, ScoreSpec
 
 Shape = tuple[int, ...]
 
@@ -134,7 +135,17 @@ def _score(node: Node, x: Tensor) -> Tensor:
             f"{node.name}: {spec.op_type} takes (heads={spec.heads}, rows, cols). Received: {x.shape}"
         )
     _check_grid(node, spec.op_type, "scores", x, spec.in_format)
+    _check_length(node, spec, x.shape[-1])
     return Tensor(node.output, x.shape, spec.out_format)
+
+
+def _check_length(node: Node, spec: ScoreSpec | E2ContextSpec, cols: int) -> None:
+    """Refuse rows longer than the operator's adders are made for."""
+    longest = getattr(spec, "max_length", cols)
+    if cols > longest:
+        raise UnsupportedError(
+            f"{node.name}: {spec.op_type} takes rows of at most max_length={longest}. Received: {cols}"
+        )
 
 
 def _check_grid(node: Node, op_type: str, what: str, x: Tensor, wanted: Fixed) -> None:
@@ -157,6 +168,7 @@ def _context(node: Node, x: Tensor, v: Tensor) -> Tensor:
         )
     _check_grid(node, spec.op_type, "scores", x, spec.in_format)
     _check_grid(node, spec.op_type, "values", v, spec.v_format)
+    _check_length(node, spec, cols)
     return Tensor(node.output, (*x.shape[:-1], v.shape[-1]), spec.out_format)
 
 

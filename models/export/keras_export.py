@@ -199,7 +199,8 @@ def _context(
 ) -> str:
     if not layer.quantised:
         raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
-    return b.context(*inputs, layer.spec(), name or layer.name, shape)
+    scores, values = inputs
+    return b.context(scores, values, layer.spec(), name or layer.name, shape)
 
 
 def _norm(b: GraphBuilder, layer: NormLayer, inputs: list[str], shape: tuple[int, ...]) -> str:

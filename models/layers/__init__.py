@@ -3,9 +3,10 @@
 
 from hls4attn.models.layers.activation import ClippedActivation
 from hls4attn.models.layers.affine import QBatchNorm, QMeanPool, QPositionEmbedding
+from hls4attn.models.layers.ailayernorm import AILayerNorm, calibrate_norms
 from hls4attn.models.layers.attention import QSelfAttention
 from hls4attn.models.layers.e2softmax import E2Context, E2Softmax
-from hls4attn.models.layers.norm import AILayerNorm, IntegerLayerNorm, NormLayer, calibrate_norms
+from hls4attn.models.layers.norm import IntegerLayerNorm, NormLayer
 from hls4attn.models.layers.quantizers import fixed_of
 from hls4attn.models.layers.score import ConSmax, IntegerSoftmax, ScoreLayer
 

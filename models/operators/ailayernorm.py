@@ -41,8 +41,8 @@ from hls4attn.models.operators.ailn_stages import (
     square_table,
     statistics,
 )
+from hls4attn.models.operators.attributes import as_attribute, check_ranges, from_attribute
 from hls4attn.models.operators.base import Attributes, check_same_attributes, take_attributes
-from hls4attn.models.operators.e2core import as_attribute, check_ranges, from_attribute
 from hls4attn.models.operators.norm_base import (
     Affine,
     affine_codes,

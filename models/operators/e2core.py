@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hls4attn.models.errors import InputError, SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.operators.attributes import as_attribute, check_ranges, from_attribute
 from hls4attn.models.operators.base import (
     NO_MASK_DIAGONAL,
     Attributes,
@@ -230,38 +231,3 @@ class E2Core:
         spec = cls(**{f.name: from_attribute(f.name, f.type, a[f.name]) for f in fields(cls)})
         check_same_attributes(cls.op_type, attributes, spec.to_attributes())
         return spec
-
-
-def check_ranges(spec: Any, ranges: Mapping[str, tuple[int, int]]) -> None:
-    """Refuse a field outside its range."""
-    for name, (low, high) in ranges.items():
-        if not low <= getattr(spec, name) <= high:
-            raise SpecError(f"{spec.op_type}: {name} must be {low} to {high}. Received: {getattr(spec, name)}")
-
-
-def as_attribute(value: Any) -> Any:
-    """A spec's field as an ONNX attribute: tuples become tensors, formats text, flags integers."""
-    if isinstance(value, tuple):
-        return np.array(value, dtype=np.float64 if isinstance(value[0], float) else np.int64)
-    if isinstance(value, Fixed):
-        return str(value)
-    return value if isinstance(value, str) else int(value)
-
-
-def from_attribute(name: str, kind: Any, value: Any) -> Any:
-    """The inverse of `as_attribute`, for a field of the (textual) type `kind`.
-
-    Raises:
-        SpecError: if the value is not of that type.
-    """
-    try:
-        if kind == "Fixed":
-            return Fixed.parse(value)
-        if str(kind).startswith("tuple"):
-            flat = np.asarray(value).ravel()
-            return tuple(map(float, flat)) if "float" in kind else tuple(map(int, flat))
-        if kind == "bool":
-            return bool(value)
-        return int(value) if kind == "int" else str(value)
-    except (TypeError, AttributeError) as error:
-        raise SpecError(f"Attribute {name!r} must be of type {kind}. Received: {value!r}") from error

@@ -28,8 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.operators.attributes import check_ranges
 from hls4attn.models.operators.base import Attributes, causal_mask, register_score
-from hls4attn.models.operators.e2core import E2Core, check_ranges
+from hls4attn.models.operators.e2core import E2Core
 from hls4attn.models.operators.e2stages import divide, leading_one
 
 OutRounding = Literal["half_up", "floor"]
@@ -44,7 +45,7 @@ class E2SoftmaxSpec(E2Core):
         out_width: bits of an unsigned output code.
         out_frac: code = probability * 2**out_frac.
         out_rounding: of the final right shift: "half_up", or "floor" as the paper's figure 4 draws it, which
-            loses a tenth to a third of the row sum in rows of 197 and more 8-bit codes.
+            loses a tenth to a third of the row sum in rows of 197 8-bit codes, and more in longer ones.
 
     The other arguments are those of `E2Core`.
     """

@@ -26,8 +26,8 @@ from numpy.typing import ArrayLike
 
 from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.operators.attributes import as_attribute, check_ranges, from_attribute
 from hls4attn.models.operators.base import Attributes, check_same_attributes, take_attributes
-from hls4attn.models.operators.e2core import as_attribute, check_ranges, from_attribute
 from hls4attn.models.operators.norm_base import (
     Affine,
     affine_codes,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hls4attn.models.errors import InputError
-from hls4attn.models.formats import Fixed
+from hls4attn.models.formats import Fixed, Reals
 from hls4attn.models.operators.ailayernorm import AILayerNormSpec
 
 #: Largest alpha; 255 steps of ``s << MAX_ALPHA`` cover the whole range.
@@ -29,13 +29,14 @@ class PtfQuantiser(NamedTuple):
 def calibrate_ptf(values: ArrayLike, in_format: Fixed, power_of_two: bool = True) -> PtfQuantiser:
     """Quantiser parameters for representative values.
 
-    The step at alpha = 3 lets 256 codes cover all values (rounded up to a power of two unless told otherwise); each
-    channel takes the alpha with the smallest squared error.
+    The step at alpha = 3 lets 256 codes cover all values; each channel takes the alpha with the smallest squared
+    error.  Of the powers of two next to that step the one with the smaller error wins: the upper one covers more
+    than all values, the lower one clips the largest.
 
     Args:
         values: real inputs of shape ``(..., channels)``.
         in_format: format of the operator's input codes.
-        power_of_two: round the step up to a power of two, so that the quantiser only shifts.
+        power_of_two: make the step a power of two, so that the quantiser only shifts.
 
     Raises:
         InputError: if values are missing, NaN, infinite or all equal to zero.
@@ -50,8 +51,15 @@ def calibrate_ptf(values: ArrayLike, in_format: Fixed, power_of_two: bool = True
     x = x.reshape(-1, x.shape[-1])
     low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
     coarsest = (high - low) / 255
+    steps = [coarsest]
     if power_of_two:
-        coarsest = 2.0 ** math.ceil(math.log2(coarsest))
+        upper = 2.0 ** math.ceil(math.log2(coarsest))
+        steps = [upper, upper / 2]
+    return min((_fit(x, low, step, in_format) for step in steps), key=lambda found: found[0])[1]
+
+
+def _fit(x: Reals, low: float, coarsest: float, in_format: Fixed) -> tuple[float, PtfQuantiser]:
+    """Squared error and quantiser for a step at the largest alpha."""
     zero_point = int(np.clip(-math.floor(low / coarsest + 0.5), 0, 255))
     multiplier, shift = AILayerNormSpec.step_constants(coarsest / (1 << MAX_ALPHA), in_format)
     step = in_format.step * math.ldexp(1.0, shift) / multiplier
@@ -60,5 +68,5 @@ def calibrate_ptf(values: ArrayLike, in_format: Fixed, power_of_two: bool = True
         s = step * (1 << alpha)
         codes = np.clip(np.floor(x / s + 0.5) + zero_point, 0, 255)
         errors.append((((codes - zero_point) * s - x) ** 2).sum(axis=0))
-    chosen = np.argmin(errors, axis=0)
-    return PtfQuantiser(multiplier, shift, tuple(int(a) for a in chosen), zero_point)
+    chosen = tuple(int(a) for a in np.argmin(errors, axis=0))
+    return float(np.min(errors, axis=0).sum()), PtfQuantiser(multiplier, shift, chosen, zero_point)

@@ -16,7 +16,7 @@ from hls4attn.models.layers import (
     QSelfAttention,
 )
 
-SCORES = ("consmax", "softmax")
+SCORES = ("consmax", "softmax", "e2softmax", "e2softmax-online", "e2softmax-shift")
 PATCH, PATCHES, WIDTH, HEADS, HIDDEN, BLOCKS, CLASSES = 2, 16, 32, 2, 64, 2, 10
 
 _KERNEL = "quantized_bits(8,0,alpha=1)"
