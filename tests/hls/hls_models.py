@@ -8,7 +8,7 @@ import onnx
 
 from hls4attn.models.export.builder import GraphBuilder
 from hls4attn.models.formats import Fixed
-from hls4attn.models.operators import ConSmaxSpec, ScoreSpec
+from hls4attn.models.operators import ConSmaxSpec, E2ContextSpec, NormSpec, ScoreSpec
 
 W = Fixed(6, 5)
 A8 = Fixed(8, 4)
@@ -38,12 +38,14 @@ class ModelMaker:
             y = self.op("Relu", [y], f"{name}_relu", to)
         return self.b.quant(y, out, f"{name}_q", to)
 
-    def norm(self, x: str, shape: tuple[int, ...], name: str, out: Fixed) -> str:
+    def norm(self, x: str, shape: tuple[int, ...], name: str, out: Fixed, spec: NormSpec | None = None) -> str:
+        if spec is not None:
+            return self.b.norm(self.b.quant(x, spec.in_format, f"{name}_in", shape), spec, name, shape)
         y = self.op("Mul", [x, self.constant(f"{name}_scale", (shape[-1],))], f"{name}_mul", shape)
         y = self.op("Add", [y, self.constant(f"{name}_shift", (shape[-1],))], f"{name}_add", shape)
         return self.b.quant(y, out, f"{name}_q", shape)
 
-    def attention(self, x: str, shape: tuple[int, int], spec: ScoreSpec, name: str) -> str:
+    def attention(self, x: str, shape: tuple[int, int], spec: ScoreSpec | E2ContextSpec, name: str) -> str:
         seq, d = shape
         heads, head_dim = spec.heads, d // spec.heads
         split = {}
@@ -54,19 +56,30 @@ class ModelMaker:
         scores = (heads, seq, seq)
         s = self.op("MatMul", [split["q"], split["k"]], f"{name}_scores", scores)
         s = self.b.quant(s, spec.in_format, f"{name}_scores_q", scores)
-        p = self.b.score(s, spec, f"{name}_p", scores)
-        c = self.op("MatMul", [p, split["v"]], f"{name}_context", (heads, seq, head_dim))
+        if isinstance(spec, E2ContextSpec):
+            c = self.b.context(s, split["v"], spec, f"{name}_context", (heads, seq, head_dim))
+        else:
+            p = self.b.score(s, spec, f"{name}_p", scores)
+            c = self.op("MatMul", [p, split["v"]], f"{name}_context", (heads, seq, head_dim))
         c = self.b.quant(c, A8, f"{name}_context_q", (heads, seq, head_dim))
         c = self.b.transpose(c, (1, 0, 2), f"{name}_merge")
         c = self.b.reshape(c, shape, f"{name}_merged")
         return self.dense(c, shape, d, f"{name}_out", A8)
 
-    def block(self, x: str, shape: tuple[int, int], spec: ScoreSpec, mlp: int, name: str) -> str:
+    def block(
+        self,
+        x: str,
+        shape: tuple[int, int],
+        spec: ScoreSpec | E2ContextSpec,
+        mlp: int,
+        name: str,
+        norms: tuple[NormSpec | None, NormSpec | None] = (None, None),
+    ) -> str:
         y = self.attention(x, shape, spec, f"{name}_att")
-        y = self.norm(self.op("Add", [x, y], f"{name}_res1", shape), shape, f"{name}_n1", A8)
+        y = self.norm(self.op("Add", [x, y], f"{name}_res1", shape), shape, f"{name}_n1", A8, norms[0])
         h = self.dense(y, shape, mlp, f"{name}_up", Fixed(8, 4, False), relu=True)
         z = self.dense(h, (shape[0], mlp), shape[1], f"{name}_down", A8)
-        return self.norm(self.op("Add", [y, z], f"{name}_res2", shape), shape, f"{name}_n2", A8)
+        return self.norm(self.op("Add", [y, z], f"{name}_res2", shape), shape, f"{name}_n2", A8, norms[1])
 
     def model(self, output: str) -> onnx.ModelProto:
         return self.b.model(["image"], [output], {"task": "test"})
