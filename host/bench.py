@@ -8,16 +8,20 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from hls4attn.host.flow import Flow
-from hls4attn.host.operator_models import OPERATORS
+from hls4attn.host.operator_models import OPERATORS, is_norm
 from hls4attn.models.export.execute import Reference, random_codes
 from hls4attn.models.files import write_json
+from hls4attn.models.formats import Codes, Fixed
+from hls4attn.models.operators import E2ContextSpec
 from hls4attn.models.zoo import zoo_model
 
 ROW = 64
@@ -54,21 +58,34 @@ def measure(function: Callable[[], object], units: int) -> float:
 
 def software_throughput() -> list[Throughput]:
     """Reference of every operator, reference and C simulation of the digits model."""
-    rng = np.random.default_rng(0)
     found = []
     for name, cases in OPERATORS.items():
         for case in cases:
             spec = case.spec()
-            shape = (ROWS // ROW // spec.heads, spec.heads, ROW, ROW)
-            scores = rng.integers(spec.in_format.min, spec.in_format.max, shape, endpoint=True)
-            rate = measure(lambda s=spec, c=scores: s.reference(c), scores.size // ROW)  # type: ignore[misc]
-            found.append(Throughput(f"{name} reference, {case.title}", f"rows of {ROW}", rate))
+            operands = _operands(spec)
+            rows = prod(operands[0].shape[:-1])
+            rate = measure(lambda s=spec, o=operands: s.reference(*o), rows)  # type: ignore[misc]
+            found.append(Throughput(f"{name} reference, {case.title}", f"rows of {operands[0].shape[-1]}", rate))
     flow = Flow.open(zoo_model("digits-vit").folder / "consmax.onnx")
     codes = random_codes(flow.graph.input, SAMPLES, seed=0)
     reference = Reference(flow.graph)
     found.append(Throughput("digits-vit reference", "images", measure(lambda: reference.run(codes), SAMPLES)))
     found.append(Throughput("digits-vit C simulation", "images", measure(lambda: flow.csim.run(codes), SAMPLES)))
     return found
+
+
+def _operands(spec: Any) -> list[Codes]:
+    """Random codes: rows of 64 scores (with values of 8 channels for the shift form), or rows of a norm's channels."""
+    rng = np.random.default_rng(0)
+
+    def draw(fmt: Fixed, *shape: int) -> Codes:
+        return rng.integers(fmt.min, fmt.max, shape, dtype=np.int64, endpoint=True)
+
+    if is_norm(spec):
+        return [draw(spec.in_format, ROWS, spec.channels)]
+    samples = ROWS // ROW // spec.heads
+    scores = draw(spec.in_format, samples, spec.heads, ROW, ROW)
+    return [scores, draw(spec.v_format, samples, spec.heads, ROW, 8)] if isinstance(spec, E2ContextSpec) else [scores]
 
 
 def print_throughput(out: Console, json: Path | None) -> None:

@@ -67,8 +67,7 @@ def _score_layer(spec: Any) -> keras.layers.Layer:
             *common, out_frac=spec.out_frac, out_width=spec.out_width, method=method, causal=spec.causal, name="score"
         )
     if isinstance(spec, E2SoftmaxSpec):
-        options = {"slice_length": spec.slice_length, "log2e": spec.log2e, "causal": spec.causal}
-        return E2Softmax(*common, name="score", **options)
+        return E2Softmax(*common, slice_length=spec.slice_length, log2e=spec.log2e, causal=spec.causal, name="score")
     if isinstance(spec, SoftmaxSpec):
         return IntegerSoftmax(*common, causal=spec.causal, name="score")
     raise SpecError(f"{spec.op_type} has no Keras layer")

@@ -206,7 +206,8 @@ def _operator_keras_stage(graph: Graph, spec: Any) -> KerasStage:
 def _distance_lines(spec: Any, codes: Codes) -> list[str]:
     """The operator's distance to its float function; the shift form has none of its own.
 
-    Norms are measured on Gaussian rows of a sixth of the range: on uniform or corner codes the figure says little.
+    Norms are measured on Gaussian rows of a sixth of the range, narrower in the channels with a smaller alpha, which
+    is what calibration gives; on uniform or corner codes the figure says little.
     """
     from hls4attn.host.operator_models import is_norm
     from hls4attn.models.operators import E2ContextSpec
@@ -217,7 +218,8 @@ def _distance_lines(spec: Any, codes: Codes) -> list[str]:
     if not is_norm(spec):
         return [f"distance to the float function: {distance(spec, codes)}"]
     fmt = spec.in_format
-    rows = np.random.default_rng(0).normal(0, fmt.max / 6, codes.shape)
+    spread = 2.0 ** (np.array(spec.alpha) - max(spec.alpha)) if hasattr(spec, "alpha") else 1.0
+    rows = np.random.default_rng(0).normal(0, fmt.max / 6, codes.shape) * spread
     gaussian = np.clip(np.rint(rows), fmt.min, fmt.max).astype(np.int64)
     return [f"distance to the float function, Gaussian rows: {norm_distance(spec, gaussian)}"]
 

@@ -60,6 +60,21 @@ def test_accuracy_table(score, label):
     assert cells[2] == ", ".join(f"{100 * a:.2f}" for a in record["accuracies"])
 
 
+def test_sole_table():
+    record = json.loads((ROOT / "models" / "zoo" / "digits_vit" / "sole.json").read_text())
+    for variant, figures in record["summary"].items():
+        row = f"| {variant} | {figures['mean']:.2%} | {figures['spread']:.2%} |".replace("%", " %")
+        assert row in README
+
+
+def test_encoder_table():
+    runs = json.loads((ROOT / "models" / "zoo" / "minilm" / "evidence.json").read_text())
+    for name, label in (("E2Softmax", "E2Softmax"), ("SOLE", "both"), ("AILayerNorm", "AILayerNorm, 8-bit output")):
+        found = [next(r for r in run["rows"] if r["name"] == name)["agreement"] for run in runs]
+        means = [sum(f[key]["mean"] for f in found) / len(found) for key in ("cosine", "spearman")]
+        assert f"| {label} | {means[0]:.4f} | {means[1]:.4f} |" in README
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -63,14 +63,15 @@ class Reference:
         return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
     def saturations(self, codes: ArrayLike) -> dict[str, tuple[int, int]]:
-        """For each score function: how many of its results were limited to the output range, and of how many."""
+        """For each score function and normalisation: results limited to the output range, and all results."""
         found: dict[str, tuple[int, int]] = {}
         for values in self._chunks(codes, True):
             for node in self.graph.nodes:
-                if node.spec is not None:
+                operator = node.spec or node.context or node.norm
+                if operator is not None:
                     limited, total = found.get(node.output, (0, 0))
-                    scores = values[node.inputs[0]]
-                    found[node.output] = (limited + node.spec.saturations(scores), total + scores.size)
+                    limited += operator.saturations(*(values[n] for n in node.inputs))
+                    found[node.output] = (limited, total + values[node.output].size)
         return found
 
     def _chunks(self, codes: ArrayLike, keep: bool) -> Iterator[dict[str, Codes]]:

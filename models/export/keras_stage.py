@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ def load_keras(path: Path) -> Any:
     objects: dict[str, Any] = dict(CUSTOM_OBJECTS)
     _add_supported_quantized_objects(objects)
     try:
-        return keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=True)
+        with warnings.catch_warnings():  # Keras doubts quantisers that are not its own constraints
+            warnings.simplefilter("ignore", UserWarning)
+            return keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises anything from KeyError to BadZipFile here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(f"{path} is not a readable Keras model: {reason}") from error

@@ -41,8 +41,8 @@ def projections(layer: keras.layers.MultiHeadAttention) -> Projections:
         bias = dense.bias.numpy().ravel() if dense.bias is not None else np.zeros(flat.shape[1], np.float32)
         return flat, bias
 
-    inward = (matrix(d, 1) for d in (layer._query_dense, layer._key_dense, layer._value_dense))
-    return Projections(*inward, matrix(layer._output_dense, 2))
+    q, k, v = (matrix(d, 1) for d in (layer._query_dense, layer._key_dense, layer._value_dense))
+    return Projections(q, k, v, matrix(layer._output_dense, 2))
 
 
 def float_tensors(p: Projections, x: Array, heads: int) -> dict[str, Array]:

@@ -41,8 +41,9 @@ def refusal(done, code, *words):
 
 
 @pytest.mark.compile
-def test_verify_prints_every_rung_and_writes_json(tmp_path):
-    done = hls4attn("verify", MODEL, "--samples", 300, "--json", tmp_path / "out.json")
+@pytest.mark.parametrize("name", ["consmax", "softmax", "sole"])
+def test_verify_prints_every_rung_and_writes_json(name, tmp_path):
+    done = hls4attn("verify", MODEL.with_stem(name), "--samples", 300, "--json", tmp_path / "out.json")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "out.json").read_text())
     assert [r["stage"] for r in rows] == ["keras", "onnx", "qonnx", "onnxruntime", "csim", "board"]
@@ -53,7 +54,7 @@ def test_verify_prints_every_rung_and_writes_json(tmp_path):
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("operator", ["consmax", "softmax"])
+@pytest.mark.parametrize("operator", ["consmax", "softmax", "e2softmax", "ailayernorm", "layernorm"])
 def test_verify_of_one_operator(operator, tmp_path):
     done = hls4attn("verify", "--operator", operator, "--samples", 2000, "--json", tmp_path / "out.json")
     assert done.returncode == 0, done.stderr
@@ -184,6 +185,24 @@ def test_debug_shows_the_traceback():
     done = hls4attn("--debug", "verify", MODEL, "--samples", 0)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.compile
+def test_quantise_of_a_float_model_reaches_the_board(tmp_path):
+    source = MODEL.with_name("float.keras")
+    target = tmp_path / "mine.onnx"
+    done = hls4attn("quantise", source, target, "--score", "e2softmax-shift", "--norm", "layernorm")
+    assert done.returncode == 0, done.stderr
+    assert "no retraining" in done.stdout
+    done = hls4attn("verify", target, "--samples", 50)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" 0/50 mismatches") == 6
+    np.save(tmp_path / "constant.npy", np.zeros((5, 8, 8)))
+    refusal(
+        hls4attn("quantise", source, tmp_path / "x.onnx", "--calibration", tmp_path / "constant.npy"), 2, "is constant"
+    )
+    refusal(hls4attn("quantise", source, tmp_path / "x.onnx", "--score", "gelu"), 2, "score must be one of")
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_export_of_a_keras_file_and_of_zoo_weights(tmp_path):
