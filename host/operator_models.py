@@ -25,6 +25,7 @@ from hls4attn.models.operators import (
     IntegerLayerNormSpec,
     SoftmaxSpec,
 )
+from hls4attn.models.operators.distance import Distance, NormDistance, distance, norm_distance
 
 HEADS, ROWS, CHANNELS, HEAD_DIM = 2, 16, 48, 8
 #: q and k of the shift form's model, whose scores are quantised to the operator's input format.
@@ -156,3 +157,19 @@ def operator_codes(graph: Graph, rows: int, seed: int) -> Codes:
     shown = np.broadcast_to(padded, (count, heads, height, width))[:samples]
     codes[: len(shown)] = shown.reshape(len(shown), *graph.input.shape)
     return codes
+
+
+def operator_distance(spec: Any, codes: Codes) -> Distance | NormDistance | None:
+    """Distance of an operator to its float function; the shift form, a part of a product, has none of its own.
+
+    Scores are measured on `codes`.  Norms are measured on Gaussian rows of a sixth of the range, narrower in the
+    channels with a smaller alpha, which is what calibration gives; on uniform or corner codes the figure says little.
+    """
+    if isinstance(spec, E2ContextSpec):
+        return None
+    if not is_norm(spec):
+        return distance(spec, codes)
+    fmt = spec.in_format
+    spread = 2.0 ** (np.array(spec.alpha) - max(spec.alpha)) if isinstance(spec, AILayerNormSpec) else 1.0
+    rows = np.random.default_rng(0).normal(0, fmt.max / 6, codes.shape) * spread
+    return norm_distance(spec, np.clip(np.rint(rows), fmt.min, fmt.max).astype(np.int64))

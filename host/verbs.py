@@ -173,7 +173,13 @@ def verify(
 def _verify_operator(
     out: Console, err: Console, operator: str, rows: int, seed: int, names: list[str] | None, board: str
 ) -> list[Rung]:
-    from hls4attn.host.operator_models import is_norm, operator_cases, operator_codes, operator_model
+    from hls4attn.host.operator_models import (
+        is_norm,
+        operator_cases,
+        operator_codes,
+        operator_distance,
+        operator_model,
+    )
 
     if rows < 1:
         raise InputError(f"samples must be at least 1. Received: {rows}")
@@ -190,8 +196,10 @@ def _verify_operator(
         axes = 2 if is_norm(spec) else 3
         count = prod(codes.shape[:axes])
         out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[-1]} (seed {seed})", highlight=False)
-        for line in _distance_lines(spec, codes):
-            out.print(f"  {line}", highlight=False, soft_wrap=True)
+        found = operator_distance(spec, codes)
+        if found:
+            on = " on Gaussian rows" if is_norm(spec) else ""
+            out.print(f"  distance to the float function{on}: {found}", highlight=False, soft_wrap=True)
         rungs += climb_and_print(out, err, flow, codes, names, unit_axes=axes)
     return rungs
 
@@ -201,27 +209,6 @@ def _operator_keras_stage(graph: Graph, spec: Any) -> KerasStage:
     from hls4attn.models.export.keras_stage import KerasStage
 
     return KerasStage(graph, operator_keras(spec, graph.input.shape))
-
-
-def _distance_lines(spec: Any, codes: Codes) -> list[str]:
-    """The operator's distance to its float function; the shift form has none of its own.
-
-    Norms are measured on Gaussian rows of a sixth of the range, narrower in the channels with a smaller alpha, which
-    is what calibration gives; on uniform or corner codes the figure says little.
-    """
-    from hls4attn.host.operator_models import is_norm
-    from hls4attn.models.operators import E2ContextSpec
-    from hls4attn.models.operators.distance import distance, norm_distance
-
-    if isinstance(spec, E2ContextSpec):
-        return []
-    if not is_norm(spec):
-        return [f"distance to the float function: {distance(spec, codes)}"]
-    fmt = spec.in_format
-    spread = 2.0 ** (np.array(spec.alpha) - max(spec.alpha)) if hasattr(spec, "alpha") else 1.0
-    rows = np.random.default_rng(0).normal(0, fmt.max / 6, codes.shape) * spread
-    gaussian = np.clip(np.rint(rows), fmt.min, fmt.max).astype(np.int64)
-    return [f"distance to the float function, Gaussian rows: {norm_distance(spec, gaussian)}"]
 
 
 def climb_and_print(

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hls4attn.host.operator_models import OPERATORS, operator_codes, operator_distance, operator_model
+from hls4attn.models.export.reader import read_graph
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -58,6 +61,26 @@ def test_accuracy_table(score, label):
     assert cells[0] == f"{record['mean']:.2%}".replace("%", " %")
     assert cells[1] == f"{record['spread']:.2%}".replace("%", " %")
     assert cells[2] == ", ".join(f"{100 * a:.2f}" for a in record["accuracies"])
+
+
+@pytest.mark.parametrize(
+    ("label", "operator", "case"),
+    [
+        ("ConSmax, direct table", "consmax", 0),
+        ("ConSmax, split tables, 8-bit scores", "consmax", 2),
+        ("ConSmax, split tables, 16-bit scores", "consmax", 3),
+        ("integer softmax", "softmax", 0),
+        ("E2Softmax, two passes", "e2softmax", 0),
+        ("E2Softmax, online in slices of 4", "e2softmax", 3),
+        ("AILayerNorm, squares as in the paper", "ailayernorm", 0),
+        ("AILayerNorm, exact squares", "ailayernorm", 2),
+        ("integer LayerNorm", "layernorm", 0),
+    ],
+)
+def test_distance_table(label, operator, case):
+    spec = OPERATORS[operator][case].spec()
+    found = operator_distance(spec, operator_codes(read_graph(operator_model(spec)), 10_000, 0))
+    assert f"| {label} | {found.max_steps:.2f} | {found.mean_steps:.3f} | {found.gain:.4f} |" in README
 
 
 def test_sole_table():
