@@ -167,9 +167,7 @@ def _refuse(spec: OperatorSpec, **given: object) -> None:
         raise InputError(f"{spec.op_type} takes no {' or '.join(found)}")
 
 
-def operator_csim(
-    spec: OperatorSpec, rows: int, cols: int | None = None, head_dim: int | None = None
-) -> OperatorSim:
+def operator_csim(spec: OperatorSpec, rows: int, cols: int | None = None, head_dim: int | None = None) -> OperatorSim:
     """The C simulation of one operator, to be compared with ``spec.reference``; arguments as of `OperatorSim`.
 
     Examples:
