@@ -16,6 +16,7 @@ from test_hls_kernels import _check
 from hls4attn.hls import lower_graph, operator_csim
 from hls4attn.hls.bench import context_graph, norm_graph, operator_graph
 from hls4attn.hls.design import Design
+from hls4attn.hls.e2 import e2context_parameters, e2softmax_parameters
 from hls4attn.hls.emit import design_cpp
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export import Reference
@@ -129,11 +130,13 @@ def test_operator_simulations_of_every_kind() -> None:
 
 
 def test_what_has_no_kernel_is_refused() -> None:
-    short = replace(SOFTMAX[0][1], max_length=8)
-    with pytest.raises(UnsupportedError, match="score: rows of 9 scores, but max_length=8"):
-        lower_graph(operator_graph(short, 2, 9))
-    with pytest.raises(UnsupportedError, match="context: rows of 9 scores, but max_length=8"):
-        lower_graph(context_graph(replace(CONTEXT, max_length=8), 2, 9, 2))
+    short, context = replace(SOFTMAX[0][1], max_length=8), replace(CONTEXT, max_length=8)
+    with pytest.raises(UnsupportedError, match="max_length=8"):
+        operator_csim(short, 2, 9)
+    with pytest.raises(UnsupportedError, match="here: rows of 9 scores, but max_length=8"):
+        e2softmax_parameters(short, (2, 2, 9), "here")
+    with pytest.raises(UnsupportedError, match="here: rows of 9 scores, but max_length=8"):
+        e2context_parameters(context, (2, 2, 9), "here")
     for graph in (
         operator_graph(replace(SOFTMAX[0][1], causal=True), 2, 9),
         context_graph(replace(CONTEXT, causal=True), 2, 9, 2),
