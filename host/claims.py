@@ -18,7 +18,7 @@ from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.models.files import write_json
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec, E2SoftmaxSpec, SoftmaxSpec
-from hls4attn.models.operators.ailn_stages import square_scale, square_table
+from hls4attn.models.operators.ailn_stages import MAX_QUANTISED, square_scale, square_table
 from hls4attn.models.operators.e2stages import PAPER_DIVIDER
 from hls4attn.models.zoo import zoo_model
 
@@ -91,6 +91,16 @@ def compression_error() -> tuple[float, float]:
     return float(got / exact) - 1, float(np.sqrt((got - x.mean() ** 2) / (exact - x.mean() ** 2))) - 1
 
 
+def storage_bits() -> str:
+    """Bits that wait between the two passes over a row, counted from the formats, beside 16- and 32-bit buffers."""
+    cols, channels = 1024, 384
+    scores, quantised = cols * E2SoftmaxSpec(_SCORES, (1.0,)).code_width, channels * MAX_QUANTISED.bit_length()
+    return (
+        f"a row of {cols} scores waits as {scores} bits instead of {16 * cols}, "
+        f"a row of {channels} channels as {quantised} instead of {32 * channels}"
+    )
+
+
 def consmax_table_hits() -> tuple[int, int]:
     """Of 256 codes, how many entries of the direct and of the split table are the correctly rounded exponential."""
     fmt, out_frac, width = Fixed(8, 2), 8, 13
@@ -141,8 +151,8 @@ def sole_claims() -> list[Claim]:
         (
             "buffers shrink 16 to 4 bits (softmax) and 32 to 8 bits (LayerNorm)",
             "4x, 4x",
-            "a score is kept as 4 bits, an input of the norm as 8: by the formats of the operators",
-            "hls4attn verify --operator e2softmax",
+            storage_bits(),
+            HERE,
             "any energy",
         ),
         (

@@ -24,6 +24,9 @@ SQUARE_SHIFT = 4
 #: Fraction bits of the factor 1/channels beyond those that make up for its size.
 RECIPROCAL_BITS = 16
 
+#: Largest code that AILayerNorm's input quantiser gives: one byte.
+MAX_QUANTISED = 255
+
 
 def ptf_quantise(codes: Codes, multiplier: int, shift: int, alpha: Codes, zero_point: int) -> Codes:
     """``XQ = clip(round(X / (2**alpha * s)) + zp, 0, 255)`` with ``1/s = multiplier / 2**shift`` of a code step.
@@ -39,7 +42,7 @@ def ptf_quantise(codes: Codes, multiplier: int, shift: int, alpha: Codes, zero_p
     """
     total = shift + alpha
     half = (np.int64(1) << total) >> 1
-    return cast(Codes, np.clip(((codes * multiplier + half) >> total) + zero_point, 0, 255))
+    return cast(Codes, np.clip(((codes * multiplier + half) >> total) + zero_point, 0, MAX_QUANTISED))
 
 
 def dynamic_compress(magnitude: Codes) -> tuple[Codes, Codes]:
