@@ -155,7 +155,7 @@ void e2context_online(const x_T x[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::i
     typedef typename e2_sizes<CONFIG_T>::distance_t distance_t;
     for (int h = 0; h < CONFIG_T::heads; h++) {
         typename e2context_sizes<CONFIG_T>::value_t tile[CONFIG_T::inner][CONFIG_T::cols];
-        #pragma HLS ARRAY_PARTITION variable=tile cyclic factor=lanes dim=1
+        #pragma HLS ARRAY_PARTITION variable=tile cyclic factor=CONFIG_T::slice_length dim=1
         #pragma HLS ARRAY_PARTITION variable=tile complete dim=2
         load_values<CONFIG_T>(v, h, tile);
         for (int m = 0; m < CONFIG_T::rows; m++) {

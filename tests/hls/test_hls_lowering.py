@@ -16,6 +16,7 @@ from hls4attn.hls.design import KERNELS
 from hls4attn.hls.emit import cpp_type, design_cpp, rom_cpp
 from hls4attn.hls.hwfile import DOMAIN, to_onnx
 from hls4attn.hls.layout import strides_of
+from hls4attn.hls.scores import score_parameters
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export import read_graph
 from hls4attn.models.formats import Fixed
@@ -103,10 +104,11 @@ def test_sums_over_distant_axes_are_refused() -> None:
 
 
 def test_rows_longer_than_a_softmax_adder_are_refused() -> None:
-    m = TypedMaker((1, 2, 9), Fixed(6, 2))
-    y = m.score("x", SoftmaxSpec(Fixed(6, 2), (0.5,), max_length=8))
+    m, spec = TypedMaker((1, 2, 9), Fixed(6, 2)), SoftmaxSpec(Fixed(6, 2), (0.5,), max_length=8)
     with pytest.raises(UnsupportedError, match="max_length=8"):
-        lower_graph(m.graph(y))
+        m.score("x", spec)
+    with pytest.raises(UnsupportedError, match="here: rows of 9 scores, but max_length=8"):
+        score_parameters(spec, (1, 2, 9), "here")
 
 
 def test_nothing_to_build_is_refused() -> None:
