@@ -25,10 +25,10 @@ demo: setup
 	@$(BIN)/hls4attn demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # mypy sees the folders under their import names through links.
 lint: setup
