@@ -18,6 +18,7 @@ from rich.table import Table
 
 from hls4attn.host.flow import Flow
 from hls4attn.host.operator_models import OPERATORS, is_norm
+from hls4attn.host.paths import check_output
 from hls4attn.models.export.execute import Reference, random_codes
 from hls4attn.models.files import write_json
 from hls4attn.models.formats import Codes, Fixed
@@ -88,10 +89,16 @@ def _operands(spec: Any) -> list[Codes]:
     return [scores, draw(spec.v_format, samples, spec.heads, ROW, 8)] if isinstance(spec, E2ContextSpec) else [scores]
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def print_throughput(out: Console, json: Path | None) -> None:
     """A table, and JSON if asked for."""
+    check_output(json)
     rows = software_throughput()
-    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    machine = f"{platform.machine()}, {_cores()} cores, Python {platform.python_version()}"
     table = Table("what", "counted", "a second", box=None, pad_edge=False, title=f"software on {machine}")
     for row in rows:
         table.add_row(row.what, row.unit, f"{row.per_second:,.0f}")

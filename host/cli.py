@@ -152,8 +152,8 @@ def quantise(
     model: Annotated[Path, typer.Argument(help="Trained float model (.keras) with softmax attention and LayerNorm.")],
     target: Annotated[Path, typer.Argument(help="ONNX file to write; the integer Keras model goes beside it.")],
     calibration: Annotated[
-        str, typer.Option(help=".npy of representative inputs, or a zoo model's name.")
-    ] = "digits-vit",
+        str, typer.Option(help=".npy of representative inputs, or a zoo model's name.", show_default=False)
+    ],
     score: Annotated[str, typer.Option(help="softmax, e2softmax, e2softmax-online or e2softmax-shift.")] = "e2softmax",
     norm: Annotated[str, typer.Option(help="layernorm (exact integers) or ailayernorm.")] = "ailayernorm",
 ) -> None:
@@ -171,9 +171,11 @@ def report(
 ) -> None:
     """Tables that put figures beside their sources."""
     from hls4attn.host.claims import print_claims
+    from hls4attn.host.paths import check_output
 
     if what != "claims":
         raise InputError(f"Unknown report {what!r}; known: claims")
+    check_output(json)
     print_claims(out, section, json)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hls4attn.host.flow import CLOCK_MHZ, Flow
 from hls4attn.host.ladder import Rung
+from hls4attn.host.paths import check_folder
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.verbs import climb_and_print, working
 from hls4attn.models.errors import MismatchError
@@ -28,6 +29,7 @@ def run_demo(out: Console, err: Console, folder: Path, samples: int) -> None:
         MismatchError: if any stage differs from the reference.
     """
     start = time.perf_counter()
+    check_folder(folder)
     zoo = zoo_model(MODEL)
     data = zoo.load_data()
     source = zoo.folder / f"{SCORE}.onnx"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hls4attn.models.errors import InputError
+from hls4attn.host.paths import check_archive, check_folder, check_output, read_npy
+from hls4attn.models.errors import InputError, SpecError
 from hls4attn.models.export.keras_stage import (
     KEY_MODEL,
     KEY_WEIGHTS,
@@ -28,6 +28,10 @@ from hls4attn.models.quantise.plan import QuantisePlan
 def quantise(out: Console, err: Console, path: Path, target: Path, calibration: str, score: str, norm: str) -> None:
     """Quantise a float .keras model; write the integer Keras model and its ONNX file."""
     plan = QuantisePlan(score, norm)
+    archive = target.with_suffix(".keras")
+    check_output(target, ".onnx", [path, Path(calibration)])
+    check_archive(archive, target, path)
+    data, zoo_name = _calibration(calibration)
     require_keras()
     from hls4attn.models.export.builder import save_model
     from hls4attn.models.export.keras_export import export_keras
@@ -35,15 +39,11 @@ def quantise(out: Console, err: Console, path: Path, target: Path, calibration: 
     from hls4attn.models.zoo.sole import save_keras
 
     model = load_keras(path)
-    data, zoo_name = _calibration(calibration)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("quantising")
         result = quantise_model(
             model, data, plan, lambda done, total: progress.update(task, completed=done, total=total)
         )
-    archive = target.with_suffix(".keras")
-    if archive.resolve() == path.resolve():
-        raise InputError(f"{target} would put the integer model over {path}; choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     metadata = {KEY_WEIGHTS: archive.name} | ({KEY_MODEL: zoo_name} if zoo_name else {})
     proto = export_keras(result, metadata)  # refuses before anything is written
@@ -60,12 +60,13 @@ def _calibration(source: str) -> tuple[Any, str | None]:
     from hls4attn.models.zoo import zoo_model
     from hls4attn.models.zoo.sole import CALIBRATION_IMAGES
 
-    if not source.endswith(".npy"):
-        return zoo_model(source).load_data().x_train[:CALIBRATION_IMAGES], source
+    if source.endswith(".npy"):
+        return read_npy(Path(source)), None
     try:
-        return np.load(source, allow_pickle=False), None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{source} is not a readable .npy array: {error}") from error
+        zoo = zoo_model(source)
+    except SpecError as error:
+        raise InputError(f"--calibration takes a .npy file of inputs or the name of a zoo model. {error}") from error
+    return zoo.load_data().x_train[:CALIBRATION_IMAGES], source
 
 
 def train(
@@ -81,6 +82,8 @@ def train(
     from hls4attn.models.zoo import zoo_model
     from hls4attn.models.zoo.sole import train_sole
 
+    check_folder(folder)
+    check_output(json)
     zoo = zoo_model(name)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(name, total=1.0)

@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hls4attn.host.flow import STAGES, Flow
 from hls4attn.host.ladder import Rung, climb
+from hls4attn.host.paths import check_folder, check_output, read_npy
 from hls4attn.host.samples import verification_codes
 from hls4attn.models.errors import InputError, MismatchError, ModelFileError, ToolError
 from hls4attn.models.export.execute import Reference, quantise_input
@@ -48,6 +49,8 @@ def train(
     json: Path | None,
 ) -> None:
     """Train a zoo model and print its accuracies."""
+    check_folder(folder)
+    check_output(json)
     from hls4attn.models.zoo import zoo_model
 
     zoo = zoo_model(name)
@@ -72,6 +75,7 @@ def train(
 
 def export(out: Console, source: Path, target: Path, name: str, score: str) -> None:
     """Export a .keras file, or a zoo model from its weights."""
+    check_output(target, ".onnx", [source])
     from hls4attn.models.export.keras_stage import (
         KEY_WEIGHTS,
         KEY_WEIGHTS_HASH,
@@ -107,6 +111,7 @@ def convert(
     out: Console, err: Console, path: Path, folder: Path, board: str, backend: str | None, config: Path | None
 ) -> None:
     """Convert a model, compile its C simulation, write its overlay."""
+    check_folder(folder)
     settings = _settings(board, backend, config)
     with working(err, "reading") as tell:
         flow = Flow.open(path, folder=folder, board=board, config=settings)
@@ -156,6 +161,7 @@ def verify(
     unknown = [n for n in names or () if n not in STAGES]
     if unknown or names == []:
         raise InputError(f"Unknown stages {unknown}; known: {', '.join(STAGES)}")
+    check_output(json, inputs=[path])
     if path is not None:
         flow = Flow.open(path, board=board)
         codes, described = verification_codes(flow.graph, samples, seed)
@@ -240,6 +246,8 @@ def run(
     out: Console, err: Console, path: Path, board: str, data: Path | None, result: Path | None, json: Path | None
 ) -> None:
     """Run a batch on the board."""
+    check_output(result, inputs=[path, data])
+    check_output(json, inputs=[path, data, result])
     flow = Flow.open(path, board=board)
     batch, labels = _batch(flow, data)
     with working(err, "loading the overlay") as tell, flow.on_board() as overlay:
@@ -270,10 +278,7 @@ def run(
 def _batch(flow: Flow, data: Path | None) -> tuple[Any, Any]:
     """The batch to run and, for a zoo model's test set, its labels."""
     if data is not None:
-        try:
-            return np.load(data, allow_pickle=False), None
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{data} is not a readable .npy array: {error}") from error
+        return read_npy(data), None
     name = flow.graph.metadata.get(KEY_MODEL)
     if not name:
         raise InputError("This model brings no test set; give a batch with --input FILE.npy")

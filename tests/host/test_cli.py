@@ -192,7 +192,8 @@ def test_debug_shows_the_traceback():
 def test_quantise_of_a_float_model_reaches_the_board(tmp_path):
     source = MODEL.with_name("float.keras")
     target = tmp_path / "mine.onnx"
-    done = hls4attn("quantise", source, target, "--score", "e2softmax-shift", "--norm", "layernorm")
+    zoo = ("--calibration", "digits-vit")
+    done = hls4attn("quantise", source, target, *zoo, "--score", "e2softmax-shift", "--norm", "layernorm")
     assert done.returncode == 0, done.stderr
     assert "no retraining" in done.stdout
     done = hls4attn("verify", target, "--samples", 50)
@@ -202,7 +203,7 @@ def test_quantise_of_a_float_model_reaches_the_board(tmp_path):
     refusal(
         hls4attn("quantise", source, tmp_path / "x.onnx", "--calibration", tmp_path / "constant.npy"), 2, "is constant"
     )
-    refusal(hls4attn("quantise", source, tmp_path / "x.onnx", "--score", "gelu"), 2, "score must be one of")
+    refusal(hls4attn("quantise", source, tmp_path / "x.onnx", *zoo, "--score", "gelu"), 2, "score must be one of")
     assert not (tmp_path / "x.onnx").exists()
 
 

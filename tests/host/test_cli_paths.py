@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs do with the files and names a user gives, without a process for each."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from rich.console import Console
+
+from hls4attn.host import bench, sole, verbs
+from hls4attn.host.paths import check_archive, check_folder, check_output, read_npy
+from hls4attn.models.errors import InputError
+from hls4attn.models.zoo import zoo_model
+
+MODEL = zoo_model("digits-vit").folder / "consmax.onnx"
+
+
+def consoles():
+    return Console(file=io.StringIO(), width=200), Console(file=io.StringIO(), width=200)
+
+
+def test_outputs_are_checked_before_the_work(tmp_path):
+    source = tmp_path / "a.npy"
+    source.write_bytes(b"")
+    (tmp_path / "link.npy").hardlink_to(source)
+    for path, options, match in (
+        (tmp_path, {}, "a folder"),
+        (source / "below.json", {}, "Not a directory"),
+        (Path("/proc/nowhere/x.json"), {}, "Cannot write /proc"),
+        (tmp_path / ("x" * 300), {}, "File name too long"),
+        (tmp_path / "x.pb", {"suffix": ".onnx"}, r"must end in \.onnx"),
+        (tmp_path / "y" / ".." / "a.npy", {"inputs": [None, source]}, "choose another name"),
+        (tmp_path / "link.npy", {"inputs": [source]}, "choose another name"),
+    ):
+        with pytest.raises(InputError, match=match):
+            check_output(path, **options)
+    check_output(None)
+    check_output(tmp_path / "new" / "x.onnx", ".onnx", [source])
+    for path in (source, source / "below", Path("/proc/nowhere")):
+        with pytest.raises(InputError, match="Cannot write"):
+            check_folder(path)
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "link.npy"]
+
+
+def test_a_keras_model_is_only_replaced_by_its_own_successor(tmp_path):
+    source, archive, target = tmp_path / "a.keras", tmp_path / "b.keras", tmp_path / "b.onnx"
+    source.write_bytes(b"float")
+    check_archive(archive, target, source)
+    archive.write_bytes(b"mine")
+    for content in (None, b"foreign", MODEL.read_bytes()):
+        if content is not None:
+            target.write_bytes(content)
+        with pytest.raises(InputError, match=r"b\.keras exists and does not belong to .*b\.onnx"):
+            check_archive(archive, target, source)
+    model = onnx.load(MODEL)
+    next(p for p in model.metadata_props if p.key == "hls4attn.weights").value = "b.keras"
+    target.write_bytes(model.SerializeToString())
+    check_archive(archive, target, source)
+    with pytest.raises(InputError, match="over .*b.keras"):
+        check_archive(archive, target, archive)
+
+
+def test_verbs_refuse_outputs_first(tmp_path):
+    absent = tmp_path / "absent.onnx"
+    for call in (
+        lambda out, err: verbs.export(out, absent, absent, "digits-vit", "consmax"),
+        lambda out, err: verbs.export(out, tmp_path / "a.keras", tmp_path / "b.txt", "digits-vit", "consmax"),
+        lambda out, err: verbs.run(out, err, MODEL, "pynq-z2", None, MODEL, None),
+        lambda out, err: verbs.run(out, err, MODEL, "pynq-z2", None, tmp_path / "y", tmp_path / "y"),
+        lambda out, err: verbs.verify(out, err, MODEL, None, 9, 0, ["onnx"], "pynq-z2", MODEL),
+        lambda out, err: verbs.convert(out, err, absent, MODEL, "pynq-z2", None, None),
+        lambda out, err: verbs.train(out, err, "digits-vit", "consmax", [0], MODEL, 1, None),
+        lambda out, err: sole.train(out, err, "digits-vit", [0], MODEL, 1, None),
+        lambda out, err: sole.quantise(out, err, absent, tmp_path / "b.keras", "digits-vit", "softmax", "layernorm"),
+        lambda out, err: bench.print_throughput(out, tmp_path),
+    ):
+        with pytest.raises(InputError, match="must end in|choose another name|folder"):
+            call(*consoles())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_names_both_possibilities(tmp_path):
+    for source in ("digits", str(tmp_path / "x.npz")):
+        with pytest.raises(InputError, match=r"a \.npy file of inputs or the name of a zoo model.*known: digits-vit"):
+            sole.quantise(*consoles(), tmp_path / "a.keras", tmp_path / "b.onnx", source, "softmax", "layernorm")
+
+
+def test_what_is_no_npy_array_is_refused(tmp_path):
+    np.savez(tmp_path / "archive.npy.npz", a=np.zeros(3))
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04" + bytes(50))
+    (tmp_path / "empty.npy").write_bytes(b"")
+    for name in ("archive.npy.npz", "objects.npy", "zip.npy", "empty.npy", "absent.npy"):
+        with pytest.raises(InputError, match=r"is not a readable \.npy array"):
+            read_npy(tmp_path / name)
+
+
+def test_cores_without_affinity(monkeypatch):
+    assert bench._cores() >= 1
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert bench._cores() >= 1
