@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,11 @@ KEY_MODEL, KEY_SCORE, KEY_WEIGHTS, KEY_WEIGHTS_HASH = (
     "hls4attn.weights",
     "hls4attn.weights_sha256",
 )
+
+
+#: Top-level modules that a Keras archive may name, and the classes in them that stand for code.
+_KNOWN_MODULES = ("keras", "qkeras", "hls4attn")
+_CODE_CLASSES = ("Lambda", "function", "__lambda__", "TFOpLambda", "SlicingOpLambda")
 
 
 def require_keras() -> None:
@@ -79,10 +86,14 @@ def load_weights(model: Any, path: Path) -> None:
 
 
 def load_keras(path: Path) -> Any:
-    """A Keras model from a `.keras` archive, our layers and QKeras' known, code in the archive refused.
+    """A Keras model from a `.keras` archive, our layers and QKeras' known.
+
+    Nothing in the file is executed: only the zip format is read (Keras' older formats unpickle code), and a
+    configuration that names a Lambda, a function or a module beyond Keras, QKeras and this package is refused unopened.
 
     Raises:
         ModelFileError: if the file is missing, in another format, or not readable.
+        UnsupportedError: if it names code.
     """
     require_keras()
     from qkeras.utils import _add_supported_quantized_objects
@@ -92,6 +103,7 @@ def load_keras(path: Path) -> Any:
 
     if path.suffix != ".keras" or not path.is_file():
         raise ModelFileError(f"{path}: expected an existing .keras file (model.save('name.keras'))")
+    _check_archive(path)
     objects: dict[str, Any] = dict(CUSTOM_OBJECTS)
     _add_supported_quantized_objects(objects)
     try:
@@ -101,6 +113,28 @@ def load_keras(path: Path) -> Any:
     except Exception as error:  # Keras raises anything from KeyError to BadZipFile here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(f"{path} is not a readable Keras model: {reason}") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive whose configuration would make Keras import or run anything but known layers."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is not a .keras archive of Keras 2.12 or newer: {error}") from error
+    open_values = [config]
+    while open_values:
+        value = open_values.pop()
+        if isinstance(value, dict):
+            module, name = value.get("module"), value.get("class_name")
+            known = module is None or (isinstance(module, str) and module.split(".")[0] in _KNOWN_MODULES)
+            if not known or name in _CODE_CLASSES:
+                raise UnsupportedError(
+                    f"{path}: its configuration names {module}.{name}, which could run code; refused"
+                )
+            open_values.extend(value.values())
+        elif isinstance(value, list):
+            open_values.extend(value)
 
 
 class KerasStage:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -57,7 +58,7 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise ModelFileError(f"Cannot read model {path}: {error.strerror}") from error
     try:
         model = onnx.load_model_from_string(data)
-        if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
+        if any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors_of(model)):
             raise ModelFileError(f"{path}: weights in a second file are not accepted; save one self-contained .onnx")
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
@@ -68,6 +69,17 @@ def load_model(path: Path) -> onnx.ModelProto:
     return model
 
 
+def _tensors_of(message: Message) -> Iterator[onnx.TensorProto]:
+    """Every tensor anywhere in a model: initialisers, attributes, functions."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if isinstance(value, Sequence) else (value,):
+                yield from _tensors_of(part)
+
+
 def read_graph(source: Path | str | onnx.ModelProto) -> Graph:
     """The typed graph of an ONNX file or model.
 
@@ -76,7 +88,12 @@ def read_graph(source: Path | str | onnx.ModelProto) -> Graph:
         UnsupportedError: naming the first node or constant without an exact integer meaning.
     """
     model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
-    return _Reader(model).read()
+    try:
+        return _Reader(model).read()
+    except Hls4attnError:
+        raise
+    except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, RuntimeError) as error:
+        raise ModelFileError(f"The ONNX file is malformed: {type(error).__name__}: {error}") from error
 
 
 class _Reader:
@@ -233,8 +250,10 @@ class _Reader:
         if target is None or target.ndim != 1 or target.size < 2:
             raise UnsupportedError(f"{name}: Reshape needs a constant target shape")
         dims = [int(d) for d in target]
-        if dims[0] not in (0, -1, 1) or any(d <= 0 for d in dims[1:]):
-            raise UnsupportedError(f"{name}: Reshape must keep the batch axis and fix the others. Received: {dims}")
+        if dims[0] not in (0, -1) or any(d <= 0 for d in dims[1:]):
+            raise UnsupportedError(
+                f"{name}: Reshape must keep the batch axis (0 or -1) and fix the others. Received: {dims}"
+            )
         return tuple(dims[1:])
 
     def _sum_axes(self, proto: onnx.NodeProto, attributes: dict[str, Any], name: str) -> tuple[int, ...]:

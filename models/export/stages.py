@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
 
-from hls4attn.models.errors import ToolError
+from hls4attn.models.errors import Hls4attnError, ModelFileError, ToolError
 from hls4attn.models.export.functions import DOMAIN
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes, Fixed
@@ -53,6 +54,18 @@ def to_codes(values: ArrayLike, fmt: Fixed) -> Codes:
     return np.where(exact, np.where(exact, whole, 0).astype(np.int64), OFF_GRID)
 
 
+@contextmanager
+def _translated(stage: str) -> Iterator[None]:
+    """Executors raise anything; a file that one of them cannot run is reported as such."""
+    try:
+        yield
+    except Hls4attnError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelFileError(f"{stage} cannot run this file: {reason}") from error
+
+
 class _FloatStage:
     """An executor that takes and gives float32 values."""
 
@@ -76,7 +89,8 @@ class _FloatStage:
 
     def trace(self, codes: Codes) -> Mapping[str, Codes]:
         """Codes of every activation."""
-        values = self._execute(self._feeds(codes), True)
+        with _translated(self.name):
+            values = self._execute(self._feeds(codes), True)
         return {t.name: to_codes(values[t.name], t.format) for t in self.graph.activations() if t.name in values}
 
 
@@ -89,7 +103,8 @@ class ReferenceEvaluatorStage(_FloatStage):
         super().__init__(graph, model)
         from onnx.reference import ReferenceEvaluator
 
-        self._evaluator = ReferenceEvaluator(model)
+        with _translated(self.name):
+            self._evaluator = ReferenceEvaluator(model)
 
     def _execute(self, feeds: dict[str, Any], everything: bool) -> Mapping[str, Any]:
         if everything:
@@ -104,7 +119,8 @@ class OnnxRuntimeStage(_FloatStage):
 
     def __init__(self, graph: Graph, model: onnx.ModelProto) -> None:
         super().__init__(graph, model)
-        self._session = self._open(model)
+        with _translated(self.name):
+            self._session = self._open(model)
 
     @staticmethod
     def _open(model: onnx.ModelProto) -> Any:

@@ -34,6 +34,11 @@ def projections(layer: keras.layers.MultiHeadAttention) -> Projections:
     """
     if layer._value_dim != layer._key_dim:
         raise UnsupportedError(f"{layer.name}: value_dim={layer._value_dim} must equal key_dim={layer._key_dim}")
+    if layer._output_shape is not None or tuple(layer._attention_axes or (1,)) != (1,):
+        raise UnsupportedError(
+            f"{layer.name}: output_shape={layer._output_shape} and attention_axes={layer._attention_axes} have no "
+            "integer twin; leave them at their defaults"
+        )
 
     def matrix(dense: Any, leading: int) -> tuple[Array, Array]:
         kernel = dense.kernel.numpy()

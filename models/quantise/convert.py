@@ -46,7 +46,8 @@ def quantise_model(
 
     Args:
         model: functional Keras model with float weights.
-        calibration: representative inputs, ``(samples, *input shape)``.
+        calibration: representative inputs, ``(samples, *input shape)``; the input is quantised unsigned if none of them
+            is negative.
         plan: operators and widths.
         on_layer: called with (finished, all) layers.
 
@@ -80,7 +81,7 @@ class _Quantiser:
 
     def run(self, on_layer: Callable[[int, int], None] | None) -> keras.Model:
         start = keras.layers.Input(self.model.inputs[0].shape[1:], name="input")
-        signed = bool(self.data.min() < 0)
+        signed = bool(self.data.min() < 0)  # an input that never is negative (pixels) keeps its sign bit for precision
         fmt = choose_format(self.data, self.plan.activation_bits, signed, cover=True)
         self.made[id(self.model.inputs[0])] = ClippedActivation(str(fmt), name="input_codes")(start)
         for done, layer in enumerate(self.layers, 1):
@@ -105,9 +106,8 @@ class _Quantiser:
         """The quantised tensor that enters a layer with one input."""
         return self.made[id(self.inputs(layer)[0])]
 
-    def activation(self, x: Any, values: Array, name: str, bits: int | None = None) -> Any:
-        """Quantise to the best format for the float values."""
-        signed = bool(values.min() < 0)
+    def activation(self, x: Any, values: Array, name: str, bits: int | None = None, signed: bool = True) -> Any:
+        """Quantise to the best format for the float values; unsigned only where no input could give a negative one."""
         return ClippedActivation(str(choose_format(values, bits or self.plan.activation_bits, signed)), name=name)(x)
 
     def dense(self, layer: keras.layers.Dense) -> Any:
@@ -126,7 +126,8 @@ class _Quantiser:
         )
         y = twin(self.source(layer))
         twin.set_weights([kernel, bias])
-        return self.activation(y, self.values[id(layer.output)], f"{layer.name}_codes")
+        signed = layer.activation is keras.activations.linear
+        return self.activation(y, self.values[id(layer.output)], f"{layer.name}_codes", signed=signed)
 
     def attention(self, layer: keras.layers.MultiHeadAttention) -> Any:
         sources = self.inputs(layer)
@@ -172,15 +173,28 @@ class _Quantiser:
         return self.activation(y, self.values[id(layer.output)], f"{layer.name}_codes", self.plan.residual_bits)
 
     def pool(self, layer: Any) -> Any:
+        _refuse_options(layer, keepdims=False, data_format="channels_last")
         return self.activation(
             QMeanPool(name=layer.name)(self.source(layer)), self.values[id(layer.output)], f"{layer.name}_codes"
         )
 
     def relu(self, layer: Any) -> Any:
-        return self.activation(self.source(layer), self.values[id(layer.output)], layer.name)
+        _refuse_options(layer, max_value=None, negative_slope=0.0, threshold=0.0)
+        return self.activation(self.source(layer), self.values[id(layer.output)], layer.name, signed=False)
 
     def rearranged(self, layer: Any) -> Any:
         return type(layer).from_config(layer.get_config())(self.source(layer))
+
+
+def _refuse_options(layer: Any, **only: Any) -> None:
+    """Refuse a layer whose options are not those that the integer twin has."""
+    for name, value in only.items():
+        received = getattr(layer, name)
+        received = received.item() if isinstance(received, np.ndarray) else received
+        if received != value:
+            raise UnsupportedError(
+                f"{layer.name}: {type(layer).__name__} option {name}={received!r} has no integer twin"
+            )
 
 
 _CONVERTERS: dict[type, Callable[[_Quantiser, Any], Any]] = {

@@ -162,3 +162,29 @@ def test_a_saved_model_loads_with_the_same_answers(tmp_path):
     assert np.array_equal(load_keras(path).predict(x, verbose=0), model.predict(x, verbose=0))
     assert set(CUSTOM_OBJECTS) >= {"QSelfAttention", "ConSmax"}
     keras.backend.clear_session()
+
+
+def test_keras_files_that_could_run_code_are_refused_unopened(tmp_path):
+    import json
+    import zipfile
+
+    from hls4attn.models.errors import ModelFileError
+    from hls4attn.models.export.keras_stage import load_keras
+
+    marker = tmp_path / "ran"
+    start = keras.layers.Input((2,))
+    name = str(marker)
+    model = keras.Model(start, keras.layers.Lambda(lambda x: (open(name, "w").close(), x)[1])(start))  # noqa: PTH123
+    marker.unlink()
+    model.save(tmp_path / "zip.keras")
+    model.save(tmp_path / "old.h5")
+    (tmp_path / "old.keras").write_bytes((tmp_path / "old.h5").read_bytes())
+    with pytest.raises(UnsupportedError, match="keras.layers.Lambda, which could run code"):
+        load_keras(tmp_path / "zip.keras")
+    with pytest.raises(ModelFileError, match="is not a .keras archive"):
+        load_keras(tmp_path / "old.keras")
+    with zipfile.ZipFile(tmp_path / "module.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": [{"module": "this", "class_name": "Layer"}]}))
+    with pytest.raises(UnsupportedError, match="names this.Layer"):
+        load_keras(tmp_path / "module.keras")
+    assert not marker.exists()

@@ -113,9 +113,28 @@ def with_activation(name):
     return keras.Model(start, Dense(3, activation=name, name="head")(LayerNormalization(epsilon=1e-6, name="n")(start)))
 
 
+def after_norm(*layers):
+    return keras.Sequential([Input((6, 8)), LayerNormalization(epsilon=1e-6, name="n"), *layers])
+
+
+def test_a_linear_output_keeps_its_sign_even_if_calibration_saw_none():
+    model = after_norm(GlobalAveragePooling1D(), Dense(1, name="out"))
+    chosen = DATA[model.predict(DATA, verbose=0)[:, 0] > 0]
+    held_out = DATA[model.predict(DATA, verbose=0)[:, 0] < -0.1]
+    assert len(chosen) > 5
+    assert len(held_out) > 5
+    result = quantise_model(model, chosen, QuantisePlan(norm="layernorm"))
+    assert np.all(result.predict(held_out, verbose=0) < 0)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
+        (lambda: after_norm(keras.layers.ReLU(max_value=0.5, name="r")), "r: ReLU option max_value=0.5"),
+        (lambda: after_norm(keras.layers.ReLU(negative_slope=0.5, name="r")), "r: ReLU option negative_slope=0.5"),
+        (lambda: after_norm(GlobalAveragePooling1D(keepdims=True, name="p")), "p: .*keepdims=True has no integer twin"),
+        (lambda: after_norm(GlobalAveragePooling1D(data_format="channels_first", name="p")), "p: .*channels_first"),
+        (lambda: transformer(output_shape=8), "attention: output_shape=8"),
         (lambda: transformer(epsilon=0.5), "norm: epsilon=0.5 is more than 1%"),
         (lambda: transformer(value_dim=7), "value_dim=7 must equal key_dim=4"),
         (cross_attention, "cross: only self-attention"),

@@ -6,9 +6,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hls4attn.models.errors import ModelFileError, UnsupportedError
+from hls4attn.models.errors import Hls4attnError, ModelFileError, UnsupportedError
 from hls4attn.models.export.builder import GraphBuilder, save_model
 from hls4attn.models.export.reader import load_model, read_graph
+from hls4attn.models.export.stages import OnnxRuntimeStage, ReferenceEvaluatorStage
 from hls4attn.models.formats import Fixed
 from tests.models.builders import attention_model, specs
 
@@ -51,6 +52,57 @@ def test_external_weights_are_not_followed(model, tmp_path):
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelFileError, match="self-contained"):
         load_model(tmp_path / "m.onnx")
+
+
+def test_external_data_in_an_attribute_is_not_followed_either(model, tmp_path):
+    attribute = next(a for a in node(model, "score").attribute if a.name == "beta")
+    attribute.t.ClearField("raw_data")
+    attribute.t.data_location = TensorProto.EXTERNAL
+    entry = attribute.t.external_data.add()
+    entry.key, entry.value = "location", "secret.bin"
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="self-contained"):
+        load_model(tmp_path / "m.onnx")
+
+
+def test_randomly_damaged_files_never_raise_anything_but_typed_errors(model, tmp_path):
+    """Bytes flipped, cut out or doubled, away from the file's beginning as well."""
+    whole = bytearray(model.SerializeToString())
+    rng = np.random.default_rng(0)
+    path, refused = tmp_path / "m.onnx", 0
+    for _ in range(400):
+        data = bytearray(whole)
+        at = int(rng.integers(len(data)))
+        kind = int(rng.integers(3))
+        if kind == 0:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            del data[at : at + int(rng.integers(1, 9))]
+        else:
+            data[at:at] = data[at : at + 8]
+        path.write_bytes(bytes(data))
+        try:
+            read_graph(path)
+        except Hls4attnError as error:
+            refused += 1
+            assert str(error).strip()
+    assert refused > 200
+
+
+def test_executors_that_cannot_run_a_file_say_so(model):
+    """Without function bodies nobody else knows our operators."""
+    del model.functions[:]
+    graph = read_graph(model)
+    for stage in (ReferenceEvaluatorStage, OnnxRuntimeStage):
+        with pytest.raises(ModelFileError, match=f"{stage.name} cannot run this file"):
+            stage(graph, model).run(np.zeros((1, 4, 8), dtype=np.int64))
+
+
+def test_a_reshape_that_fixes_the_batch_is_refused(model):
+    name = node(model, "split").input[1]
+    initialiser(model, name).CopyFrom(numpy_helper.from_array(np.array([1, 4, 2, 4], dtype=np.int64), name))
+    with pytest.raises(UnsupportedError, match="split: Reshape must keep the batch axis"):
+        read_graph(model)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hls4attn.models.errors import ToolError
+
 TEST_FRACTION = 0.2
 SPLIT_SEED = 0
 
@@ -22,8 +24,15 @@ class Digits(NamedTuple):
 
 
 def load_digits() -> Digits:
-    """The fixed, stratified split: 1,437 images to train on, 360 to test."""
-    from sklearn import datasets, model_selection
+    """The fixed, stratified split: 1,437 images to train on, 360 to test.
+
+    Raises:
+        ToolError: if scikit-learn is not installed.
+    """
+    try:
+        from sklearn import datasets, model_selection
+    except ImportError as error:
+        raise ToolError("scikit-learn, which brings the digits, is not installed: pip install scikit-learn") from error
 
     raw = datasets.load_digits()
     images = (raw.images / 16.0).astype(np.float32)
