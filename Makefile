@@ -1,4 +1,6 @@
-# make setup | demo | test | test-all | lint     Everything goes into .venv; nothing else is touched.
+# SPDX-License-Identifier: Apache-2.0
+# make setup | demo | test | test-all | lint     Everything goes into .venv; a missing g++ is installed by apt-get, as
+# root on Debian and Ubuntu only, else the line to run is printed.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin

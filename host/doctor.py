@@ -21,17 +21,16 @@ _PACKAGES = {
     "onnxruntime": "the onnxruntime rung",
     "qonnx": "the qonnx rung",
     "hls4ml": "convert",
-    "tensorflow-cpu": "train, export and the keras rung",
-    "qkeras": "train, export and the keras rung",
+    "tensorflow": "train, export, quantise and the keras rung",
+    "qkeras": "train, export, quantise and the keras rung",
     "pynq": "boards, real and emulated",
     "scikit-learn": "the digits test set",
     "matplotlib": "pictures",
 }
 _TOOLS: dict[str, tuple[tuple[str, ...], str]] = {
     "C++ compiler": (("g++",), "C simulation, and with it the csim and board rungs"),
-    "Vitis HLS": (("vitis-run", "vitis_hls"), "synthesis of the HLS project"),
-    "Vivado": (("vivado",), "bitstreams for a real board"),
-    "Verilator": (("verilator",), "simulation of generated RTL"),
+    "Vitis HLS": (("vitis-run", "vitis_hls"), "your own synthesis of a converted project (no verb here runs it)"),
+    "Vivado": (("vivado",), "your own bitstream for a real board (no verb here runs it)"),
 }
 
 
@@ -61,10 +60,13 @@ def examine() -> list[Finding]:
 
 
 def _package_version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Version of a distribution, or of its CPU-only build."""
+    for candidate in (name, f"{name}-cpu"):
+        try:
+            return importlib.metadata.version(candidate)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def _tool_version(command: str) -> str | None:
