@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from hls4attn.models.errors import Hls4attnError, InputError
 
@@ -22,8 +23,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 ModelFile = Annotated[Path, typer.Argument(help="ONNX model file.", show_default=False)]
 JsonFile = Annotated[
@@ -221,12 +222,8 @@ def main(arguments: list[str] | None = None) -> Any:
         if _Debug.on:
             raise
         message = " ".join(str(error).split())
-        err.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
+        err.print(Text.assemble(("error:", "bold red"), f" {message}"), soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

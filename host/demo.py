@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
-from hls4attn.host.flow import CLOCK_MHZ, Flow
+from hls4attn.host.flow import Flow
 from hls4attn.host.ladder import Rung
 from hls4attn.host.paths import check_folder
 from hls4attn.host.samples import verification_codes
@@ -37,25 +38,25 @@ def run_demo(out: Console, err: Console, folder: Path, samples: int) -> None:
     flow = Flow.open(source, folder=folder / "project")
     with working(err, "converting to HLS"):
         project = flow.project
-    out.print(
-        f"  hls4ml project ({project.config.backend}, {project.config.part}): {folder / 'project'}", soft_wrap=True
-    )
+    made = f"{project.config.backend}, {project.config.part}"
+    out.print(f"  hls4ml project ({made}): {folder / 'project'}", soft_wrap=True, markup=False)
     codes, described = verification_codes(flow.graph, samples, 0)
-    out.print(f"  every stage on {described}:", soft_wrap=True)
+    out.print(f"  every stage on {described}:", soft_wrap=True, markup=False)
     rungs = climb_and_print(out, err, flow, codes, None)
     with working(err, "classifying on the board"), flow.on_board() as overlay:
         logits = overlay.model.predict(data.x_test)
         tag = overlay.model.device_tag
     predictions = np.argmax(logits, axis=1)
     accuracy = float(np.mean(predictions == data.y_test))
-    out.print(f"  accuracy on [bold]{tag}[/]: {accuracy:.2%} of {len(data.y_test)} test images", soft_wrap=True)
+    share = f": {accuracy:.2%} of {len(data.y_test)} test images"
+    out.print(Text.assemble("  accuracy on ", (tag, "bold"), share), soft_wrap=True)
     with working(err, "drawing"):
         pictures = _draw(flow, data, predictions, tag, folder)
     write_json(folder / "verify.json", [r.to_json() for r in rungs])
     report = folder / "report.md"
     atomic_write(report, _report(flow, rungs, described, tag, accuracy, len(data.y_test), pictures).encode())
-    out.print(f"  report: {report}   picture: {folder / pictures[0]}", soft_wrap=True)
-    out.print(f"  done in {time.perf_counter() - start:.0f} s")
+    out.print(f"  report: {report}   picture: {folder / pictures[0]}", soft_wrap=True, markup=False)
+    out.print(f"  done in {time.perf_counter() - start:.0f} s", markup=False)
     wrong = [r.stage for r in rungs if r.mismatches]
     if wrong:
         raise MismatchError(f"stages that differ from the reference: {', '.join(wrong)}")
@@ -88,7 +89,7 @@ def _report(
     return f"""# {flow.graph.name}
 
 Device: **{tag}**. Accuracy: {accuracy:.2%} of {images} test images.
-Model SHA-256: `{flow.model_id}`. Requested clock: {CLOCK_MHZ:g} MHz (the emulated board has no time).
+Model SHA-256: `{flow.model_id}`. Requested clock: {flow.design.clock_mhz:g} MHz (the emulated board has no time).
 
 | stage | compared with | mismatches |
 |---|---|---|

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "board")
 DEFAULT_BOARD = "pynq-z2"
-CLOCK_MHZ = 100.0
+MAX_NAME = 60  # characters of a name: file systems and overlays take no more than 64 and what is added to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +80,27 @@ class Flow:
         return hashlib.sha256(self.model.SerializeToString(deterministic=True)).hexdigest()
 
     @cached_property
+    def identifier(self) -> str:
+        """The name as overlays and folders take it: ASCII letters, digits and underscores, a letter first."""
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", self.name)
+        return (plain if plain[:1].isalpha() else f"m_{plain}")[:MAX_NAME]
+
+    @cached_property
+    def settings(self) -> HlsConfig:
+        """Conversion options: those given, or the board's."""
+        from hls4attn.hls.config import HlsConfig
+        from hls4attn.overlays.boards import board
+
+        return self.config or HlsConfig(part=board(self.board).part)
+
+    @cached_property
     def project(self) -> Project:
         """The HLS project; converted now unless it is there already."""
         from hls4attn.hls.compiler import cache_dir
-        from hls4attn.hls.config import HlsConfig
         from hls4attn.hls.project import convert
-        from hls4attn.overlays.boards import board
 
-        config = self.config or HlsConfig(part=board(self.board).part)
-        folder = self.folder or cache_dir() / "projects" / f"{self.name}-{self.model_id[:12]}-{self.board}"
-        return convert(self.model, folder, config)
+        folder = self.folder or cache_dir() / "projects" / f"{self.identifier}-{self.model_id[:12]}-{self.board}"
+        return convert(self.model, folder, self.settings)
 
     @cached_property
     def csim(self) -> CSim:
@@ -107,9 +118,9 @@ class Flow:
 
         graph = self.graph
         return OverlayDesign(
-            name=re.sub(r"\W", "_", self.name),
+            name=self.identifier,
             board=board(self.board),
-            clock_mhz=CLOCK_MHZ,
+            clock_mhz=1000 / self.settings.clock_period_ns,
             model_id=self.model_id,
             input=StreamPort(graph.input.shape, graph.input.format),
             output=StreamPort(graph.output.shape, graph.output.format),

@@ -51,8 +51,8 @@ def quantise(out: Console, err: Console, path: Path, target: Path, calibration: 
     metadata[KEY_WEIGHTS_HASH] = file_hash(archive)
     del proto
     save_model(export_keras(result, metadata), target)
-    out.print(f"calibrated on {len(data)} samples; {score} and {norm}, no retraining", soft_wrap=True)
-    out.print(f"written: {target} and {archive}", soft_wrap=True)
+    out.print(f"calibrated on {len(data)} samples; {score} and {norm}, no retraining", soft_wrap=True, markup=False)
+    out.print(f"written: {target} and {archive}", soft_wrap=True, markup=False)
 
 
 def _calibration(source: str) -> tuple[Any, str | None]:
@@ -100,7 +100,11 @@ def train(
             variant, f"{result.mean(variant):.2%}", f"{result.spread(variant):.2%}", *(f"{v:.2%}" for v in values)
         )
     out.print(table)
-    out.print(f"both against INT8: {-100 * result.drop:+.2f} points, mean of {len(seeds)} seeds")
-    out.print(f"written: {folder}: float.keras, sole.keras, sole.onnx (seed {seeds[0]}), sole.json", soft_wrap=True)
+    out.print(f"both against INT8: {-100 * result.drop:+.2f} points, mean of {len(seeds)} seeds", markup=False)
+    out.print(
+        f"written: {folder}: float.keras, sole.keras, sole.onnx (seed {seeds[0]}), sole.json",
+        soft_wrap=True,
+        markup=False,
+    )
     if json:
         write_json(json, result.to_json())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from hls4attn.host.flow import STAGES, Flow
 from hls4attn.host.ladder import Rung, climb
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @contextmanager
 def working(err: Console, text: str) -> Iterator[Any]:
     """A spinner on the error stream; call what it yields to change its text."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(text)
         yield lambda new: progress.update(task, description=new)
@@ -66,9 +67,11 @@ def train(
 
         result = train_zoo(zoo, score, seeds, folder, epochs, on_epoch)
     for seed, accuracy in zip(result.seeds, result.accuracies, strict=True):
-        out.print(f"{name} {score} seed {seed}: {accuracy:.2%} of {result.test_images} test images")
-    out.print(f"{name} {score}: mean {result.mean:.2%}, spread {result.spread:.2%} over {len(seeds)} seeds")
-    out.print(f"written: {folder / score}.npz .onnx .json (seed {seeds[0]})", soft_wrap=True)
+        out.print(f"{name} {score} seed {seed}: {accuracy:.2%} of {result.test_images} test images", markup=False)
+    out.print(
+        f"{name} {score}: mean {result.mean:.2%}, spread {result.spread:.2%} over {len(seeds)} seeds", markup=False
+    )
+    out.print(f"written: {folder / score}.npz .onnx .json (seed {seeds[0]})", soft_wrap=True, markup=False)
     if json:
         write_json(json, result.to_json())
 
@@ -102,9 +105,9 @@ def export(out: Console, source: Path, target: Path, name: str, score: str) -> N
         model = load_keras(source)
         metadata = {KEY_WEIGHTS: source.name, KEY_WEIGHTS_HASH: file_hash(source)} if beside else {}
         save_model(export_keras(model, metadata), target)
-    out.print(f"written: {target}", soft_wrap=True)
+    out.print(f"written: {target}", soft_wrap=True, markup=False)
     if not beside:
-        out.print(f"note: verify compares with Keras only if {source.name} lies beside {target.name}")
+        out.print(f"note: verify compares with Keras only if {source.name} lies beside {target.name}", markup=False)
 
 
 def convert(
@@ -122,9 +125,9 @@ def convert(
         tell("writing the overlay")
         package = flow.package
     found = "found finished" if project.cached else "written"
-    out.print(f"project {found}: {folder} ({settings.backend}, {settings.part})", soft_wrap=True)
+    out.print(f"project {found}: {folder} ({settings.backend}, {settings.part})", soft_wrap=True, markup=False)
     inside = folder / package.bit.relative_to(project.path)
-    out.print(f"overlay: {inside} for the emulated {board}; no bitstream was built", soft_wrap=True)
+    out.print(f"overlay: {inside} for the emulated {board}; no bitstream was built", soft_wrap=True, markup=False)
 
 
 def _settings(board: str, backend: str | None, config: Path | None) -> HlsConfig:
@@ -165,7 +168,7 @@ def verify(
     if path is not None:
         flow = Flow.open(path, board=board)
         codes, described = verification_codes(flow.graph, samples, seed)
-        out.print(f"{path.name}: {described}", soft_wrap=True)
+        out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
         rungs = climb_and_print(out, err, flow, codes, names)
     else:
         rungs = _verify_operator(out, err, operator or "", samples, seed, names, board)
@@ -201,11 +204,13 @@ def _verify_operator(
         codes = operator_codes(flow.graph, rows, seed)
         axes = 2 if is_norm(spec) else 3
         count = prod(codes.shape[:axes])
-        out.print(f"{operator}, {case.title}: {count} rows of {codes.shape[-1]} (seed {seed})", highlight=False)
+        out.print(
+            f"{operator}, {case.title}: {count} rows of {codes.shape[-1]} (seed {seed})", highlight=False, markup=False
+        )
         found = operator_distance(spec, codes)
         if found:
             on = " on Gaussian rows" if is_norm(spec) else ""
-            out.print(f"  distance to the float function{on}: {found}", highlight=False, soft_wrap=True)
+            out.print(f"  distance to the float function{on}: {found}", highlight=False, soft_wrap=True, markup=False)
         rungs += climb_and_print(out, err, flow, codes, names, unit_axes=axes)
     return rungs
 
@@ -227,7 +232,7 @@ def climb_and_print(
             stage = flow.keras_stage()
         except (ModelFileError, ToolError) as error:
             wanted.remove("keras")
-            out.print(f"  keras        not compared: {error}", soft_wrap=True)
+            out.print(f"  keras        not compared: {error}", soft_wrap=True, markup=False)
         else:
             del stage
     rungs = []
@@ -235,8 +240,10 @@ def climb_and_print(
         for rung in climb(flow.graph, {n: lambda n=n: flow.stage(n) for n in wanted}, codes, tell, unit_axes):  # type: ignore[misc]
             rungs.append(rung)
             colour = "red" if rung.mismatches else "green"
-            text = f"[{colour}]{rung.mismatches}/{rung.samples} mismatches[/]"
-            out.print(f"  {rung.stage:<12} {text}  against the {rung.against}, {rung.seconds:.1f} s")
+            line = Text(f"  {rung.stage:<12} ")
+            line.append(f"{rung.mismatches}/{rung.samples} mismatches", style=colour)
+            line.append(f"  against the {rung.against}, {rung.seconds:.1f} s")
+            out.print(line, soft_wrap=True)
             if rung.difference:
                 out.print(f"               {rung.difference}", soft_wrap=True, markup=False)
     return rungs
@@ -256,21 +263,21 @@ def run(
         tag, samples = overlay.model.device_tag, overlay.model.samples
         saturated = Reference(flow.graph).saturations(quantise_input(flow.graph, batch))
     summary: dict[str, Any] = {"model": path.name, "device": tag, "samples": len(batch), "counter": samples}
-    out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True)
+    out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True, markup=False)
     for name, (count, total) in saturated.items():
-        out.print(f"{name}: {count} of {total} results saturate", highlight=False)
+        out.print(f"{name}: {count} of {total} results saturate", highlight=False, markup=False)
     summary["saturated"] = {name: count for name, (count, _) in saturated.items()}
     if labels is not None:
         accuracy = float(np.mean(np.argmax(values, axis=1) == labels))
         summary["accuracy"] = accuracy
-        out.print(f"accuracy: {accuracy:.2%} of {len(labels)} test images")
+        out.print(f"accuracy: {accuracy:.2%} of {len(labels)} test images", markup=False)
     if result:
         import io
 
         buffer = io.BytesIO()
         np.save(buffer, values, allow_pickle=False)
         atomic_write(result, buffer.getvalue())
-        out.print(f"written: {result}", soft_wrap=True)
+        out.print(f"written: {result}", soft_wrap=True, markup=False)
     if json:
         write_json(json, summary)
 

@@ -9,9 +9,12 @@ import onnx
 import pytest
 from rich.console import Console
 
-from hls4attn.host import bench, sole, verbs
+from hls4attn.hls.config import HlsConfig
+from hls4attn.host import bench, cli, sole, verbs
+from hls4attn.host.flow import Flow
 from hls4attn.host.paths import check_archive, check_folder, check_output, read_npy
 from hls4attn.models.errors import InputError
+from hls4attn.models.export.reader import load_model
 from hls4attn.models.zoo import zoo_model
 
 MODEL = zoo_model("digits-vit").folder / "consmax.onnx"
@@ -103,3 +106,45 @@ def test_cores_without_affinity(monkeypatch):
     assert bench._cores() >= 1
     monkeypatch.delattr("os.sched_getaffinity")
     assert bench._cores() >= 1
+
+
+def text_of(console):
+    return console.file.getvalue()
+
+
+def test_names_are_printed_as_they_are(tmp_path):
+    out, err = consoles()
+    model = tmp_path / "1 modèle [x].onnx"
+    model.write_bytes(MODEL.read_bytes())
+    verbs.verify(out, err, model, None, 9, 0, ["onnx"], "pynq-z2", tmp_path / "o[" / "b].json")
+    assert text_of(out).startswith("1 modèle [x].onnx: 4 corner")
+    assert "  onnx         0/9 mismatches  against the reference, " in text_of(out)
+    assert (tmp_path / "o[" / "b].json").is_file()
+
+
+@pytest.mark.parametrize("name", ["o[/b].onnx", "[red]x.onnx", ":bug:.onnx"])
+def test_errors_show_names_as_they_are(name, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["verify", name, "--stages", "onnx"])
+    assert name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("1 modèle [x]", "m_1_mod_le__x_"),
+        ("_x", "m__x"),
+        ("consmax", "consmax"),
+        ("é" * 200, "m_" + "_" * 58),
+        ("a" * 200, "a" * 60),
+    ],
+)
+def test_any_file_name_makes_an_overlay(name, expected):
+    flow = Flow(name, load_model(MODEL))
+    assert flow.design.name == flow.identifier == expected
+
+
+def test_the_clock_is_the_one_converted_for():
+    model = load_model(MODEL)
+    assert Flow("x", model).design.clock_mhz == 100
+    assert Flow("x", model, config=HlsConfig(clock_period_ns=8)).design.clock_mhz == 125
