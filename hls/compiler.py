@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -51,24 +52,37 @@ def ap_types_dir() -> Path:
 
 
 @cache
-def _version(compiler: str) -> str:
-    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+def _version(compiler: tuple[str, ...]) -> str:
+    done = _call([*compiler, "--version"])
     return done.stdout.splitlines()[0] if done.stdout else "unknown"
 
 
-def find_compiler() -> str:
-    """Path of the C++ compiler: ``$CXX``, else g++.
+def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise ToolError(
+            f"The C++ compiler {command[0]} does not run: {error.strerror}; install g++ or set CXX"
+        ) from error
+
+
+def find_compiler() -> tuple[str, ...]:
+    """The C++ compiler, its path and its arguments: ``$CXX``, else g++.
 
     Raises:
         ToolError: if there is none.
     """
-    wanted = os.environ.get("CXX") or "g++"
-    found = shutil.which(wanted)
+    wanted = os.environ.get("CXX", "")
+    try:
+        name, *arguments = shlex.split(wanted) or ["g++"]
+    except ValueError as error:
+        raise ToolError(f"CXX is no command: {wanted!r} ({error}); set it to a C++ compiler, such as g++") from error
+    found = shutil.which(name)
     if found is None:
         raise ToolError(
-            f"No C++ compiler: {wanted!r} is not on PATH. Install one (Debian, Ubuntu: apt install g++) or set CXX."
+            f"No C++ compiler: {name!r} is not on PATH. Install one (Debian, Ubuntu: apt install g++) or set CXX."
         )
-    return found
+    return (found, *arguments)
 
 
 def _digest(main: Path, includes: Sequence[Path], extra: Sequence[str]) -> str:
@@ -105,11 +119,11 @@ def compile_library(main: Path, includes: Sequence[Path], defines: Sequence[str]
     """
     compiler = find_compiler()
     flags = [*FLAGS, *(f"-D{d}" for d in defines)]
-    digest = _digest(main, includes, (compiler, _version(compiler), *flags))
+    digest = _digest(main, includes, (*compiler, _version(compiler), *flags))
     target = cache_dir() / "csim" / f"{digest[:32]}.so"
-    if target.is_file():
-        return target
     try:
+        if target.is_file():
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
     except OSError as error:
@@ -118,8 +132,8 @@ def compile_library(main: Path, includes: Sequence[Path], defines: Sequence[str]
         ) from error
     os.close(handle)
     try:
-        command = [compiler, *flags, *(f"-I{i}" for i in includes), str(main), "-o", temporary]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [*compiler, *flags, *(f"-I{i}" for i in includes), str(main), "-o", temporary]
+        done = _call(command)
         if done.returncode != 0:
             raise _failure(command, done, log or main.with_suffix(".log"))
         Path(temporary).replace(target)
@@ -129,7 +143,11 @@ def compile_library(main: Path, includes: Sequence[Path], defines: Sequence[str]
 
 
 def _failure(command: list[str], done: subprocess.CompletedProcess[str], log: Path) -> ToolError:
-    log.write_text(" ".join(command) + "\n" + done.stderr)
+    try:
+        log.write_text(" ".join(command) + "\n" + done.stderr)
+        where = f"all messages: {log}"
+    except OSError as error:
+        where = f"cannot write {log}: {error.strerror}"
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
     first = errors[0] if errors else f"exit status {done.returncode}"
-    return ToolError(f"The C simulation does not compile: {first} (all messages: {log})")
+    return ToolError(f"The C simulation does not compile: {first} ({where})")

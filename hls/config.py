@@ -90,7 +90,7 @@ class HlsConfig:
         """A configuration from a TOML file, from its ``[hls]`` table if it has one.
 
         Raises:
-            UnsupportedError: if the file is missing, no TOML, or has unknown keys.
+            UnsupportedError: if the file is missing, no TOML, has unknown keys, or keys beside the table.
         """
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -98,7 +98,14 @@ class HlsConfig:
             raise UnsupportedError(f"Cannot read configuration {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UnsupportedError(f"{path} is not valid TOML: {error}") from error
-        return cls.from_dict(values.get("hls", values))
+        table = values.pop("hls", None)
+        if table is None:
+            return cls.from_dict(values)
+        if not isinstance(table, dict):
+            raise UnsupportedError(f"{path}: hls must be a table, [hls]. Received: {table!r}")
+        if values:
+            raise UnsupportedError(f"{path}: keys {sorted(values)} beside the [hls] table; move them into it")
+        return cls.from_dict(table)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; the inverse of `from_dict`."""

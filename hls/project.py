@@ -7,17 +7,21 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hls4attn.hls import include_dir
 from hls4attn.hls.bridge import bridge_cpp
+from hls4attn.hls.compiler import cache_dir
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.csim import Interface
 from hls4attn.hls.plugin import hls4ml_version, register
 from hls4attn.hls.writer import write_hls4ml
+from hls4attn.models import errors
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.files import write_json
 
@@ -27,7 +31,24 @@ if TYPE_CHECKING:
     from hls4attn.hls.design import Design
 
 RECORD = "hls4attn.json"
-SCHEMA = 1
+KIND = "hls4attn-project"
+SCHEMA = 2
+#: What a record holds, so that no other file of its name passes for one.
+_FIELDS = {
+    "schema": int,
+    "digest": str,
+    "config": dict,
+    "hls4ml": str,
+    "interface": dict,
+    "nodes": list,
+    "sources": dict,
+}
+#: Files of a project that say how it came about, and those that later steps put into it: nobody's work.
+_BESIDE = frozenset((RECORD, "convert.log", "csim/bridge.log"))
+_OVERLAY = "overlay"
+_DECISIVE = (".h", ".cpp", ".onnx")
+#: What reading a model follows from, in the models package.
+_READING = ("formats.py", "operators/*.py", "export/graph.py", "export/infer.py", "export/reader.py")
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,8 @@ def convert(model: Path | str | onnx.ModelProto, out_dir: Path | str, config: Hl
     """Write the hls4ml project of an exported model.
 
     Converting the same model with the same configuration again finds the finished project.  A project that is
-    there already stays as it is until the new one is complete.
+    there already stays as it is until the new one is complete; it is not replaced at all if it holds files that
+    were added or edited by hand, unless it is in the cache.
 
     Args:
         model: the exported ONNX file, or the model itself.
@@ -87,7 +109,8 @@ def convert(model: Path | str | onnx.ModelProto, out_dir: Path | str, config: Hl
         config: choices; the defaults if not given.
 
     Raises:
-        ModelFileError: if the model is no valid ONNX, or `out_dir` holds something else than a project.
+        ModelFileError: if the model is no valid ONNX, `out_dir` holds something else than an untouched project,
+            or cannot be written.
         UnsupportedError: naming the node or key that has no exact hardware.
         ToolError: if hls4ml is missing, of another version, or fails.
     """
@@ -95,17 +118,25 @@ def convert(model: Path | str | onnx.ModelProto, out_dir: Path | str, config: Hl
     out = Path(out_dir).absolute()
     data = _model_bytes(model)
     digest = _digest(data, config)
-    finished = _finished(out)
-    if finished is not None and finished.digest == digest and _unchanged(finished):
-        return Project(finished.path, finished.config, digest, finished.interface, cached=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.building-"))
-    try:
-        project = _build(data, building, out, config, digest)
-        _swap(building, out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return project
+    ours = out.is_relative_to(cache_dir().absolute() / "projects")
+    with _writing(out):
+        record = _record(out, required=not ours)
+        finished = _finished(out, record)
+        if record is not None:
+            added, changed = _touched(out, record["sources"])
+            decisive = [name for name in changed if name.endswith(_DECISIVE)]
+            if finished is not None and finished.digest == digest and not decisive:
+                return Project(finished.path, finished.config, digest, finished.interface, cached=True)
+            if not ours:
+                _check_replaceable(out, [*added, *(name for name in changed if (out / name).exists())])
+        out.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.building-"))
+        try:
+            project = _build(data, building, out, config, digest)
+            _swap(building, out)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        return project
 
 
 def open_project(path: Path | str) -> Project:
@@ -115,7 +146,7 @@ def open_project(path: Path | str) -> Project:
         ModelFileError: if there is none at `path`.
     """
     out = Path(path).absolute()
-    found = _finished(out)
+    found = _finished(out, _record(out))
     if found is None:
         raise ModelFileError(f"No project of this version at {out}; convert a model first")
     return found
@@ -131,18 +162,27 @@ def _model_bytes(model: Path | str | onnx.ModelProto) -> bytes:
 
 
 def _digest(data: bytes, config: HlsConfig) -> str:
-    """Hash of all that a project follows from: model, choices, our sources, hls4ml."""
+    """Hash of all that a project follows from: model, choices, our sources and those that read models, hls4ml."""
     digest = hashlib.sha256(hls4ml_version().encode())
     digest.update(json.dumps(config.to_dict(), sort_keys=True).encode())
-    folder = include_dir()
-    for path in (*sorted(folder.glob("*.h")), *sorted(folder.parent.glob("*.py"))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for root, patterns in ((include_dir().parent, ("nnet/*.h", "*.py")), (Path(errors.__file__).parent, _READING)):
+        for path in (path for pattern in patterns for path in sorted(root.glob(pattern))):
+            digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     digest.update(data)
     return digest.hexdigest()
 
 
-def _finished(out: Path) -> Project | None:
-    """The project at `out`; None if there is none that this version can use.
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turns what the file system refuses into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelFileError(f"Cannot write {out}: {error.strerror or error}; choose another --out") from error
+
+
+def _record(out: Path, *, required: bool = True) -> dict[str, Any] | None:
+    """The record of the project at `out`; None if nothing is there, or no record is required.
 
     Raises:
         ModelFileError: if `out` is something else, which must not be replaced.
@@ -151,35 +191,58 @@ def _finished(out: Path) -> Project | None:
         return None
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        digest = str(record["digest"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not isinstance(record, dict) or record.get("kind") != KIND:
+            raise ValueError(f"not of kind {KIND}")
+        if wrong := [name for name, kind in _FIELDS.items() if not isinstance(record.get(name), kind)]:
+            raise ValueError(f"without {', '.join(wrong)}")
+    except (OSError, ValueError) as error:
+        if not required:
+            return None
         raise ModelFileError(
-            f"{out} is not a project of this package (no readable {RECORD}); choose another folder or remove it"
+            f"{out} is not a project of this package (no complete {RECORD}); choose another --out, or remove it"
         ) from error
+    return record
+
+
+def _finished(out: Path, record: Mapping[str, Any] | None) -> Project | None:
+    """The project of a record; None if there is none, or this version cannot use it."""
+    if record is None or record["schema"] != SCHEMA:
+        return None
     try:
-        return Project(out, HlsConfig.from_dict(record["config"]), digest, Interface.from_dict(record["interface"]))
+        config, interface = HlsConfig.from_dict(record["config"]), Interface.from_dict(record["interface"])
     except (ValueError, KeyError, TypeError):
-        return None  # ours, of a version whose record said something else: to be written anew
+        return None  # of a version whose record said something else: to be written anew
+    return Project(out, config, record["digest"], interface)
 
 
-def _sources(path: Path) -> dict[str, str]:
-    """Hashes of the generated files that decide what the project computes."""
-    files = [*(path / "firmware").glob("*.*"), *(path / "firmware" / "nnet_utils").glob("attn_*.h")]
-    files += [path / "csim" / "bridge.cpp", path / "lowered.onnx"]
-    return {
-        str(f.relative_to(path)): hashlib.sha256(f.read_bytes()).hexdigest()
-        for f in sorted(files)
-        if f.suffix in (".h", ".cpp", ".onnx")
-    }
+def _files(path: Path) -> list[str]:
+    """Names of a project's files, but for those of later steps."""
+    found = (f for f in path.rglob("*") if f.is_symlink() or not f.is_dir())
+    names = (f.relative_to(path) for f in found)
+    return sorted(n.as_posix() for n in names if n.parts[0] != _OVERLAY and n.as_posix() not in _BESIDE)
 
 
-def _unchanged(project: Project) -> bool:
-    """Whether nobody edited or removed the generated files."""
-    record = json.loads((project.path / RECORD).read_text(encoding="utf-8"))
-    try:
-        return bool(record.get("sources") == _sources(project.path))
-    except OSError:
-        return False
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def _touched(path: Path, recorded: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Files that were added to a project, and those of it that were edited or removed."""
+    added = [name for name in _files(path) if name not in recorded]
+    return added, [name for name in recorded if _hash(path / name) != recorded[name]]
+
+
+def _check_replaceable(out: Path, touched: list[str]) -> None:
+    """Whether replacing the project loses nobody's work.
+
+    Raises:
+        ModelFileError: if it holds files that were added or edited.
+    """
+    if touched:
+        names = ", ".join(touched[:3]) + (f" and {len(touched) - 3} more" if len(touched) > 3 else "")
+        raise ModelFileError(
+            f"{out} holds files that were added or edited by hand: {names}; choose another --out, or remove the folder"
+        )
 
 
 def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str) -> Project:
@@ -209,13 +272,14 @@ def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str)
     (folder / "csim").mkdir()
     (folder / "csim" / "bridge.cpp").write_text(top)
     record = {
+        "kind": KIND,
         "schema": SCHEMA,
         "digest": digest,
         "config": config.to_dict(),
         "hls4ml": hls4ml_version(),
         "interface": interface.to_dict(),
         "nodes": [n.to_dict() for n in design.nodes],
-        "sources": _sources(folder),
+        "sources": {name: _hash(folder / name) for name in _files(folder)},
     }
     write_json(folder / RECORD, record)
     return Project(out, config, digest, interface)
@@ -238,8 +302,6 @@ def _swap(building: Path, out: Path) -> None:
         if out.exists():
             out.replace(old / "project")
         building.replace(out)
-    except OSError as error:
-        raise ModelFileError(f"Cannot write {out}: {error.strerror}") from error
     finally:
         if (old / "project").exists() and not out.exists():
             (old / "project").replace(out)

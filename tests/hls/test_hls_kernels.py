@@ -147,7 +147,7 @@ def test_warnings_are_errors(scores: Many, graphs: Many) -> None:
 
 
 def _check(source: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [find_compiler(), "-std=c++11", "-fsyntax-only", "-Wno-unknown-pragmas", *flags]
+    command = [*find_compiler(), "-std=c++11", "-fsyntax-only", "-Wno-unknown-pragmas", *flags]
     command += ["-isystem", str(ap_types_dir()), f"-I{include_dir()}", "-x", "c++", "-"]
     return subprocess.run(command, input=source, capture_output=True, text=True, check=False)
 

@@ -74,7 +74,10 @@ def test_a_changed_weight_is_located(tmp_path: Path, model: onnx.ModelProto) -> 
     found, expected = CSim(made).trace(codes), Reference(graph).trace(codes)
     wrong = [name for name, value in found.items() if np.any(value != expected[name])]
     assert wrong[0] == "block0_up_q"
-    assert convert(model, tmp_path / "p").cached is False  # an edited project is written anew
+    with pytest.raises(ModelFileError, match=r"edited by hand: firmware/parameters\.h; choose another --out"):
+        convert(model, tmp_path / "p")
+    parameters.unlink()
+    assert convert(model, tmp_path / "p").cached is False  # what is missing is written anew
     assert np.array_equal(CSim(open_project(tmp_path / "p")).run(codes), expected[graph.output.name])
 
 
@@ -215,6 +218,70 @@ def test_foreign_folders_are_not_replaced(tmp_path: Path, model: onnx.ModelProto
         open_project(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize(
+    "record", ['{"digest": "x"}', "[]", '{"kind": "hls4attn-project", "schema": 2, "digest": "x"}']
+)
+def test_a_file_of_the_records_name_is_no_record(tmp_path: Path, model: onnx.ModelProto, record: str) -> None:
+    (tmp_path / "hls4attn.json").write_text(record)
+    (tmp_path / "chapter1.tex").write_text("years of work")
+    with pytest.raises(ModelFileError, match="no complete hls4attn.json"):
+        convert(model, tmp_path)
+    assert (tmp_path / "chapter1.tex").read_text() == "years of work"
+
+
+def test_work_in_a_project_is_not_replaced(tmp_path: Path, model: onnx.ModelProto) -> None:
+    made = convert(model, tmp_path / "p")
+    for name in ("overlay/pynq-z2/p.bit", "csim/bridge.log", "convert.log"):
+        (made.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (made.path / name).write_text("written by a later step")
+    assert convert(model, tmp_path / "p", HlsConfig(reuse_factor=2)).cached is False
+    for name in ("a.rpt", "attn_prj/b.rpt", "firmware/c.txt", "project.tcl"):
+        (made.path / name).parent.mkdir(exist_ok=True)
+        (made.path / name).write_text("work")
+    assert convert(model, tmp_path / "p", HlsConfig(reuse_factor=2)).cached
+    with pytest.raises(ModelFileError, match=r"by hand: a\.rpt, attn_prj/b\.rpt, firmware/c\.txt and 1 more; choose"):
+        convert(model, tmp_path / "p")
+    assert (made.path / "attn_prj" / "b.rpt").read_text() == "work"
+
+
+def test_projects_in_the_cache_are_always_replaced(
+    tmp_path: Path, model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
+    (tmp_path / "projects" / "p").mkdir(parents=True)
+    (tmp_path / "projects" / "p" / "hls4attn.json").write_text("{}")
+    made = convert(model, tmp_path / "projects" / "p")
+    (made.path / "firmware" / "parameters.h").write_text("")
+    assert convert(model, made.path).cached is False
+    assert convert(model, made.path).cached is True
+
+
+def test_a_project_follows_from_what_reads_its_model(
+    tmp_path: Path, model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("formats.py", "operators/softmax.py", "export/graph.py", "export/infer.py", "export/reader.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr("hls4attn.models.errors.__file__", str(tmp_path / "errors.py"))
+    digests = {project._digest(b"", HlsConfig())}
+    for path in tmp_path.rglob("*.py"):
+        path.write_text("changed")
+        digests.add(project._digest(b"", HlsConfig()))
+    assert len(digests) == 6
+
+
+def test_folders_that_cannot_be_written_are_named(tmp_path: Path, model: onnx.ModelProto) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (
+        tmp_path / "file" / "p",
+        tmp_path / ("p" * 300),
+        tmp_path / ("p" * 300) / "p",
+        tmp_path / ("p" * 250),
+    ):
+        with pytest.raises(ModelFileError, match=r"^Cannot write .*: (Not a dir|File exists|File name too).*; choose"):
+            convert(model, folder)
+
+
 def test_missing_and_broken_models(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="Cannot read model"):
         convert(tmp_path / "missing.onnx", tmp_path / "p")
@@ -244,6 +311,24 @@ def test_a_failing_compilation_shows_its_first_error(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"error: .b. was not declared.*broken\.log"):
         compile_library(source, ())
     assert "g++" in (tmp_path / "broken.log").read_text()
+
+
+@pytest.mark.compile
+def test_the_compiler_may_have_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
+    (tmp_path / "wanted.cpp").write_text("#ifndef WANTED\n#error not given\n#endif\n")
+    monkeypatch.setenv("CXX", "g++ -DWANTED='1 2'")
+    assert compile_library(tmp_path / "wanted.cpp", ()).is_file()
+    (tmp_path / "noise").write_text("no program")
+    (tmp_path / "noise").chmod(0o755)
+    for command, message in (
+        ("g++-none -O2", "'g\\+\\+-none' is not on PATH"),
+        ("g++ '", "CXX is no command"),
+        (str(tmp_path / "noise"), "does not run: Exec format error"),
+    ):
+        monkeypatch.setenv("CXX", command)
+        with pytest.raises(ToolError, match=message):
+            compile_library(tmp_path / "wanted.cpp", ())
 
 
 @pytest.mark.compile
