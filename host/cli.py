@@ -30,7 +30,10 @@ ModelFile = Annotated[Path, typer.Argument(help="ONNX model file.", show_default
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Also write the result to this file.", show_default=False)
 ]
-BoardName = Annotated[str, typer.Option("--board", help="Board name, e.g. pynq-z2.")]
+BoardName = Annotated[
+    str | None,
+    typer.Option("--board", help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2.", show_default=False),
+]
 
 
 class _Debug:
@@ -87,7 +90,7 @@ def convert(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Project folder [build/<model>].", show_default=False)
     ] = None,
-    board: BoardName = "pynq-z2",
+    board: BoardName = None,
     backend: Annotated[
         str | None, typer.Option(help="hls4ml backend: Vitis or Vivado [Vitis].", show_default=False)
     ] = None,
@@ -117,7 +120,7 @@ def verify(
     stages: Annotated[
         str | None, typer.Option(help="Comma-separated: keras,onnx,qonnx,onnxruntime,csim,board.", show_default=False)
     ] = None,
-    board: BoardName = "pynq-z2",
+    board: BoardName = None,
     json: JsonFile = None,
 ) -> None:
     """Every stage against the integer reference: 0/N mismatches, or where they part."""
@@ -132,7 +135,7 @@ def verify(
 @app.command()
 def run(
     model: ModelFile,
-    board: BoardName = "pynq-z2",
+    board: BoardName = None,
     data: Annotated[
         Path | None,
         typer.Option("--input", help=".npy batch of real inputs [zoo model: its test set].", show_default=False),
@@ -209,9 +212,12 @@ def demo(
 
 def _seeds(text: str) -> list[int]:
     try:
-        return [int(s) for s in text.split(",")]
+        seeds = [int(s) for s in text.split(",")]
     except ValueError as error:
         raise InputError(f"Seeds are comma-separated integers such as 0,1,2. Received: {text!r}") from error
+    if not all(0 <= s < 1 << 32 for s in seeds):
+        raise InputError(f"Seeds are from 0 to {(1 << 32) - 1}. Received: {text!r}")
+    return seeds
 
 
 def main(arguments: list[str] | None = None) -> Any:

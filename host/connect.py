@@ -10,11 +10,22 @@ from typing import Any
 
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.models.errors import DeviceError
+from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.boards import load_boards
 
 DEFAULT_BOARD = "pynq-z2"
+ENVIRONMENT = "HLS4ATTN_EMULATED_BOARD"
 
 _emulated: dict[str, Any] = {}  # one per name, as there is one board on the desk
+
+
+def chosen_board(name: str | None = None) -> str:
+    """The board to design for: the one named, else that of HLS4ATTN_EMULATED_BOARD, else `pynq-z2`.
+
+    Raises:
+        UnsupportedError: for an unknown name; the message lists the known ones.
+    """
+    return find_board(name or os.environ.get(ENVIRONMENT) or DEFAULT_BOARD).name
 
 
 def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bool = False) -> Any:
@@ -38,8 +49,6 @@ def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bo
         DeviceError: if the wanted device is not there.
     """
     pynq = import_pynq()
-    from hls4attn.host.emulated_device import ENVIRONMENT  # needs PYNQ
-
     wish = os.environ.get(ENVIRONMENT) or None
     if emulated is None and wish is not None:
         emulated = True

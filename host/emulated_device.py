@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hls4attn.host.connect import DEFAULT_BOARD, ENVIRONMENT
 from hls4attn.host.emulated.board import EmulatedBoard
 from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.regarray import RegisterArray
@@ -36,8 +37,6 @@ from pynq.buffer import PynqBuffer  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ENVIRONMENT = "HLS4ATTN_EMULATED_BOARD"
 
 
 class EmulatedBuffer(PynqBuffer):
@@ -66,7 +65,7 @@ class EmulatedDevice(pynq.Device):
         name = os.environ.get(ENVIRONMENT)
         return [cls(name)] if name else []
 
-    def __init__(self, name: str | Board = "pynq-z2") -> None:
+    def __init__(self, name: str | Board = DEFAULT_BOARD) -> None:
         self.board = EmulatedBoard(name if isinstance(name, Board) else board(name))
         super().__init__(f"emulated:{self.board.board.name}")
         self.name = self.board.board.name

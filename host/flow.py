@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from hls4attn.models.errors import InputError
+from hls4attn.host.connect import chosen_board
+from hls4attn.host.pynq_compat import import_pynq
+from hls4attn.models.errors import InputError, ToolError
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.export.keras_stage import KerasStage, keras_stage, require_keras
+from hls4attn.models.export.keras_stage import KEY_WEIGHTS, KerasStage, keras_stage, require_keras
 from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.export.stages import OnnxRuntimeStage, QonnxStage, ReferenceEvaluatorStage, Stage
 from hls4attn.models.formats import Codes
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from hls4attn.overlays.package import Package
 
 STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "board")
-DEFAULT_BOARD = "pynq-z2"
 MAX_NAME = 60  # characters of a name: file systems and overlays take no more than 64 and what is added to it
 
 
@@ -44,7 +45,7 @@ class Flow:
         folder: where the project goes, or None for the cache.
         source: folder of the model file, where its Keras weights are.
         keras: opens the Keras stage, if not from `source`.
-        board: board name.
+        board: board name; `chosen_board` if not given.
         config: conversion options.
     """
 
@@ -53,7 +54,7 @@ class Flow:
     folder: Path | None = None
     source: Path | None = None
     keras: Callable[[Graph], KerasStage] | None = None
-    board: str = DEFAULT_BOARD
+    board: str = field(default_factory=chosen_board)
     config: HlsConfig | None = None
 
     @classmethod
@@ -171,6 +172,27 @@ class Flow:
             kinds = {"onnx": ReferenceEvaluatorStage, "qonnx": QonnxStage, "onnxruntime": OnnxRuntimeStage}
             yield kinds[name](self.graph, self.model)
 
+    def absent_stages(self) -> dict[str, str]:
+        """Stages that this installation or this file cannot take part with, and why; what is there is not opened."""
+        found = {}
+        try:
+            if self.keras is None:
+                name = self.graph.metadata.get(KEY_WEIGHTS, "")
+                weights = (self.source or Path()) / name
+                if not name or Path(name).name != name:
+                    found["keras"] = "the file does not say which Keras model it came from"
+                elif not _is_file(weights):
+                    found["keras"] = f"the Keras weights {weights} are not there"
+            if "keras" not in found:
+                require_keras()
+        except ToolError as error:
+            found["keras"] = str(error)
+        try:
+            import_pynq()
+        except ToolError as error:
+            found["board"] = str(error)
+        return found
+
     def keras_stage(self) -> KerasStage:
         """The Keras model behind the file.
 
@@ -182,6 +204,13 @@ class Flow:
         if self.keras is not None:
             return self.keras(self.graph)
         return keras_stage(self.graph, self.source or Path())
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 class CsimStage:
@@ -209,6 +238,7 @@ class BoardStage:
     def __init__(self, graph: Graph, driver: Any) -> None:
         self._graph = graph
         self._driver = driver
+        self.device_tag = str(driver.device_tag)
 
     def run(self, codes: Codes) -> Codes:
         """Output codes."""

@@ -55,6 +55,7 @@ class Rung:
         mismatches: how many of them differ in any element.
         seconds: wall time of the stage on this machine.
         difference: the first mismatch.
+        device: what a board says it is.
     """
 
     stage: str
@@ -63,6 +64,7 @@ class Rung:
     mismatches: int
     seconds: float
     difference: Difference | None = None
+    device: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable row."""
@@ -129,7 +131,8 @@ def _compare(
     if wrong.size:
         sample = int(wrong[0]) * len(codes) // units
         difference = _locate(reference, stage, codes, sample, expected, received)
-    return Rung(stage.name, "reference", units, int(wrong.size), seconds, difference)
+    device = getattr(stage, "device_tag", "")
+    return Rung(stage.name, "reference", units, int(wrong.size), seconds, difference, device)
 
 
 def _locate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,16 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from hls4attn.host.connect import chosen_board
 from hls4attn.host.flow import STAGES, Flow
 from hls4attn.host.ladder import Rung, climb
 from hls4attn.host.paths import check_folder, check_output, read_npy
 from hls4attn.host.samples import verification_codes
-from hls4attn.models.errors import InputError, MismatchError, ModelFileError, ToolError
+from hls4attn.models.errors import InputError, MismatchError
 from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.keras_stage import KEY_MODEL
 from hls4attn.models.files import atomic_write, write_json
-from hls4attn.models.formats import Codes
+from hls4attn.models.formats import MAX_WIDTH, Codes, Fixed
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
@@ -111,10 +113,11 @@ def export(out: Console, source: Path, target: Path, name: str, score: str) -> N
 
 
 def convert(
-    out: Console, err: Console, path: Path, folder: Path, board: str, backend: str | None, config: Path | None
+    out: Console, err: Console, path: Path, folder: Path, board: str | None, backend: str | None, config: Path | None
 ) -> None:
     """Convert a model, compile its C simulation, write its overlay."""
     check_folder(folder)
+    board = chosen_board(board)
     settings = _settings(board, backend, config)
     with working(err, "reading") as tell:
         flow = Flow.open(path, folder=folder, board=board, config=settings)
@@ -153,7 +156,7 @@ def verify(
     samples: int,
     seed: int,
     names: list[str] | None,
-    board: str,
+    board: str | None,
     json: Path | None,
 ) -> None:
     """Climb the ladder for a model or an operator.
@@ -164,24 +167,37 @@ def verify(
     unknown = [n for n in names or () if n not in STAGES]
     if unknown or names == []:
         raise InputError(f"Unknown stages {unknown}; known: {', '.join(STAGES)}")
+    if seed < 0:
+        raise InputError(f"The seed must not be negative. Received: {seed}")
     check_output(json, inputs=[path])
-    if path is not None:
-        flow = Flow.open(path, board=board)
-        codes, described = verification_codes(flow.graph, samples, seed)
-        out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
-        rungs = climb_and_print(out, err, flow, codes, names)
-    else:
-        rungs = _verify_operator(out, err, operator or "", samples, seed, names, board)
-    if json:
-        write_json(json, [r.to_json() for r in rungs])
+    board = chosen_board(board)
+    rungs: list[Rung] = []
+    try:
+        if path is not None:
+            flow = Flow.open(path, board=board)
+            codes, described = verification_codes(flow.graph, samples, seed)
+            out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
+            climb_and_print(out, err, flow, codes, names, into=rungs)
+        else:
+            _verify_operator(out, err, operator or "", samples, seed, names, board, rungs)
+    finally:
+        if json and rungs:
+            write_json(json, [r.to_json() for r in rungs])
     wrong = sorted({r.stage for r in rungs if r.mismatches})
     if wrong:
         raise MismatchError(f"stages that differ from the reference: {', '.join(wrong)}")
 
 
 def _verify_operator(
-    out: Console, err: Console, operator: str, rows: int, seed: int, names: list[str] | None, board: str
-) -> list[Rung]:
+    out: Console,
+    err: Console,
+    operator: str,
+    rows: int,
+    seed: int,
+    names: list[str] | None,
+    board: str,
+    rungs: list[Rung],
+) -> None:
     from hls4attn.host.operator_models import (
         is_norm,
         operator_cases,
@@ -192,7 +208,6 @@ def _verify_operator(
 
     if rows < 1:
         raise InputError(f"samples must be at least 1. Received: {rows}")
-    rungs: list[Rung] = []
     for number, case in enumerate(operator_cases(operator)):
         spec = case.spec()
         flow = Flow(
@@ -211,8 +226,7 @@ def _verify_operator(
         if found:
             on = " on Gaussian rows" if is_norm(spec) else ""
             out.print(f"  distance to the float function{on}: {found}", highlight=False, soft_wrap=True, markup=False)
-        rungs += climb_and_print(out, err, flow, codes, names, unit_axes=axes)
-    return rungs
+        climb_and_print(out, err, flow, codes, names, unit_axes=axes, into=rungs)
 
 
 def _operator_keras_stage(graph: Graph, spec: Any) -> KerasStage:
@@ -223,19 +237,24 @@ def _operator_keras_stage(graph: Graph, spec: Any) -> KerasStage:
 
 
 def climb_and_print(
-    out: Console, err: Console, flow: Flow, codes: Codes, names: Sequence[str] | None, unit_axes: int = 1
+    out: Console,
+    err: Console,
+    flow: Flow,
+    codes: Codes,
+    names: Sequence[str] | None,
+    unit_axes: int = 1,
+    into: list[Rung] | None = None,
 ) -> list[Rung]:
-    """One line a rung.  Without `names` every stage runs; Keras is left out, with a note, where it is not there."""
+    """One line a rung; `into` receives the rungs as they finish, so that they outlast the error of a later one.
+
+    Without `names` every stage runs; Keras and the board are left out, with a note, where they are not there.
+    """
     wanted = list(names or STAGES)
     if names is None:
-        try:
-            stage = flow.keras_stage()
-        except (ModelFileError, ToolError) as error:
-            wanted.remove("keras")
-            out.print(f"  keras        not compared: {error}", soft_wrap=True, markup=False)
-        else:
-            del stage
-    rungs = []
+        for stage, reason in flow.absent_stages().items():
+            wanted.remove(stage)
+            out.print(f"  {stage:<12} not compared: {reason}", soft_wrap=True, markup=False)
+    rungs = [] if into is None else into
     with working(err, "reference") as tell:
         for rung in climb(flow.graph, {n: lambda n=n: flow.stage(n) for n in wanted}, codes, tell, unit_axes):  # type: ignore[misc]
             rungs.append(rung)
@@ -243,6 +262,7 @@ def climb_and_print(
             line = Text(f"  {rung.stage:<12} ")
             line.append(f"{rung.mismatches}/{rung.samples} mismatches", style=colour)
             line.append(f"  against the {rung.against}, {rung.seconds:.1f} s")
+            line.append(f"  ({rung.device})" if rung.device else "")
             out.print(line, soft_wrap=True)
             if rung.difference:
                 out.print(f"               {rung.difference}", soft_wrap=True, markup=False)
@@ -250,20 +270,25 @@ def climb_and_print(
 
 
 def run(
-    out: Console, err: Console, path: Path, board: str, data: Path | None, result: Path | None, json: Path | None
+    out: Console, err: Console, path: Path, board: str | None, data: Path | None, result: Path | None, json: Path | None
 ) -> None:
     """Run a batch on the board."""
     check_output(result, inputs=[path, data])
     check_output(json, inputs=[path, data, result])
-    flow = Flow.open(path, board=board)
+    flow = Flow.open(path, board=chosen_board(board))
     batch, labels = _batch(flow, data)
+    codes = quantise_input(flow.graph, batch)
+    clipped = _clipped(flow.graph.input.format, batch, codes)
     with working(err, "loading the overlay") as tell, flow.on_board() as overlay:
         tell("running")
         values = overlay.model.predict(batch)
         tag, samples = overlay.model.device_tag, overlay.model.samples
-        saturated = Reference(flow.graph).saturations(quantise_input(flow.graph, batch))
+        saturated = Reference(flow.graph).saturations(codes)
     summary: dict[str, Any] = {"model": path.name, "device": tag, "samples": len(batch), "counter": samples}
     out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True, markup=False)
+    if clipped:
+        out.print(f"input: {clipped} of {codes.size} values clipped to the input format", markup=False)
+    summary["clipped"] = clipped
     for name, (count, total) in saturated.items():
         out.print(f"{name}: {count} of {total} results saturate", highlight=False, markup=False)
     summary["saturated"] = {name: count for name, (count, _) in saturated.items()}
@@ -280,6 +305,12 @@ def run(
         out.print(f"written: {result}", soft_wrap=True, markup=False)
     if json:
         write_json(json, summary)
+
+
+def _clipped(fmt: Fixed, values: Any, codes: Codes) -> int:
+    """How many real values are beyond the format: those that a wider one rounds to another code."""
+    wide = replace(fmt, width=MAX_WIDTH, signed=True, overflow="saturate")
+    return int(np.count_nonzero(wide.quantise(values) != codes))
 
 
 def _batch(flow: Flow, data: Path | None) -> tuple[Any, Any]:

@@ -2,7 +2,12 @@
 """What the verbs do with the files and names a user gives, without a process for each."""
 
 import io
+import json
+import re
+import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,9 +16,11 @@ from rich.console import Console
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.host import bench, cli, sole, verbs
-from hls4attn.host.flow import Flow
+from hls4attn.host.connect import chosen_board
+from hls4attn.host.flow import STAGES, BoardStage, Flow
 from hls4attn.host.paths import check_archive, check_folder, check_output, read_npy
-from hls4attn.models.errors import InputError
+from hls4attn.models.errors import InputError, ModelFileError, ToolError, UnsupportedError
+from hls4attn.models.export.execute import Reference, random_codes
 from hls4attn.models.export.reader import load_model
 from hls4attn.models.zoo import zoo_model
 
@@ -148,3 +155,109 @@ def test_the_clock_is_the_one_converted_for():
     model = load_model(MODEL)
     assert Flow("x", model).design.clock_mhz == 100
     assert Flow("x", model, config=HlsConfig(clock_period_ns=8)).design.clock_mhz == 125
+
+
+@contextmanager
+def reference_stage(flow, name):
+    """In place of every stage: the reference, as a board would show it."""
+    run = Reference(flow.graph).run
+    yield BoardStage(flow.graph, SimpleNamespace(device_tag=f"emulated:{flow.board}", predict_codes=run))
+
+
+def test_a_missing_keras_model_is_noted_a_changed_one_fails(tmp_path):
+    model = tmp_path / "consmax.onnx"
+    model.write_bytes(MODEL.read_bytes())
+    assert "consmax.npz are not there" in Flow.open(model).absent_stages()["keras"]
+    (tmp_path / "consmax.npz").write_bytes(MODEL.with_suffix(".npz").read_bytes() + b"x")
+    assert "keras" not in Flow.open(model).absent_stages()
+    with pytest.raises(ModelFileError, match="changed since the export"):
+        verbs.verify(*consoles(), model, None, 9, 0, None, None, None)
+
+
+@pytest.mark.parametrize("name", ["", "../consmax.npz", "x" * 400])
+def test_a_file_that_names_no_keras_model(name):
+    model = onnx.load(MODEL)
+    next(p for p in model.metadata_props if p.key == "hls4attn.weights").value = name
+    assert re.search("does not say which|are not there", Flow("x", model).absent_stages()["keras"])
+
+
+def test_what_is_not_installed_is_noted(monkeypatch):
+    def missing():
+        raise ToolError("PYNQ is not installed")
+
+    monkeypatch.setattr("hls4attn.host.flow.import_pynq", missing)
+    monkeypatch.setattr("hls4attn.host.flow.require_keras", missing)
+    monkeypatch.setattr(Flow, "stage", reference_stage)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    out, err = consoles()
+    verbs.verify(out, err, MODEL, None, 9, 0, None, None, None)
+    lines = text_of(out).splitlines()
+    assert "4 corner + 5 random (seed 0) samples; no test set: scikit-learn" in lines[0]
+    assert lines[1:3] == [f"  {s:<12} not compared: PYNQ is not installed" for s in ("keras", "board")]
+    assert len(lines[3:]) == len(STAGES) - 2
+    with pytest.raises(ToolError, match="scikit-learn"):
+        verbs.run(out, err, MODEL, None, None, None, None)
+
+
+def test_the_board_rung_says_which_board():
+    flow = Flow("x", load_model(MODEL), board="kv260")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flow, "stage", reference_stage)
+        out, err = consoles()
+        rungs = verbs.climb_and_print(out, err, flow, random_codes(flow.graph.input, 5, 0), ["board"])
+    expected = r"  board        0/5 mismatches  against the reference, [\d.]+ s  \(emulated:kv260\)\n"
+    assert re.fullmatch(expected, text_of(out))
+    assert set(rungs[0].to_json()) == {"stage", "against", "samples", "mismatches"}
+
+
+def test_finished_rungs_are_written_when_a_later_one_fails(tmp_path, monkeypatch):
+    def stage(flow, name):
+        if name == "csim":
+            raise ToolError("no compiler")
+        return reference_stage(flow, name)
+
+    monkeypatch.setattr(Flow, "stage", stage)
+    with pytest.raises(ToolError, match="no compiler"):
+        verbs.verify(*consoles(), MODEL, None, 9, 0, ["board", "csim", "onnx"], None, tmp_path / "o.json")
+    rows = json.loads((tmp_path / "o.json").read_text())
+    assert rows == [{"stage": "board", "against": "reference", "samples": 9, "mismatches": 0}]
+
+
+def test_boards_are_known_before_anything_runs(monkeypatch):
+    monkeypatch.delenv("HLS4ATTN_EMULATED_BOARD", raising=False)
+    assert Flow("x", load_model(MODEL)).board == chosen_board() == "pynq-z2"
+    with pytest.raises(UnsupportedError, match=r"Unknown board 'foo'.*pynq-z2"):
+        verbs.verify(*consoles(), MODEL, None, 9, 0, ["onnx"], "foo", None)
+    monkeypatch.setenv("HLS4ATTN_EMULATED_BOARD", "KV260")
+    assert Flow("x", load_model(MODEL)).design.board.name == "kv260"
+    assert chosen_board("zcu104") == "zcu104"
+    monkeypatch.setenv("HLS4ATTN_EMULATED_BOARD", "")
+    assert chosen_board() == "pynq-z2"
+
+
+def test_negative_seeds_are_refused():
+    with pytest.raises(InputError, match="seed must not be negative"):
+        verbs.verify(*consoles(), MODEL, None, 9, -1, ["onnx"], None, None)
+    assert cli._seeds("0, 1,2") == [0, 1, 2]
+    for text in ("-1", "0,-2", str(1 << 32), "", "a"):
+        with pytest.raises(InputError, match="Seeds are"):
+            cli._seeds(text)
+
+
+def test_run_counts_inputs_beyond_their_format(tmp_path, monkeypatch):
+    """The input format is unsigned or signed with a few bits: 1e9 and -1e9 are beyond it, 0 is not."""
+
+    @contextmanager
+    def on_board(flow):
+        predict = lambda batch: np.zeros((len(batch), 10))  # noqa: E731
+        yield SimpleNamespace(model=SimpleNamespace(predict=predict, device_tag="emulated:x", samples=2))
+
+    monkeypatch.setattr(Flow, "on_board", on_board)
+    batch = np.zeros((2, 8, 8))
+    for count in (0, 2):
+        batch[1, 1, :count] = (1e9, -1e9)[:count]
+        np.save(tmp_path / "x.npy", batch)
+        out, err = consoles()
+        verbs.run(out, err, MODEL, None, tmp_path / "x.npy", None, tmp_path / "o.json")
+        assert json.loads((tmp_path / "o.json").read_text())["clipped"] == count
+        assert ("input: 2 of 128 values clipped to the input format" in text_of(out)) == (count > 0)
