@@ -86,8 +86,12 @@ class HlsConfig:
         return cls(**values)
 
     @classmethod
-    def from_toml(cls, path: Path) -> HlsConfig:
+    def from_toml(cls, path: Path, **absent: Any) -> HlsConfig:
         """A configuration from a TOML file, from its ``[hls]`` table if it has one.
+
+        Args:
+            path: the file.
+            **absent: values for the keys that the file does not have.
 
         Raises:
             UnsupportedError: if the file is missing, no TOML, has unknown keys, or keys beside the table.
@@ -100,12 +104,12 @@ class HlsConfig:
             raise UnsupportedError(f"{path} is not valid TOML: {error}") from error
         table = values.pop("hls", None)
         if table is None:
-            return cls.from_dict(values)
+            return cls.from_dict({**absent, **values})
         if not isinstance(table, dict):
             raise UnsupportedError(f"{path}: hls must be a table, [hls]. Received: {table!r}")
         if values:
             raise UnsupportedError(f"{path}: keys {sorted(values)} beside the [hls] table; move them into it")
-        return cls.from_dict(table)
+        return cls.from_dict({**absent, **table})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; the inverse of `from_dict`."""

@@ -140,11 +140,11 @@ class Flow:
 
     @contextmanager
     def on_board(self) -> Iterator[Any]:
-        """The loaded overlay on the real board if there is one, else on the emulated one."""
+        """The loaded overlay: on the emulated board, whose files these are, unless they hold a built bitstream."""
         from hls4attn.host.connect import connect, is_emulated
         from hls4attn.host.driver import load_overlay
 
-        device = connect(self.board, quiet=True)
+        device = connect(self.board, emulated=self.package.emulation or None, quiet=True)
         kernel = self.kernel() if is_emulated(device) else None
         with load_overlay(self.package, device, kernel) as overlay:
             yield overlay

@@ -141,7 +141,7 @@ def _settings(board: str, backend: str | None, config: Path | None) -> HlsConfig
     part = find_board(board).part
     if config is None:
         return HlsConfig(backend=backend or "Vitis", part=part)
-    settings = HlsConfig.from_toml(config)
+    settings = HlsConfig.from_toml(config, part=part, backend=backend or "Vitis")
     for name, wanted, received in (("backend", backend, settings.backend), ("part", part, settings.part)):
         if wanted is not None and wanted != received:
             raise InputError(f"{config} says {name}={received!r}, the command line {wanted!r} (board {board})")

@@ -261,3 +261,15 @@ def test_run_counts_inputs_beyond_their_format(tmp_path, monkeypatch):
         verbs.run(out, err, MODEL, None, tmp_path / "x.npy", None, tmp_path / "o.json")
         assert json.loads((tmp_path / "o.json").read_text())["clipped"] == count
         assert ("input: 2 of 128 values clipped to the input format" in text_of(out)) == (count > 0)
+
+
+def test_a_configuration_without_a_part_takes_the_boards(tmp_path):
+    from hls4attn.host.verbs import _settings
+
+    path = tmp_path / "c.toml"
+    path.write_text("reuse_factor = 4\n")
+    settings = _settings("kv260", None, path)
+    assert (settings.part, settings.reuse_factor, settings.backend) == ("xck26-sfvc784-2LV-c", 4, "Vitis")
+    path.write_text('[hls]\npart = "xc7z020clg400-1"\n')
+    with pytest.raises(InputError, match="says part='xc7z020clg400-1', the command line 'xck26"):
+        _settings("kv260", None, path)
