@@ -25,7 +25,7 @@ from hls4attn.models.operators import (
     IntegerLayerNormSpec,
     SoftmaxSpec,
 )
-from hls4attn.models.operators.distance import Distance, NormDistance, distance, norm_distance
+from hls4attn.models.operators.distance import Distance, distance, norm_distance
 
 HEADS, ROWS, CHANNELS, HEAD_DIM = 2, 16, 48, 8
 #: q and k of the shift form's model, whose scores are quantised to the operator's input format.
@@ -159,7 +159,7 @@ def operator_codes(graph: Graph, rows: int, seed: int) -> Codes:
     return codes
 
 
-def operator_distance(spec: Any, codes: Codes) -> Distance | NormDistance | None:
+def operator_distance(spec: Any, codes: Codes) -> Distance | None:
     """Distance of an operator to its float function; the shift form, a part of a product, has none of its own.
 
     Scores are measured on `codes`.  Norms are measured on Gaussian rows of a sixth of the range, narrower in the

@@ -15,9 +15,6 @@ from hls4attn.host.paths import check_archive, check_folder, check_output, read_
 from hls4attn.models.errors import InputError, SpecError
 from hls4attn.models.export.keras_stage import (
     KEY_MODEL,
-    KEY_WEIGHTS,
-    KEY_WEIGHTS_HASH,
-    file_hash,
     load_keras,
     require_keras,
 )
@@ -33,10 +30,8 @@ def quantise(out: Console, err: Console, path: Path, target: Path, calibration: 
     check_archive(archive, target, path)
     data, zoo_name = _calibration(calibration)
     require_keras()
-    from hls4attn.models.export.builder import save_model
-    from hls4attn.models.export.keras_export import export_keras
     from hls4attn.models.quantise.convert import quantise_model
-    from hls4attn.models.zoo.sole import save_keras
+    from hls4attn.models.quantise.save import save_quantised
 
     model = load_keras(path)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
@@ -44,13 +39,7 @@ def quantise(out: Console, err: Console, path: Path, target: Path, calibration: 
         result = quantise_model(
             model, data, plan, lambda done, total: progress.update(task, completed=done, total=total)
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {KEY_WEIGHTS: archive.name} | ({KEY_MODEL: zoo_name} if zoo_name else {})
-    proto = export_keras(result, metadata)  # refuses before anything is written
-    save_keras(result, archive)
-    metadata[KEY_WEIGHTS_HASH] = file_hash(archive)
-    del proto
-    save_model(export_keras(result, metadata), target)
+    save_quantised(result, target, {KEY_MODEL: zoo_name} if zoo_name else {})
     out.print(f"calibrated on {len(data)} samples; {score} and {norm}, no retraining", soft_wrap=True, markup=False)
     out.print(f"written: {target} and {archive}", soft_wrap=True, markup=False)
 

@@ -27,10 +27,9 @@ from functools import cached_property
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hls4attn.models.errors import SpecError
-from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators.ailn_stages import (
     Squares,
     ptf_quantise,
@@ -45,12 +44,11 @@ from hls4attn.models.operators.attributes import as_attribute, check_ranges, fro
 from hls4attn.models.operators.base import Attributes, check_same_attributes, take_attributes
 from hls4attn.models.operators.norm_base import (
     Affine,
+    IntegerNorm,
     affine_codes,
     apply_affine,
-    check_norm_codes,
     check_out_format,
     check_vectors,
-    layer_norm,
     register_norm,
 )
 
@@ -67,7 +65,7 @@ _RANGES = {
 
 @register_norm
 @dataclass(frozen=True)
-class AILayerNormSpec:
+class AILayerNormSpec(IntegerNorm):
     """AILayerNorm.
 
     Args:
@@ -203,19 +201,6 @@ class AILayerNormSpec:
         centred = ((quantised - self.zero_point) << (self.alpha_codes + self.mean_frac)) - mean
         product = self.affine.gamma * v * centred
         return apply_affine(product, self.affine_shift + e, self.affine.beta, self.bias_frac)
-
-    def reference(self, codes: ArrayLike) -> Codes:
-        """Output codes in `out_format` for input codes of shape ``(..., channels)``."""
-        return self.out_format.limit(self._unlimited(check_norm_codes(codes, self)))
-
-    def real(self, values: ArrayLike) -> Reals:
-        """Float LayerNorm of the unquantised input."""
-        return layer_norm(values, self.gamma, self.beta)
-
-    def saturations(self, codes: ArrayLike) -> int:
-        """Number of results that were limited to the output range."""
-        y = self._unlimited(check_norm_codes(codes, self))
-        return int(np.count_nonzero((y < self.out_format.min) | (y > self.out_format.max)))
 
     def to_attributes(self) -> Attributes:
         """Parameters and the constants of the ONNX function body."""

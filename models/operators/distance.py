@@ -14,14 +14,16 @@ from hls4attn.models.operators.norm_base import NormSpec
 
 @dataclass(frozen=True)
 class Distance:
-    """Distance of the reference to the float function, over given score codes.
+    """Distance of the reference to the float function, over given codes.
 
     Attributes:
         elements: results looked at.
         saturated: of them limited to the output range; left out of the errors below.
         max_steps: largest error, in output steps (half a step is the best possible).
         mean_steps: mean absolute error, in output steps.
-        gain: quotient of the sums of all compared results, integer over float: 1 means no bias of the row sums.
+        gain: integer over float, of the sums of all compared results (1 means no bias of the row sums) or of their
+            standard deviations.
+        gain_of: which of the two.
     """
 
     elements: int
@@ -29,10 +31,11 @@ class Distance:
     max_steps: float
     mean_steps: float
     gain: float
+    gain_of: str = "row-sum"
 
     def __str__(self) -> str:
         return (
-            f"max {self.max_steps:.2f}, mean {self.mean_steps:.3f} output steps; row-sum gain {self.gain:.4f}; "
+            f"max {self.max_steps:.2f}, mean {self.mean_steps:.3f} output steps; {self.gain_of} gain {self.gain:.4f}; "
             f"{self.saturated} of {self.elements} results saturate"
         )
 
@@ -65,32 +68,7 @@ def distance(spec: ScoreSpec, codes: ArrayLike) -> Distance:
     )
 
 
-@dataclass(frozen=True)
-class NormDistance:
-    """Distance of a normalisation to the float function, over given input codes.
-
-    Attributes:
-        elements: results compared.
-        saturated: of them limited to the output range; left out of the errors below.
-        max_steps: largest error, in output steps.
-        mean_steps: mean absolute error, in output steps.
-        gain: quotient of the standard deviations of all compared results, integer over float.
-    """
-
-    elements: int
-    saturated: int
-    max_steps: float
-    mean_steps: float
-    gain: float
-
-    def __str__(self) -> str:
-        return (
-            f"max {self.max_steps:.2f}, mean {self.mean_steps:.3f} output steps; gain {self.gain:.4f}; "
-            f"{self.saturated} of {self.elements} results saturate"
-        )
-
-
-def norm_distance(spec: NormSpec, codes: ArrayLike) -> NormDistance:
+def norm_distance(spec: NormSpec, codes: ArrayLike) -> Distance:
     """Compare ``reference`` with ``real`` on input codes of shape ``(..., channels)``; constant rows are left out."""
     a = np.asarray(codes).reshape(-1, spec.channels)
     a = a[np.ptp(a, axis=-1) > 0]
@@ -99,10 +77,11 @@ def norm_distance(spec: NormSpec, codes: ArrayLike) -> NormDistance:
     low, high = spec.out_format.to_real([spec.out_format.min, spec.out_format.max])
     counted = (exact > low) & (exact < high)
     error = np.abs(got - exact)[counted] / spec.out_format.step
-    return NormDistance(
+    return Distance(
         elements=a.size,
         saturated=spec.saturations(a),
         max_steps=float(error.max(initial=0.0)),
         mean_steps=float(error.mean()) if error.size else 0.0,
         gain=float(got[counted].std() / exact[counted].std()) if error.size else 1.0,
+        gain_of="deviation",
     )

@@ -22,20 +22,18 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hls4attn.models.errors import SpecError
-from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators.attributes import as_attribute, check_ranges, from_attribute
 from hls4attn.models.operators.base import Attributes, check_same_attributes, take_attributes
 from hls4attn.models.operators.norm_base import (
     Affine,
+    IntegerNorm,
     affine_codes,
     apply_affine,
-    check_norm_codes,
     check_out_format,
     check_vectors,
-    layer_norm,
     leading_one_position,
     register_norm,
 )
@@ -46,7 +44,7 @@ MAX_VARIANCE_BITS = 51
 
 @register_norm
 @dataclass(frozen=True)
-class IntegerLayerNormSpec:
+class IntegerLayerNormSpec(IntegerNorm):
     """LayerNorm in integers.
 
     Args:
@@ -113,19 +111,6 @@ class IntegerLayerNormSpec:
         r, e = self.reciprocal_root(np.maximum(variance, 1))
         product = self.affine.gamma * r * (self.channels * codes - total)
         return apply_affine(product, self.affine_shift + e, self.affine.beta, self.bias_frac)
-
-    def reference(self, codes: ArrayLike) -> Codes:
-        """Output codes in `out_format` for input codes of shape ``(..., channels)``."""
-        return self.out_format.limit(self._unlimited(check_norm_codes(codes, self)))
-
-    def real(self, values: ArrayLike) -> Reals:
-        """Float LayerNorm."""
-        return layer_norm(values, self.gamma, self.beta)
-
-    def saturations(self, codes: ArrayLike) -> int:
-        """Number of results that were limited to the output range."""
-        y = self._unlimited(check_norm_codes(codes, self))
-        return int(np.count_nonzero((y < self.out_format.min) | (y > self.out_format.max)))
 
     def to_attributes(self) -> Attributes:
         """Parameters and the constants of the ONNX function body."""

@@ -63,6 +63,33 @@ class NormSpec(Protocol):
         """Loss-free description, complete with the constants of the ONNX function body."""
 
 
+class IntegerNorm:
+    """What every norm spec makes of its results before the output's limits."""
+
+    in_format: Fixed
+    out_format: Fixed
+    gamma: tuple[float, ...]
+    beta: tuple[float, ...]
+
+    def _unlimited(self: Any, codes: Codes) -> Codes:
+        """Output codes before saturation."""
+        raise NotImplementedError
+
+    def reference(self: Any, codes: ArrayLike) -> Codes:
+        """Output codes in `out_format` for input codes of shape ``(..., channels)``."""
+        limited: Codes = self.out_format.limit(self._unlimited(check_norm_codes(codes, self)))
+        return limited
+
+    def real(self: Any, values: ArrayLike) -> Reals:
+        """Float LayerNorm of the unquantised input."""
+        return layer_norm(values, self.gamma, self.beta)
+
+    def saturations(self: Any, codes: ArrayLike) -> int:
+        """Number of results that were limited to the output range."""
+        y = self._unlimited(check_norm_codes(codes, self))
+        return int(np.count_nonzero((y < self.out_format.min) | (y > self.out_format.max)))
+
+
 _REGISTRY: dict[str, Any] = {}
 SpecT = TypeVar("SpecT", bound=type)
 

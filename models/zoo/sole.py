@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from hls4attn.models.errors import SpecError
-from hls4attn.models.export.builder import save_model
-from hls4attn.models.export.keras_export import export_keras
-from hls4attn.models.export.keras_stage import KEY_MODEL, KEY_WEIGHTS, KEY_WEIGHTS_HASH, file_hash, require_keras
+from hls4attn.models.export.keras_stage import KEY_MODEL, require_keras
 from hls4attn.models.files import write_json
 from hls4attn.models.quantise.plan import QuantisePlan
 from hls4attn.models.zoo.registry import ZooModel
@@ -127,23 +124,10 @@ def train_sole(
 
 
 def _save(zoo: ZooModel, model: Any, out: Path, name: str) -> None:
+    from hls4attn.models.quantise.save import save_keras, save_quantised
+
     out.mkdir(parents=True, exist_ok=True)
     if name == "FP32":
         save_keras(model, out / "float.keras")
-        return
-    archive = out / "sole.keras"
-    save_keras(model, archive)
-    metadata = {KEY_MODEL: zoo.name, KEY_WEIGHTS: archive.name, KEY_WEIGHTS_HASH: file_hash(archive)}
-    save_model(export_keras(model, metadata), out / "sole.onnx")
-
-
-def save_keras(model: Any, path: Path) -> None:
-    """Write a .keras archive atomically."""
-    part = path.with_name(f".{path.stem}.part.keras")
-    try:
-        with warnings.catch_warnings():  # Keras doubts quantisers that are not its own constraints
-            warnings.simplefilter("ignore", UserWarning)
-            model.save(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    else:
+        save_quantised(model, out / "sole.onnx", {KEY_MODEL: zoo.name})

@@ -19,8 +19,9 @@ from hls4attn.models.layers.quantizers import FixedQuantizer, fixed_of
 from hls4attn.models.quantise import QuantisePlan, choose_format
 from hls4attn.models.quantise.attention import float_tensors, projections
 from hls4attn.models.quantise.convert import quantise_model
+from hls4attn.models.quantise.save import save_keras
 from hls4attn.models.zoo import zoo_model
-from hls4attn.models.zoo.sole import BASELINE, BOTH, CALIBRATION_IMAGES, VARIANTS, save_keras, train_sole
+from hls4attn.models.zoo.sole import BASELINE, BOTH, CALIBRATION_IMAGES, VARIANTS, train_sole
 
 RNG = np.random.default_rng(0)
 DATA = RNG.normal(size=(64, 6, 8)).astype(np.float32)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Designs that the tests of overlays share."""
+
+import hashlib
+
+from hls4attn.models.formats import Fixed
+from hls4attn.overlays.boards import board
+from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.ports import StreamPort
+
+BOARDS = ("pynq-z1", "pynq-z2", "aup-zu3", "kv260", "zcu104")
+MODEL_ID = hashlib.sha256(b"model").hexdigest()
+
+
+def make(name: str = "nn", on: str = "pynq-z2", **changes: object) -> OverlayDesign:
+    values: dict = {
+        "name": name,
+        "board": board(on),
+        "clock_mhz": 100.0,
+        "model_id": MODEL_ID,
+        "input": StreamPort((3, 5), Fixed(6, 4)),
+        "output": StreamPort((7,), Fixed(12, 4, signed=False)),
+    }
+    return OverlayDesign(**{**values, **changes})
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hardware handoffs and bit files: as PYNQ reads them, and every refusal."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+from overlay_designs import BOARDS, MODEL_ID, make, sha256
+
+from hls4attn.models.errors import ModelFileError
+from hls4attn.overlays import bitfile, hwh
+from hls4attn.overlays.boards import board
+from hls4attn.overlays.design import DmaSpec
+
+# --- handoff -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
+    from pynqmetadata.frontends import Metadata
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
+
+    design = make(on=name, ip="model", dma=DmaSpec("dma", 20))
+    path = tmp_path / "nn.hwh"
+    path.write_bytes(hwh.build_hwh(design))
+    parser = RuntimeMetadataParser(Metadata(input=str(path)))
+    ip, dma = parser.ip_dict["model"], parser.ip_dict["dma"]
+    assert (ip["type"], ip["phys_addr"], ip["addr_range"]) == (
+        "hls4attn:hls:stream_model:1.0",
+        design.addresses.ip,
+        0x10000,
+    )
+    assert (dma["type"], dma["phys_addr"]) == ("xilinx.com:ip:axi_dma:7.1", design.addresses.dma)
+    assert dma["parameters"]["c_sg_length_width"] == "20"
+    assert {k: v["address_offset"] for k, v in ip["registers"].items()} == {
+        "CTRL": 0x00,
+        "MODEL_ID_LO": 0x10,
+        "MODEL_ID_HI": 0x18,
+        "SAMPLES": 0x20,
+    }
+    assert ip["registers"]["CTRL"]["fields"]["AUTO_RESTART"]["bit_offset"] == 7
+    assert dma["registers"]["S2MM_LENGTH"]["address_offset"] == 0x58
+    clocks = parser.clock_dict
+    assert (clocks[0]["divisor0"], clocks[0]["divisor1"]) == (design.clock.div0, design.clock.div1)
+    assert [bool(clocks[i]["enable"]) for i in range(4)] == [True, False, False, False]
+
+
+def test_handoff_is_deterministic() -> None:
+    assert hwh.build_hwh(make()) == hwh.build_hwh(make())
+    assert hwh.build_hwh(make()) != hwh.build_hwh(make(clock_mhz=50.0))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        (b"hls4attn:hls:stream_model:1.0", b"acme:hls:other:1.0", "stream_model_0 is a 'acme:hls:other:1.0'"),
+        (
+            b'BASEVALUE="0x40400000"',
+            b'BASEVALUE="0x40500000"',
+            "axi_dma_0 is at 0x40500000, not",
+        ),
+        (b'BASEVALUE="0x40400000"', b'BASEVALUE="zero"', "not at 0x40400000"),
+        (b'INSTANCE="stream_model_0" IPTYPE', b'INSTANCE="else" IPTYPE', "has no stream_model_0"),
+        (b'NAME="c_include_sg" VALUE="0"', b'NAME="c_include_sg" VALUE="1"', "c_include_sg=1, not 0"),
+        (
+            b'"c_sg_length_width" VALUE="26"',
+            b'"c_sg_length_width" VALUE="14"',
+            "length_width=14, not 26",
+        ),
+    ],
+)
+def test_handoff_of_another_design_is_refused(old: bytes, new: bytes, match: str) -> None:
+    data = hwh.build_hwh(make())
+    hwh.check_hwh(hwh.parse_hwh(data), make())
+    assert old in data
+    with pytest.raises(ModelFileError, match=match):
+        hwh.check_hwh(hwh.parse_hwh(data.replace(old, new)), make())
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"", "not valid XML"),
+        (hwh.build_hwh(make())[:-200], "not valid XML"),
+        (b"<html/>", "not a hardware handoff"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><EDKSYSTEM><MODULES/></EDKSYSTEM>', "document type"),
+        (b'<?xml version="1.0" encoding="no-such"?><EDKSYSTEM/>', "not valid XML"),
+    ],
+)
+def test_damaged_handoffs_are_refused(data: bytes, match: str) -> None:
+    with pytest.raises(ModelFileError, match=match):
+        hwh.parse_hwh(data)
+
+
+# --- bit files ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_bit_header_as_pynq_reads_it(name: str) -> None:
+    from pynq.pl_server.embedded_device import parse_bit_header
+
+    design = make(on=name)
+    data = bitfile.build_bit(design, sha256(b"handoff"))
+    theirs, ours = parse_bit_header(data), bitfile.parse_bit(data)
+    assert (theirs["design"], theirs["part"]) == (ours.design, ours.part)
+    assert bitfile.same_part(ours.part, design.board)
+    assert ours.emulation
+    assert (ours.hwh_digest, ours.model_id) == (sha256(b"handoff"), MODEL_ID)
+    assert bitfile.MARK.encode() in data
+    assert bitfile.SYNC_WORD not in theirs["data"]  # without it, a device ignores every byte
+    assert len(theirs["data"]) % 4 == 0
+
+
+def test_every_truncation_of_a_bit_file_is_refused() -> None:
+    data = bitfile.build_bit(make(), sha256(b""))
+    for length in range(len(data)):
+        with pytest.raises(ModelFileError):
+            bitfile.parse_bit(data[:length])
+    with pytest.raises(ModelFileError, match="announced"):
+        bitfile.parse_bit(data + b"x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        (bytes.fromhex("0ff00ff0"), bytes(4), "magic"),
+        (b"b\x00\x0c7z020", b"z\x00\x0c7z020", "unknown header field 0x7a"),
+        (b"nn_wrapper", b"\xffn_wrapper", "not ASCII"),
+        (b"hls4attn-identity", b"hls4attn-whatever", "identity is missing"),
+        (b"\xff\xff\xff\xff", bitfile.SYNC_WORD, "synchronisation word"),
+    ],
+)
+def test_tampered_bit_files_are_refused(old: bytes, new: bytes, match: str) -> None:
+    data = bitfile.build_bit(make(), sha256(b""))
+    assert old in data
+    with pytest.raises(ModelFileError, match=match):
+        bitfile.parse_bit(data.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "same"),
+    [
+        ("7z020clg400", "pynq-z2", True),
+        ("7z020", "pynq-z2", True),
+        ("7z020clg484", "pynq-z2", False),
+        ("7z010clg400", "pynq-z2", False),
+        ("7z02", "pynq-z2", False),
+        ("xczu3eg-sfvc784-2-e", "aup-zu3", True),
+        ("xczu3eg", "aup-zu3", True),
+        ("xczu7ev-ffvc1156-2-e", "aup-zu3", False),
+        ("xck26-sfvc784-2LV-c", "kv260", True),
+        ("", "kv260", False),
+    ],
+)
+def test_part_of_a_header(header: str, name: str, same: bool) -> None:
+    assert bitfile.same_part(header, board(name)) is same
