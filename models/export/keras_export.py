@@ -212,16 +212,16 @@ def _norm(b: GraphBuilder, layer: NormLayer, inputs: list[str], shape: tuple[int
 def _attention(b: GraphBuilder, layer: QSelfAttention, inputs: list[str], shape: tuple[int, ...]) -> str:
     n, (seq, _), heads, width = layer.name, shape, layer.heads, layer.head_dim
 
-    def project(role: str, dense: QDense, act: QActivation) -> str:
+    def project(dense: QDense, act: QActivation) -> str:
         y = _dense(b, dense, inputs, (seq, heads * width))
         return _activation(b, act, [y], (seq, heads * width))
 
     def split(x: str, order: tuple[int, int, int]) -> str:
         return b.transpose(b.reshape(x, (seq, heads, width), f"{x}_split"), order, f"{x}_heads")
 
-    q = split(project("q", layer.wq, layer.q_act), (1, 0, 2))
-    k_transposed = split(project("k", layer.wk, layer.k_act), (1, 2, 0))
-    v = split(project("v", layer.wv, layer.v_act), (1, 0, 2))
+    q = split(project(layer.wq, layer.q_act), (1, 0, 2))
+    k_transposed = split(project(layer.wk, layer.k_act), (1, 2, 0))
+    v = split(project(layer.wv, layer.v_act), (1, 0, 2))
     per_score = (heads, seq, seq)
     products = b.node("MatMul", [q, k_transposed], f"{n}_qk", per_score)
     scores = _activation(b, layer.score_act, [products], per_score)
