@@ -27,6 +27,8 @@ class Kernel:
         base: the configuration struct to derive from.
         operands: number of computed inputs.
         roms: names of its tables, in the order of its arguments; `scale` and `offset` follow for all.
+        stream_header: the file that defines its streaming form, an overload of the same name; empty if it has none.
+        region: whether the streaming form is a region of several processes.
     """
 
     function: str
@@ -34,14 +36,25 @@ class Kernel:
     base: str
     operands: int = 1
     roms: tuple[str, ...] = ()
+    stream_header: str = ""
+    region: bool = False
 
 
 #: Log2Exp's factor and shift of each head, and the mantissas of the divider.
 _E2_ROMS = ("factor", "places", "divider")
 
+#: What the fused attention kernels take after the tables of their score function.
+_SCORE_TAIL = ("score_scale", "score_offset")
+
+
+def _attention(score: str, header: str, roms: tuple[str, ...]) -> Kernel:
+    name = f"attn_attention_{header}.h"
+    return Kernel(f"attention_{score}", name, f"attention_{score}_config", 3, (*roms, *_SCORE_TAIL), name, True)
+
+
 #: Hardware operators by name, as they appear in a lowered file.
 KERNELS = {
-    "AttnDense": Kernel("dense", "attn_dense.h", "dense_config", 1, ("weights",)),
+    "AttnDense": Kernel("dense", "attn_dense.h", "dense_config", 1, ("weights",), "attn_dense_stream.h"),
     "AttnMatMul": Kernel("matmul", "attn_matmul.h", "matmul_config", 2),
     "AttnConSmax": Kernel("consmax", "attn_consmax.h", "consmax_config", 1, ("table",)),
     "AttnConSmaxSplit": Kernel(
@@ -56,19 +69,35 @@ KERNELS = {
     "AttnE2SoftmaxOnline": Kernel("e2softmax_online", "attn_e2softmax.h", "e2softmax_config", 1, _E2_ROMS),
     "AttnE2Context": Kernel("e2context", "attn_e2context.h", "e2context_config", 2, _E2_ROMS),
     "AttnE2ContextOnline": Kernel("e2context_online", "attn_e2context.h", "e2context_config", 2, _E2_ROMS),
+    "AttnAttentionConSmax": _attention("consmax", "consmax", ("table",)),
+    "AttnAttentionConSmaxSplit": _attention("consmax_split", "consmax", ("mantissa", "shift", "head_shift")),
+    "AttnAttentionSoftmax": _attention("softmax", "softmax", ("table",)),
+    "AttnAttentionE2Softmax": _attention("e2softmax", "e2softmax", _E2_ROMS),
+    "AttnAttentionE2Context": _attention("e2context", "e2softmax", _E2_ROMS),
     "AttnAILayerNorm": Kernel(
         "ailayernorm",
         "attn_ailayernorm.h",
         "ailayernorm_config",
         1,
         ("alpha", "squares_rom", "rsqrt", "gamma", "bias"),
+        "attn_norm_stream.h",
+        True,
     ),
-    "AttnIntegerLayerNorm": Kernel("layernorm", "attn_layernorm.h", "layernorm_config", 1, ("gamma", "bias")),
-    "AttnAffine": Kernel("affine", "attn_elementwise.h", "elementwise_config"),
-    "AttnAdd": Kernel("add", "attn_elementwise.h", "elementwise_config", 2),
-    "AttnMultiply": Kernel("multiply_elements", "attn_elementwise.h", "elementwise_config", 2),
-    "AttnPermute": Kernel("permute", "attn_permute.h", "permute_config"),
-    "AttnReduceSum": Kernel("reduce_sum", "attn_reduce.h", "reduce_config"),
+    "AttnIntegerLayerNorm": Kernel(
+        "layernorm", "attn_layernorm.h", "layernorm_config", 1, ("gamma", "bias"), "attn_norm_stream.h", True
+    ),
+    "AttnAffine": Kernel(
+        "affine", "attn_elementwise.h", "elementwise_config", 1, stream_header="attn_elementwise_stream.h"
+    ),
+    "AttnAdd": Kernel("add", "attn_elementwise.h", "elementwise_config", 2, stream_header="attn_elementwise_stream.h"),
+    "AttnMultiply": Kernel(
+        "multiply_elements", "attn_elementwise.h", "elementwise_config", 2, stream_header="attn_elementwise_stream.h"
+    ),
+    "AttnPermute": Kernel(
+        "permute", "attn_permute.h", "permute_config", 1, stream_header="attn_permute_stream.h", region=True
+    ),
+    "AttnReduceSum": Kernel("reduce_sum", "attn_reduce.h", "reduce_config", 1, stream_header="attn_reduce_stream.h"),
+    "AttnFork": Kernel("fork", "", "fork_config", 1, stream_header="attn_fork_stream.h"),
 }
 
 #: Hardware operator, configuration members and tables of an operator spec.

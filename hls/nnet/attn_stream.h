@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the streaming kernels share: rows as stream words, and the marks that a dataflow simulation reads.
+//
+//      hls::stream<row> --> process --> FIFO --> process --> FIFO --> process --> hls::stream<row>
+//                              |                    ^
+//                              +--> ping-pong bank -+          one process writes a FIFO or bank, one reads it
+//
+// A stream word is one row of a tensor: all its channels.  A kernel is one process (HLS4ATTN_PROCESS), or a region of
+// processes (HLS4ATTN_REGION) connected by FIFOs and by banks that hold one sequence and are doubled by the tool.
+// The marks are nothing in synthesis and in plain C simulation: a process is its call, a bank is its array.
+// HLS4ATTN_DATAFLOW turns them on: the processes then run side by side on FIFOs of their real depth, stall at random,
+// and are timed (sim/attn_dataflow.h).
+// Source: Kahn process networks; the results of such a network do not depend on timing, only its progress does.
+
+#ifndef HLS4ATTN_STREAM_H_
+#define HLS4ATTN_STREAM_H_
+
+#include "attn_tail.h"
+#include "hls_stream.h"
+
+#ifdef HLS4ATTN_DATAFLOW
+#include "attn_dataflow.h"
+#else
+
+#define HLS4ATTN_PROCESS(...) __VA_ARGS__; // one process: runs once a sequence
+#define HLS4ATTN_REGION(...) __VA_ARGS__;  // a kernel that is a region of its own
+#define HLS4ATTN_JOIN                      // end of a region
+#define HLS4ATTN_DEPTH(stream, words)      // beside the STREAM pragma: the same depth
+#define HLS4ATTN_LATENCY(cycles)           // at the start of a process: from reading to writing
+#define HLS4ATTN_CYCLES(cycles)            // at the end of an iteration: its initiation interval
+#define HLS4ATTN_BANK(type, name) type name; // an array that one process fills and another reads
+#define HLS4ATTN_FILL(bank) bank             // as the argument of the process that fills it
+#define HLS4ATTN_DRAIN(bank) bank            // as the argument of the process that reads it
+
+#endif
+
+namespace hls4attn {
+
+// A row outside an hls4ml project, where nnet::array has the same members.
+template <class T, unsigned N> struct row {
+    typedef T value_type;
+    static const unsigned size = N;
+    T data[N];
+    T &operator[](int i) { return data[i]; }
+    const T &operator[](int i) const { return data[i]; }
+};
+
+constexpr int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+
+// Every streaming kernel checks its operands' rows against what the model said.
+template <class row_T, int CHANNELS, int WIDTH, int FRAC, bool SIGNED> struct same_row {
+    static const bool value = int(row_T::size) == CHANNELS &&
+                              same_format<typename row_T::value_type, WIDTH, FRAC, SIGNED>::value;
+};
+
+} // namespace hls4attn
+
+#endif
