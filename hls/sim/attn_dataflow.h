@@ -268,7 +268,7 @@ class gate {
     gate() : depth_(2), written_(0), read_(0), high_water_(0), reader_(nullptr), writer_(nullptr) {}
 
     void open(const char *name, int depth) {
-        name_ = name;
+        name_ = self().parent ? self().name + "/" + name : name;
         set_depth(depth > 0 ? depth : 2);
     }
     void set_depth(int words) { depth_ = words; }
