@@ -194,13 +194,6 @@ template <typename CONFIG_T, int CHUNKS> struct position {
     }
 };
 
-// The code of a requantised value.
-template <class res_T, int WIDTH, int FRAC, class code_T>
-inline typename integer<format_of<res_T>::carrier>::type code_of(code_T code) {
-    #pragma HLS INLINE
-    return raw(requantise<res_T, WIDTH, FRAC>(code));
-}
-
 // The codes of a row as words of P*M: group by group, chunk by chunk, with zeros beyond a head's end.
 template <typename CONFIG_T, class row_T, class code_T>
 inline void words_of(const row_T &row,

@@ -53,7 +53,7 @@ void look_up_slices(hls::stream<typename attention_sizes<CONFIG_T>::score_word> 
             result.lane[s] = 0;
             if (at.sees(s % sizes::L, length)) {
                 const int first = at.head(s / sizes::L) * CONFIG_T::entries - CONFIG_T::code_min;
-                result.lane[s] = code_of<typename sizes::p_t, function::sum_width, function::sum_frac>(
+                result.lane[s] = requantise_code<typename sizes::p_t, function::sum_width, function::sum_frac>(
                     entry<function::core_width>(table[first + int(x.lane[s])]));
             }
         }
@@ -85,7 +85,7 @@ void split_slices(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &s
             #pragma HLS UNROLL
             result.lane[s] = 0;
             if (at.sees(s % sizes::L, length)) {
-                result.lane[s] = code_of<typename sizes::p_t, function::sum_width, function::sum_frac>(
+                result.lane[s] = requantise_code<typename sizes::p_t, function::sum_width, function::sum_frac>(
                     split_exponential<function>(int(x.lane[s]), at.head(s / sizes::L), mantissa, shift, head_shift));
             }
         }

@@ -135,7 +135,7 @@ template <typename CONFIG_T> struct probability_form {
         #pragma HLS INLINE
         result.lane[s] = 0;
         if (seen) {
-            result.lane[s] = code_of<p_t, function::sum_width, function::sum_frac>(
+            result.lane[s] = requantise_code<p_t, function::sum_width, function::sum_frac>(
                 divide<function>(k, int(unit.ks[p]), int(unit.mantissa[p])));
         }
     }

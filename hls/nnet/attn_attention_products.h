@@ -109,7 +109,7 @@ void score_slices(hls::stream<row_T> &q, const typename attention_sizes<CONFIG_T
                         sum += acc[s];
                     }
                     if (at.slice_ends()) {
-                        result.lane[s] = code_of<typename sizes::score_t, tail::sum_width, tail::sum_frac>(
+                        result.lane[s] = requantise_code<typename sizes::score_t, tail::sum_width, tail::sum_frac>(
                             tail_sum<tail, elements>(sum, 0, at.key(lane), scale, offset));
                     }
                 }

@@ -127,7 +127,7 @@ void scale_slices(hls::stream<typename attention_softmax_sizes<CONFIG_T>::exp_wo
         typename sizes::p_word result;
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
-            result.lane[s] = code_of<typename sizes::p_t, function::sum_width, function::sum_frac>(
+            result.lane[s] = requantise_code<typename sizes::p_t, function::sum_width, function::sum_frac>(
                 probability<function>(e.lane[s], ratio.lane[s / sizes::L]));
         }
         probabilities.write(result);
