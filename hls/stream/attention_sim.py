@@ -206,10 +206,10 @@ class AttentionSim:
 
     def source(self) -> str:
         """The C++ text of the simulation."""
-        named = self.formats.of(self.spec) | {"y": self.node.format}
-        types = "".join(
-            f"typedef {cpp_type(named[n])} {n}_t;\ntypedef hls4attn::row<{n}_t, {self.channels}> {n}_row;\n" for n in "qkvy"
-        )
+        named = {**self.formats.of(self.spec), "y": self.node.format}
+        types = ""
+        for n in "qkvy":
+            types += f"typedef {cpp_type(named[n])} {n}_t;\ntypedef hls4attn::row<{n}_t, {self.channels}> {n}_row;\n"
         return _TEXT.format(
             header=self.node.kernel.stream_header,
             types=types,
@@ -278,15 +278,16 @@ class AttentionSim:
         return fmt["y"].requantise(_product(p, v), grid.frac + fmt["v"].frac)
 
     def random_codes(self, batch: int, seed: int) -> tuple[Codes, Codes, Codes]:
-        """Codes of q, k and v: the first sequences at both ends of the formats, then random at several scales."""
+        """Codes of q, k and v: eight sequences at the ends of the formats, then random ones of several sizes."""
         rng = np.random.default_rng(seed)
-        parts = []
+        parts: list[Codes] = []
         for place, name in enumerate("qkv"):
             fmt = self.formats.of(self.spec)[name]
-            codes = rng.integers(fmt.min, fmt.max, (batch, self.rows, self.channels), endpoint=True)
+            shape = (batch, self.rows, self.channels)
+            codes: Codes = rng.integers(fmt.min, fmt.max, shape, dtype=np.int64, endpoint=True)
             scale = rng.integers(1, 9, (batch, 1, 1)) if name != "v" else np.ones((batch, 1, 1), dtype=np.int64)
             codes = np.maximum(codes // scale, fmt.min)
-            for sample in range(min(4, batch)):  # all four pairs of ends of q and k
+            for sample in range(min(8, batch)):  # every combination of the ends of q, k and v
                 codes[sample] = (fmt.min, fmt.max)[sample >> place & 1]
             parts.append(codes)
         return parts[0], parts[1], parts[2]
@@ -308,10 +309,12 @@ class AttentionSim:
             codes.append(a.astype(np.int64))
         tokens = np.full(batch, self.rows) if lengths is None else np.asarray(lengths)
         if tokens.dtype.kind not in "iu" or tokens.shape != (batch,) or tokens.min() < 1 or tokens.max() > self.rows:
-            raise InputError(f"lengths must be {batch} integers from 1 to {self.rows}. Received: {lengths}")
+            raise InputError(f"lengths must be {batch} integers from 1 to {self.rows}. Received: {tokens}")
         return codes, tokens.astype(np.int64)
 
 
 def _product(a: Codes, b: Codes) -> Codes:
-    """Exact: float64 holds sums of products of codes this narrow."""
-    return cast(Codes, np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64))
+    """Exact: in float64, which is fast, where it holds every sum of products."""
+    if int(np.abs(a).max()) * int(np.abs(b).max()) * a.shape[-1] < 1 << 53:
+        return cast(Codes, np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64))
+    return cast(Codes, np.matmul(a, b))
