@@ -12,7 +12,7 @@ ROUNDING = {"half_even": "AP_RND_CONV", "half_up": "AP_RND", "floor": "AP_TRN"}
 OVERFLOW = {"saturate": "AP_SAT", "saturate_symmetric": "AP_SAT_SYM", "wrap": "AP_WRAP"}
 _C_TYPES = (("signed char", 8), ("short", 16), ("int", 32), ("long long", 64))
 _ENTRIES_A_LINE = 32
-_FLAGS = frozenset({"relu", "causal", "folded", "round_half_up"})
+_FLAGS = ("relu", "causal", "folded", "round_half_up", "_signed")
 #: Arrays up to so many elements become registers or logic; the vendor tools refuse more.
 COMPLETE_PARTITION = 1024
 
@@ -60,9 +60,9 @@ def _banks(node: HwNode, rom: Codes) -> int:
 
 
 def _ctype(name: str) -> str:
-    if name in ("core_min", "core_max"):
+    if name.endswith(("core_min", "core_max")):
         return "long long"
-    return "bool" if name in _FLAGS or name.endswith("_signed") else "int"
+    return "bool" if name.endswith(_FLAGS) else "int"
 
 
 def _literal(name: str, value: int) -> str:
@@ -73,12 +73,26 @@ def _literal(name: str, value: int) -> str:
 
 
 def call_cpp(node: HwNode, index: int, inputs: list[tuple[str, str]], output: tuple[str, str]) -> str:
-    """The kernel call; inputs and output are pairs of C++ type and variable name."""
+    """The io_parallel kernel's call; inputs and output are pairs of C++ type and variable name."""
     types = ", ".join([*(t for t, _ in inputs), output[0], f"config{index}"])
-    roms = [f"{name}{index}" for name in node.kernel.roms]
-    roms += [f"{name}{index}" if name in node.roms else "hls4attn::none" for name in TAIL_ROMS]
-    arguments = ", ".join([*(v for _, v in inputs), output[1], *roms])
+    arguments = ", ".join([*(v for _, v in inputs), output[1], *_rom_arguments(node, index)])
     return f"hls4attn::{node.kernel.function}<{types}>({arguments});"
+
+
+def stream_call_cpp(
+    node: HwNode, index: int, inputs: list[tuple[str, str]], outputs: list[tuple[str, str]], length: str
+) -> str:
+    """The streaming kernel's call, without the semicolon; `length` says how many rows the sequence has."""
+    variables = [v for _, v in (*inputs, *outputs)]
+    if node.op == "AttnFork":
+        return f"hls4attn::fork<{inputs[0][0]}, config{index}>({', '.join([*variables, length])})"
+    types = ", ".join([*(t for t, _ in inputs), outputs[0][0], f"config{index}"])
+    arguments = ", ".join([*variables, *_rom_arguments(node, index), length])
+    return f"hls4attn::{node.kernel.function}<{types}>({arguments})"
+
+
+def _rom_arguments(node: HwNode, index: int) -> list[str]:
+    return [f"{n}{index}" if n in node.roms else "hls4attn::none" for n in (*node.kernel.roms, *TAIL_ROMS)]
 
 
 def tap_cpp(position: int, variable: str, size: int) -> str:
