@@ -13,8 +13,9 @@ from typing import Any
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode
 from hls4attn.hls.stream.cycles import parallel_cycles, processes, rows_of, schedule
-from hls4attn.hls.stream.parts import COMPLETE_PARTITION, parallel_resources, stream_resources
+from hls4attn.hls.stream.kernels import parallel_resources, stream_resources
 from hls4attn.hls.stream.resources import Memory, Resources, total
+from hls4attn.hls.stream.units import COMPLETE_PARTITION
 from hls4attn.models.errors import UnsupportedError
 
 #: Iterations that the vendor tools unroll at most (XFORM 203-504).

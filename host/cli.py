@@ -184,6 +184,27 @@ def report(
 
 
 @app.command()
+def estimate(
+    model: ModelFile,
+    board: BoardName = None,
+    io: Annotated[str, typer.Option("--io", help="io_stream or io_parallel.")] = "io_stream",
+    reuse: Annotated[
+        int | None,
+        typer.Option(help="Reuse factor [io_stream: the smallest power of two that fits].", show_default=False),
+    ] = None,
+    lanes: Annotated[int, typer.Option(help="Keys that a streaming attention takes at a time; 0: up to 4.")] = 0,
+    parallel_heads: Annotated[int, typer.Option(help="Heads that a streaming attention takes at a time.")] = 1,
+    json: JsonFile = None,
+    chart: Annotated[Path | None, typer.Option(help="Bar chart to write, .png or .svg.", show_default=False)] = None,
+) -> None:
+    """Cycles, resources and boards of a model's hardware, before any synthesis."""
+    from hls4attn.host.estimate import print_estimate
+
+    choices = {"io_type": io, "reuse_factor": reuse, "lanes": lanes, "parallel_heads": parallel_heads}
+    print_estimate(out, model, board, choices, json, chart)
+
+
+@app.command()
 def bench(json: JsonFile = None) -> None:
     """Throughput of references and C simulation on this machine; no time of hardware."""
     from hls4attn.host.bench import print_throughput
