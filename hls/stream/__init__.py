@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streaming designs: one row a word, every kernel a process or a region of processes."""
+"""Streaming designs: kernels as a network of processes and FIFOs, time-multiplexed to fit a small FPGA."""
