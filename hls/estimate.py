@@ -172,7 +172,7 @@ def _stream(design: Design) -> Estimate:
     kernels: list[KernelEstimate] = []
     limits: list[Limit] = []
     for node, times in zip(design.nodes, plan.nodes, strict=True):
-        fifos = [_fifo(design, name, node.format.width) for name in (node.copies or (node.output,))]
+        fifos = [_fifo(design, name, node.format.width) for name in node.outputs]
         resources = total([stream_resources(node), Resources(memories=tuple(fifos))])
         kernels.append(
             KernelEstimate(

@@ -106,7 +106,7 @@ def print_estimate(
     out.print(board_table(fits, target))
     for limit in found.limits:
         out.print(f"limit: {limit}", soft_wrap=True, markup=False, highlight=False)
-    out.print(f"suggestion: {advice.options or '-'}  ({advice.reason})", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"suggestion: {advice.reason}", soft_wrap=True, markup=False, highlight=False)
     for note in (*_NOTES[found.io_type], *_COMMON):
         out.print(note, soft_wrap=True, markup=False, highlight=False, style="dim")
     if json:
@@ -148,7 +148,7 @@ def kernel_table(found: Estimate, family: str) -> Table:
     for name in ("node", "kernel"):
         table.add_column(name, overflow="fold")
     for name in ("rows", "cycles", "interval", "mult.", f"<={NARROW} bit", "DSP", "BRAM36", "LUT ~", "FF ~"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     total = found.resources
     lines = [(k.name, k.kernel, k.rows, k.cycles, k.interval, k.resources) for k in found.kernels]
     lines.append(("total", "", "", "", found.interval, total))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -321,7 +321,7 @@ class Schedule:
 
     Attributes:
         nodes: every kernel's part.
-        latency: from the first input row to the last output row.
+        latency: from writing the first input row to reading the last output row.
         interval: between two sequences: that of the busiest kernel.
         bottleneck: name of that kernel.
     """
@@ -336,18 +336,19 @@ def schedule(design: Design, length: int | None = None) -> Schedule:
     """The schedule of an io_stream design: row times passed from kernel to kernel, joins take the later.
 
     Args:
-        design: the design; input rows arrive one a cycle.
+        design: the design; row r of the input is written in cycle r, by a source without latency.
         length: rows of the sequence (tokens); full if not given.
     """
-    streams: Mapping[str, Any] = design.streams
-    port = streams[design.input.name]
+    streams = design.streams
+    port = design.input_stream
     rows = length if length is not None and port.tokens else port.rows
-    times: dict[str, Times] = {design.input.name: np.arange(rows, dtype=np.int64)}
+    times: dict[str, Times] = {design.input.name: np.arange(1, rows + 1, dtype=np.int64)}
     parts = []
     for node in design.nodes:
         tokens = length if streams[node.output if node.op == "AttnPermute" else node.inputs[0]].tokens else None
         out = row_times(node, [times[n] for n in node.inputs], tokens)
-        times |= dict.fromkeys(node.copies or (node.output,), out)
+        times |= dict.fromkeys(node.outputs, out)
         parts.append(NodeTimes(node.name, int(out[0]), int(out[-1]), interval(node, tokens)))
-    slowest = max(parts, key=lambda p: p.interval)
-    return Schedule(tuple(parts), int(times[design.last.output][-1]), slowest.interval, slowest.name)
+    paced = {n.name for n in design.nodes if is_attention(n)}  # of equals, the one that others keep pace with
+    slowest = max(parts, key=lambda p: (p.interval, p.name in paced))
+    return Schedule(tuple(parts), int(times[design.result][-1]), slowest.interval, slowest.name)

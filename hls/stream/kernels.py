@@ -145,7 +145,7 @@ def _attention(node: HwNode) -> Resources:
     channels, row_words = ints["heads"] * ints["head_dim"], groups(node) * chunks(node)
     slices = ceil_div(rows, lanes)
     q, k, v = (carrier(f) for f in node.in_formats)
-    score, p = ints["in_width"], ints["p_width"] + (not ints["p_signed"])
+    score, p = ints["in_width"], ints.get("p_width", 0) + (not ints.get("p_signed"))  # the shift form has no p
     parts = Parts(4)
     for what, width in (("keys", k), ("values", v)):
         parts.memory(what, "ram", 2 * lanes, slices * row_words, elements * width)  # two halves of L memories
@@ -173,10 +173,11 @@ def _attention(node: HwNode) -> Resources:
 def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int, slices: int) -> int:
     """The score function's processes and the FIFOs between them.  Returns the bits of a row's result, if it goes on."""
     ints = node.ints
-    score, sum_width = ints["in_width"], ints["function_sum_width"]
+    score = ints["in_width"]
+    if name != "E2Context":
+        parts.add(scores, ints["function_sum_width"] + ints["p_width"])  # rounding and limit
     if name.startswith("ConSmax"):
         function_parts(parts, name, ints, scores, ints["rows"], ints["function_core_width"], ports=2)
-        parts.add(scores, sum_width + ints["p_width"])
         return 0
     row = ints["rows"]
     slice_words = ints.get("slice_length", 0) // ints["lanes"]
@@ -184,7 +185,6 @@ def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int
     parts.memory("maxima", "fifo", 1, 2, heads * (score + 1))
     if name == "Softmax":
         function_parts(parts, name, ints, scores, row, ints["function_core_width"], heads=heads, ports=2)
-        parts.add(scores, sum_width + ints["p_width"])
         exponent = ints["exp_frac"] + 2
         parts.memory("exponentials", "fifo", 1, 2 * slices + ints["latency"], scores * exponent)
         parts.memory("sums", "fifo", 1, 2, heads * (exponent + row.bit_length()))
@@ -199,7 +199,6 @@ def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int
     if name == "E2Context":
         return unit
     e2_division(parts, ints, scores)
-    parts.add(scores, sum_width + ints["p_width"])
     return 0
 
 
