@@ -78,8 +78,8 @@ template <typename CONFIG_T, class x_T, class v_T, int FACTORS, int PLACES, int 
 
 // The values of one head, as every row of scores reads them.
 template <typename CONFIG_T, class v_T>
-inline void load_values(const v_T v[], int h,
-                        typename e2context_sizes<CONFIG_T>::value_t tile[CONFIG_T::inner][CONFIG_T::cols]) {
+inline void load_tile(const v_T v[], int h,
+                      typename e2context_sizes<CONFIG_T>::value_t tile[CONFIG_T::inner][CONFIG_T::cols]) {
     #pragma HLS INLINE
     for (int j = 0; j < CONFIG_T::inner; j++) {
         #pragma HLS PIPELINE
@@ -106,7 +106,7 @@ void e2context(const x_T x[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::inner],
     for (int h = 0; h < CONFIG_T::heads; h++) {
         typename e2context_sizes<CONFIG_T>::value_t tile[CONFIG_T::inner][CONFIG_T::cols];
         #pragma HLS ARRAY_PARTITION variable=tile complete dim=0
-        load_values<CONFIG_T>(v, h, tile);
+        load_tile<CONFIG_T>(v, h, tile);
         for (int m = 0; m < CONFIG_T::rows; m++) {
             #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
             typename e2_sizes<CONFIG_T>::exponent_t k[CONFIG_T::inner];
@@ -157,7 +157,7 @@ void e2context_online(const x_T x[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::i
         typename e2context_sizes<CONFIG_T>::value_t tile[CONFIG_T::inner][CONFIG_T::cols];
         #pragma HLS ARRAY_PARTITION variable=tile cyclic factor=CONFIG_T::slice_length dim=1
         #pragma HLS ARRAY_PARTITION variable=tile complete dim=2
-        load_values<CONFIG_T>(v, h, tile);
+        load_tile<CONFIG_T>(v, h, tile);
         for (int m = 0; m < CONFIG_T::rows; m++) {
             typename e2_sizes<CONFIG_T>::exponent_t k[slices][lanes];
             #pragma HLS ARRAY_PARTITION variable=k complete dim=2

@@ -31,6 +31,45 @@ struct softmax_config : score_config {
     static const int code_limit = 255;
 };
 
+template <typename CONFIG_T> struct softmax_sizes {
+    static const int entries = 1 << CONFIG_T::in_width;
+    static const int exp = CONFIG_T::exp_frac + 2;                                      // signed, 2^exp_frac included
+    static const int sum = exp + bit_length(CONFIG_T::cols);                            // signed
+    static const int ratio_frac = CONFIG_T::exp_frac + CONFIG_T::out_frac + CONFIG_T::guard; // R
+    static const int ratio = CONFIG_T::out_frac + CONFIG_T::guard + 3;                  // of r, signed
+    static const int down = CONFIG_T::exp_frac + CONFIG_T::guard;                       // R - out_frac
+    static const int product = exp + ratio;
+    static const int dividend = larger(ratio_frac + 2, sum) + 1;
+    typedef typename integer<exp>::type exp_t;
+    typedef typename integer<sum>::type sum_t;
+    typedef typename integer<ratio>::type ratio_t;
+};
+
+// r of a row sum.
+template <typename CONFIG_T>
+inline typename softmax_sizes<CONFIG_T>::ratio_t reciprocal(typename softmax_sizes<CONFIG_T>::sum_t sum) {
+    #pragma HLS INLINE
+    typedef softmax_sizes<CONFIG_T> sizes;
+    typename integer<sizes::dividend>::type dividend = sum >> 1;
+    dividend += typename integer<sizes::dividend>::type(1) << sizes::ratio_frac;
+    return typename sizes::ratio_t(dividend / sum);
+}
+
+// p of an exponential and its row's r.
+template <typename CONFIG_T>
+inline typename integer<CONFIG_T::core_width>::type probability(typename softmax_sizes<CONFIG_T>::exp_t e,
+                                                                typename softmax_sizes<CONFIG_T>::ratio_t r) {
+    #pragma HLS INLINE
+    typedef softmax_sizes<CONFIG_T> sizes;
+    typename integer<sizes::product>::type p = multiply<sizes::product>(e, r);
+    p += typename integer<sizes::product>::type(1) << (sizes::down - 1);
+    p >>= sizes::down;
+    if (p > CONFIG_T::code_limit) {
+        p = CONFIG_T::code_limit;
+    }
+    return typename integer<CONFIG_T::core_width>::type(p);
+}
+
 template <class data_T, class res_T, typename CONFIG_T, class table_T, int ENTRIES, class scale_T, int SCALES,
           class offset_T, int OFFSETS>
 void softmax(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols],
@@ -45,14 +84,7 @@ void softmax(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols
     typedef tail_sizes<CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols, CONFIG_T::cols> elements;
     #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
     #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
-    static const int entries = 1 << CONFIG_T::in_width;
-    static const int exp_width = CONFIG_T::exp_frac + 2;                            // signed, 2^exp_frac included
-    static const int sum_bits = exp_width + bit_length(CONFIG_T::cols);             // signed
-    static const int ratio = CONFIG_T::exp_frac + CONFIG_T::out_frac + CONFIG_T::guard; // R
-    static const int ratio_width = CONFIG_T::out_frac + CONFIG_T::guard + 3;        // of r, signed
-    static const int down = CONFIG_T::exp_frac + CONFIG_T::guard;                   // R - out_frac
-    static const int product_width = exp_width + ratio_width;
-    static const int dividend_width = (ratio + 2 > sum_bits ? ratio + 2 : sum_bits) + 1;
+    typedef softmax_sizes<CONFIG_T> sizes;
     for (int h = 0; h < CONFIG_T::heads; h++) {
         for (int i = 0; i < CONFIG_T::rows; i++) {
             #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
@@ -65,32 +97,23 @@ void softmax(const data_T data[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::cols
                     top = code;
                 }
             }
-            typename integer<exp_width>::type e[CONFIG_T::cols];
+            typename sizes::exp_t e[CONFIG_T::cols];
             #pragma HLS ARRAY_PARTITION variable=e complete
-            typename integer<sum_bits>::type sum = 0;
+            typename sizes::sum_t sum = 0;
             for (int j = 0; j < CONFIG_T::cols; j++) {
                 #pragma HLS UNROLL
                 const int below = top - int(raw(data[first + j]));
-                e[j] = entry<exp_width>(table[h * entries + (below < 0 ? 0 : below)]); // < 0: masked
+                e[j] = entry<sizes::exp>(table[h * sizes::entries + (below < 0 ? 0 : below)]); // < 0: masked
                 if (CONFIG_T::causal && j > i) {
                     e[j] = 0;
                 }
                 sum += e[j];
             }
-            typename integer<dividend_width>::type dividend = sum >> 1;
-            dividend += typename integer<dividend_width>::type(1) << ratio;
-            const typename integer<ratio_width>::type r = typename integer<ratio_width>::type(dividend / sum);
+            const typename sizes::ratio_t r = reciprocal<CONFIG_T>(sum);
             for (int j = 0; j < CONFIG_T::cols; j++) {
                 #pragma HLS UNROLL
-                typename integer<product_width>::type p = multiply<product_width>(e[j], r);
-                p += typename integer<product_width>::type(1) << (down - 1);
-                p >>= down;
-                if (p > CONFIG_T::code_limit) {
-                    p = CONFIG_T::code_limit;
-                }
-                const typename integer<CONFIG_T::core_width>::type probability =
-                    typename integer<CONFIG_T::core_width>::type(p);
-                res[first + j] = finish<res_T, CONFIG_T, elements>(probability, first + j, j, scale, offset);
+                res[first + j] =
+                    finish<res_T, CONFIG_T, elements>(probability<CONFIG_T>(e[j], r), first + j, j, scale, offset);
             }
         }
     }

@@ -54,9 +54,11 @@ template <int ELEMENTS, int CHANNELS> struct tail_sizes {
     };
 };
 
-template <class res_T, typename CONFIG_T, class sizes_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
-inline res_T finish(typename integer<CONFIG_T::core_width>::type core, int element, int channel,
-                    const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
+// The exact value of sum_frac fraction bits that is requantised.
+template <typename CONFIG_T, class sizes_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
+inline typename integer<CONFIG_T::sum_width>::type tail_sum(typename integer<CONFIG_T::core_width>::type core,
+                                                            int element, int channel, const scale_T (&scale)[SCALES],
+                                                            const offset_T (&offset)[OFFSETS]) {
     #pragma HLS INLINE
     static_assert(SCALES == sizes_T::template rom<CONFIG_T::scale_by>::size, "the scale has the wrong size");
     static_assert(OFFSETS == sizes_T::template rom<CONFIG_T::offset_by>::size, "the offset has the wrong size");
@@ -77,7 +79,15 @@ inline res_T finish(typename integer<CONFIG_T::core_width>::type core, int eleme
     if (CONFIG_T::relu && sum < 0) {
         sum = 0;
     }
-    return requantise<res_T, CONFIG_T::sum_width, CONFIG_T::sum_frac>(sum);
+    return sum;
+}
+
+template <class res_T, typename CONFIG_T, class sizes_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
+inline res_T finish(typename integer<CONFIG_T::core_width>::type core, int element, int channel,
+                    const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
+    #pragma HLS INLINE
+    return requantise<res_T, CONFIG_T::sum_width, CONFIG_T::sum_frac>(
+        tail_sum<CONFIG_T, sizes_T>(core, element, channel, scale, offset));
 }
 
 // For kernels whose result has a format of its own: saturation into core_min..core_max.
