@@ -266,7 +266,7 @@ def fit(resources: Resources, capacity: Capacity) -> Fit:
         "ff": resources.ff,
     }
     known = {kind: have for kind in KINDS if (have := getattr(capacity, kind)) is not None}
-    percent = {kind: round(100 * used[kind] / have, 1) if have else 100.0 * used[kind] for kind, have in known.items()}
+    percent = {kind: round(100 * used[kind] / max(have, 1), 1) for kind, have in known.items()}
     return Fit(capacity.name, used, percent, all(used[kind] <= have for kind, have in known.items()))
 
 

@@ -104,7 +104,7 @@ def measure(spec: Spec, length: int, head_dim: int, lanes: int) -> Growth:
     node = attention(spec, length, head_dim, lanes)
     used = stream_resources(node)
     arrivals = np.arange(1, length + 1, dtype=np.int64)
-    with _fresh_cache():
+    with fresh_cache():
         start = time.perf_counter()
         sim = AttentionSim(spec, length, head_dim, lanes, 1, head_dim, node=node)
         compiled = time.perf_counter() - start
@@ -135,7 +135,7 @@ def measure(spec: Spec, length: int, head_dim: int, lanes: int) -> Growth:
 
 
 @contextmanager
-def _fresh_cache() -> Iterator[None]:
+def fresh_cache() -> Iterator[None]:
     """A compile cache with nothing in it."""
     before = os.environ.get(_CACHE)
     with tempfile.TemporaryDirectory() as folder:

@@ -149,14 +149,12 @@ def kernel_table(found: Estimate, family: str) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("rows", "cycles", "interval", "mult.", f"<={NARROW} bit", "DSP", "BRAM36", "LUT ~", "FF ~"):
         table.add_column(name, justify="right", no_wrap=True)
-    total = found.resources
-    lines = [(k.name, k.kernel, k.rows, k.cycles, k.interval, k.resources) for k in found.kernels]
-    lines.append(("total", "", "", "", found.interval, total))  # type: ignore[arg-type]
-    for *head, used in lines:
-        figures = (used.multiplier_count, used.narrow_count, used.dsp(family), used.bram36, used.lut, used.ff)
-        table.add_row(
-            *(f"{v:,g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else v for v in (*head, *figures))
-        )
+    lines = [(k.name, k.kernel, f"{k.rows:,}", f"{k.cycles:,}", k.interval, k.resources) for k in found.kernels]
+    lines.append(("total", "", "", "", found.interval, found.resources))
+    for *texts, interval, used in lines:
+        counts = (used.multiplier_count, used.narrow_count, used.dsp(family))
+        numbers = (f"{interval:,}", *(f"{n:,}" for n in counts), f"{used.bram36:,.1f}", f"{used.lut:,}", f"{used.ff:,}")
+        table.add_row(*texts, *numbers)
     return table
 
 
