@@ -58,10 +58,8 @@ class AttnLayer(Layer):  # type: ignore[misc]  # hls4ml is untyped
                 )
         for copy, (name, tensor) in enumerate(zip(self.outputs, hw.outputs, strict=True)):
             shape = (streams[tensor].rows, streams[tensor].channels) if streams else hw.shape or (1,)
-            suffix = f"_{copy}" if hw.copies else ""
-            self.add_output_variable(
-                list(shape), name, f"layer{{index}}_out{suffix}", f"layer{{index}}{suffix}_t", precision_of(hw.format)
-            )
+            variable = f"layer{{index}}_out_{copy}" if hw.copies else "layer{index}_out"
+            self.add_output_variable(list(shape), name, variable, precision=precision_of(hw.format))
 
 
 #: Layer classes by operator name.

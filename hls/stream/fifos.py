@@ -20,6 +20,8 @@ any timing.  That way is played through here, row by row:
     reduce:        all rows come in, then one leaves
     norms:         three pipelines, one behind the other
 
+A shorter sequence follows the same timetable with rows left out, so the depths hold for it, too.
+
 The most words that ever wait in a FIFO are its depth: at a join, the rows by which one path lags behind the other,
 barriers and pipelines included.  Since every process kept its pace of a row a slot, it never waits for a FIFO either.
 """

@@ -15,6 +15,8 @@ from dataclasses import replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import HwNode
+from hls4attn.hls.stream.attention import with_structure
+from hls4attn.hls.stream.blocks import block_order
 from hls4attn.hls.stream.cycles import ceil_div, interval, is_attention, latencies, row_interval, rows_of
 from hls4attn.models.errors import UnsupportedError
 
@@ -60,24 +62,14 @@ def _reuse(node: HwNode, choices: HlsConfig) -> int:
 
 def _attention(node: HwNode, choices: HlsConfig, chunks: int) -> HwNode:
     """Lanes, heads and elements at a time of an attention."""
-    ints = node.ints
-    heads, rows, head_dim = ints["heads"], ints["rows"], ints["head_dim"]
-    if heads % choices.parallel_heads:
-        raise UnsupportedError(
-            f"{node.name}: parallel_heads={choices.parallel_heads} does not divide its {heads} heads"
-        )
+    rows, head_dim, whole = node.ints["rows"], node.ints["head_dim"], node.ints.get("slice_length", 0)
     if chunks > head_dim:
         raise UnsupportedError(
             f"{node.name}: a reuse factor of {chunks} is more than the {head_dim} elements of a head; lower it, or set "
             "layer_reuse_factor of this kernel"
         )
-    whole = ints.get("slice_length") or 0
-    if choices.lanes > rows or (whole and choices.lanes and whole % choices.lanes):
-        what = f"divide its slices of {whole}" if whole else f"be at most its {rows} keys"
-        raise UnsupportedError(f"{node.name}: lanes={choices.lanes} must {what}")
     lanes = choices.lanes or max(n for n in range(1, min(DEFAULT_LANES, rows) + 1) if whole % n == 0)
-    made = {"lanes": lanes, "parallel_heads": choices.parallel_heads, "width": ceil_div(head_dim, chunks)}
-    return replace(node, ints=ints | made)
+    return with_structure(node, lanes, choices.parallel_heads, ceil_div(head_dim, chunks))
 
 
 def _others(node: HwNode, choices: HlsConfig, longest: int) -> HwNode:
@@ -89,10 +81,11 @@ def _others(node: HwNode, choices: HlsConfig, longest: int) -> HwNode:
     ints = node.ints
     if node.op == "AttnDense":
         block = dense_blocks(ints["n_in"], ints["n_out"], budget, bool(ints.get("scale_by")))
+        weights = block_order(node.roms["weights"], ints["n_in"], ints["n_out"], *block)
         members = dict(zip(("in_block", "out_block"), block, strict=True))
+        made = replace(node, ints=ints | members, roms=node.roms | {"weights": weights})
     else:
-        members = {"lanes": ceil_div(ints["channels"], budget)}
-    made = replace(node, ints=ints | members)
+        made = replace(node, ints=ints | {"lanes": ceil_div(ints["channels"], budget)})
     asked = choices.layer_reuse_factor.get(node.name, 0)
     if asked > ints.get("n_in", 1) * ints.get("n_out", ints.get("channels", 1)):
         raise UnsupportedError(
