@@ -55,6 +55,7 @@ class KernelEstimate:
         kernel: its C++ function.
         rows: rows that it takes a sequence.
         processes: its processes (one, unless it is a region) with the cycles that each is busy a sequence.
+        interval: cycles between two sequences.
         resources: what it is built from, with the FIFOs behind it.
         first: io_stream: when its first output row can be read, in cycles after the first input row.
         last: when its last one can.
@@ -64,14 +65,10 @@ class KernelEstimate:
     kernel: str
     rows: int
     processes: tuple[tuple[str, int], ...]
+    interval: int
     resources: Resources
     first: int
     last: int
-
-    @property
-    def interval(self) -> int:
-        """Cycles between two sequences."""
-        return max(cycles for _, cycles in self.processes)
 
     @property
     def cycles(self) -> int:
@@ -151,7 +148,9 @@ def _parallel(design: Design, config: HlsConfig) -> Estimate:
         resources = parallel_resources(node, reuse)
         rows = node.ints["rows"] if "rows" in node.ints else node.size // (node.shape[-1] if node.shape else 1)
         parts = ((node.kernel.function, cycles),)
-        kernels.append(KernelEstimate(node.name, node.kernel.function, rows, parts, resources, time, time + cycles))
+        kernels.append(
+            KernelEstimate(node.name, node.kernel.function, rows, parts, cycles, resources, time, time + cycles)
+        )
         limits += _parallel_limits(node)
         limits += _word_limits(node.name, resources, "raise its reuse factor")
         time += cycles
@@ -180,6 +179,7 @@ def _stream(design: Design) -> Estimate:
                 node.kernel.function,
                 rows_of(node),
                 tuple(processes(node)),
+                times.interval,
                 resources,
                 times.first,
                 times.last,

@@ -27,7 +27,8 @@ CHARTS = (".png", ".svg")
 
 _NOTES = {
     "io_stream": (
-        "cycles: iterations a sequence of all processes of a kernel; interval: those of its busiest process.",
+        "cycles: iterations a sequence of all processes of a kernel; interval: those of its busiest process,",
+        "or (filling + reading + latency + 2) / 2 of a bank of two halves, if that is more; no FIFO fills up.",
         "dense: rows * ceil(n_in / in_block) * ceil(n_out / out_block);  add, norms: rows * ceil(channels / lanes);",
         "attention: sum over rows of heads / P * ceil(keys / L) * R, R = ceil(head_dim / width): the reuse factor.",
         "latency: from the first input row to the last result, with modelled pipeline depths; nothing was synthesised.",

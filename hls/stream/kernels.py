@@ -36,7 +36,8 @@ def stream_resources(node: HwNode) -> Resources:
     channels, lanes = _channels(node), ints["lanes"]
     parts = _by_lanes(node, lanes)
     if "Norm" in node.op:
-        parts.memory("rows", "fifo", 1, waiting_rows(node), channels * node.in_formats[0].width)
+        code = 9 if node.op == "AttnAILayerNorm" else carrier(node.in_formats[0])
+        parts.memory("rows", "fifo", 1, waiting_rows(node), channels * code)
     for fmt in node.in_formats:
         parts.row(fmt.width, channels, lanes)
     parts.hold(channels * node.format.width)
