@@ -190,7 +190,7 @@ def print_growth(
         raise InputError(f"{chart}: a chart must end in {' or '.join(CHARTS)}")
     check_output(chart, inputs=[json])
     drawn = figure(10, 4) if chart else None
-    title = f"streaming attention, {score}, {heads} heads of {head_dim}, {lanes} keys at a time"
+    title = f"streaming attention, {score}, heads: {heads} of {head_dim}, keys at a time: {lanes}"
     out.print(f"{title}; times of the C simulation on this machine", soft_wrap=True, markup=False, highlight=False)
     spec = SPECS[score](heads, lanes)
     rows = [measure(spec, length, head_dim, lanes) for length in lengths]
