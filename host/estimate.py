@@ -12,7 +12,8 @@ from rich.table import Table
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
-from hls4attn.hls.estimate import Capacity, Estimate, Fit, Suggestion, estimate, fit, smallest_reuse, suggest, to_dict
+from hls4attn.hls.estimate import Estimate, estimate, to_dict
+from hls4attn.hls.fit import Capacity, Fit, Suggestion, fit, smallest_reuse, suggest
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.hls.stream.resources import NARROW
 from hls4attn.host.connect import chosen_board

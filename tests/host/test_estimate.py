@@ -11,16 +11,8 @@ import pytest
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode, Stream
-from hls4attn.hls.estimate import (
-    MAX_UNROLL,
-    Capacity,
-    auto_reuse,
-    estimate,
-    fit,
-    smallest_reuse,
-    suggest,
-    to_dict,
-)
+from hls4attn.hls.estimate import MAX_UNROLL, estimate, to_dict
+from hls4attn.hls.fit import Capacity, auto_reuse, fit, smallest_reuse, suggest
 from hls4attn.hls.stream.cycles import ceil_div, latencies
 from hls4attn.hls.stream.resources import Resources
 from hls4attn.host import cli
