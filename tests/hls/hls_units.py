@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generated sources that use every kernel between them, for the lint and for the compilers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+from hls_models import consmax
+from hls_sole import CONTEXTS, NORMS, SOFTMAX
+from hls_typed import random_graph
+
+from hls4attn.hls import lower_graph
+from hls4attn.hls.bench import context_graph, norm_graph, operator_graph
+from hls4attn.hls.design import Design
+from hls4attn.hls.emit import design_cpp
+from hls4attn.models.export.graph import Graph
+from hls4attn.models.export.reader import read_graph
+from hls4attn.models.operators import ConSmaxSplitSpec, SoftmaxSpec
+from hls4attn.models.zoo.registry import zoo_model
+
+
+def _digits(name: str) -> Graph:
+    return read_graph(zoo_model("digits-vit").folder / f"{name}.onnx")
+
+
+def _sole(name: str) -> Graph:
+    """An operator of SOLE: the list it stands in, and its name there."""
+    kind, _, case = name.partition("_")
+    if kind == "softmax":
+        return next(operator_graph(*rest) for n, *rest in SOFTMAX if n == case)
+    if kind == "context":
+        return next(context_graph(*rest) for n, *rest in CONTEXTS if n == case)
+    return next(norm_graph(*rest) for n, *rest in NORMS if n == name)
+
+
+def _split() -> Graph:
+    whole = consmax(2, causal=True)
+    return operator_graph(ConSmaxSplitSpec(**{f.name: getattr(whole, f.name) for f in fields(whole) if f.init}), 4, 4)
+
+
+#: A line for each design: its name, which is also the name of its source, and how it is made.
+DESIGNS: dict[str, Callable[[], Design]] = {
+    **{name: (lambda name=name: lower_graph(_digits(name))) for name in ("consmax", "softmax", "sole")},
+    **{f"random{seed}": (lambda seed=seed: lower_graph(random_graph(seed))) for seed in range(4)},
+    **{
+        name: (lambda name=name: lower_graph(_sole(name)))
+        for name in (
+            *("softmax_causal", "softmax_floor", "softmax_folded", "softmax_online_3_of_10", "softmax_online_causal"),
+            *("context_causal", "context_online", "context_online_causal", "context_folded_online"),
+            *("ai_lut32", "ai_exact", "ai_no_factors", "integer_3", "integer_widest"),
+        )
+    },
+    "consmax_split": lambda: lower_graph(_split()),
+    "consmax_causal": lambda: lower_graph(operator_graph(consmax(2, causal=True), 4, 4)),
+    "softmax_integer": lambda: lower_graph(
+        operator_graph(SoftmaxSpec(consmax(2).in_format, (0.35, 0.25), causal=True), 4, 4)
+    ),
+}
+
+
+def units() -> dict[str, str]:
+    """The sources by name; the top function of each is `top`."""
+    return {name: design_cpp(make(), "top") for name, make in DESIGNS.items()}
