@@ -50,3 +50,7 @@ class MismatchError(Hls4attnError):
     """Two stages of the ladder gave different codes."""
 
     exit_code = 1
+
+
+class SimulationError(MismatchError, RuntimeError):
+    """A simulated design that got stuck, read an empty stream, or left words behind."""

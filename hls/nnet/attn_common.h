@@ -28,6 +28,12 @@ namespace hls4attn {
 
 // ---- formats of hls types ------------------------------------------------------------------------------------------
 
+template <ap_q_mode Q, ap_o_mode O> struct known_modes {
+    static_assert(Q == AP_RND_CONV || Q == AP_RND || Q == AP_TRN, "rounding: AP_RND_CONV, AP_RND or AP_TRN");
+    static_assert(O == AP_SAT || O == AP_SAT_SYM || O == AP_WRAP, "overflow: AP_SAT, AP_SAT_SYM or AP_WRAP");
+    static const bool value = true;
+};
+
 template <class T> struct format_of;
 
 template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> struct format_of<ap_fixed<W, I, Q, O, N> > {
@@ -35,6 +41,9 @@ template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> struct format_of<ap_fix
     static const int frac = W - I;
     static const bool is_signed = true;
     static const int carrier = W; // signed bits that hold any code
+    static const ap_q_mode rounding = Q;
+    static const ap_o_mode overflow = O;
+    static_assert(known_modes<Q, O>::value, "see above");
 };
 
 template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> struct format_of<ap_ufixed<W, I, Q, O, N> > {
@@ -42,6 +51,9 @@ template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> struct format_of<ap_ufi
     static const int frac = W - I;
     static const bool is_signed = false;
     static const int carrier = W + 1;
+    static const ap_q_mode rounding = Q;
+    static const ap_o_mode overflow = O;
+    static_assert(known_modes<Q, O>::value, "see above");
 };
 
 // ---- carriers ------------------------------------------------------------------------------------------------------
@@ -145,36 +157,41 @@ template <int WIDTH, long long LOW, long long HIGH> struct covers {
 
 // ---- between types and codes ---------------------------------------------------------------------------------------
 
+// A range of bits costs C simulation dearly as ap_int, little as a native integer; setBits is public, if undocumented,
+// in all C simulation headers.
+
 template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
 inline typename integer<W>::type raw(const ap_fixed<W, I, Q, O, N> &x) {
     #pragma HLS INLINE
+#if defined(__SYNTHESIS__) || defined(HLS4ATTN_EXACT_WIDTHS)
     ap_int<W> bits = x.range(W - 1, 0);
     return bits;
+#else
+    return typename integer<W>::type((x.range(W - 1, 0).to_uint64() ^ (1ULL << (W - 1))) - (1ULL << (W - 1)));
+#endif
 }
 
 template <int W, int I, ap_q_mode Q, ap_o_mode O, int N>
 inline typename integer<W + 1>::type raw(const ap_ufixed<W, I, Q, O, N> &x) {
     #pragma HLS INLINE
+#if defined(__SYNTHESIS__) || defined(HLS4ATTN_EXACT_WIDTHS)
     ap_uint<W> bits = x.range(W - 1, 0);
     return bits;
+#else
+    return typename integer<W + 1>::type(x.range(W - 1, 0).to_uint64());
+#endif
 }
 
 // The value of the given type whose code is `code`; the code is in range.
 template <class fixed_T, class code_T> inline fixed_T from_raw(code_T code) {
     #pragma HLS INLINE
     fixed_T x;
+#if defined(__SYNTHESIS__) || defined(HLS4ATTN_EXACT_WIDTHS)
     x.range(format_of<fixed_T>::width - 1, 0) = ap_int<format_of<fixed_T>::width>(code);
+#else
+    x.setBits((unsigned long long)(code));
+#endif
     return x;
-}
-
-// A code with FRAC fraction bits in the format of res_T: rounding and overflow are those of the type.
-// The source type is sign-extended so that the rounding bit lies inside it: ap_fixed reads beyond its most significant
-// bit when a conversion drops more fraction bits than the source has bits.
-template <class res_T, int WIDTH, int FRAC, class code_T> inline res_T requantise(code_T code) {
-    #pragma HLS INLINE
-    static const int dropped = FRAC - format_of<res_T>::frac;
-    static const int width = WIDTH > dropped + 2 ? WIDTH : dropped + 2;
-    return res_T(from_raw<ap_fixed<width, width - FRAC> >(code));
 }
 
 #ifdef HLS4ATTN_TRACE

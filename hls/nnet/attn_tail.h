@@ -15,7 +15,7 @@
 #ifndef HLS4ATTN_TAIL_H_
 #define HLS4ATTN_TAIL_H_
 
-#include "attn_common.h"
+#include "attn_requantise.h"
 
 namespace hls4attn {
 
