@@ -109,7 +109,9 @@ class _Builder:
         elif parent is not None:
             node.file, node.line, node.last = parent.file, parent.line, parent.line
         node.dependent = node.dependent or _is_pattern(node)
-        node.children = [self.build(child, node) for child in raw.pop("inner", ())]
+        inner = raw.pop("inner", ())
+        if not (node.is_function and raw.get("isImplicit")):  # what the compiler writes itself: copies, mostly
+            node.children = [self.build(child, node) for child in inner]
         return node
 
     def _place(self, loc: dict[str, Any] | None) -> tuple[str, int] | None:
@@ -160,7 +162,7 @@ def clang() -> str:
     found = shutil.which("clang++")
     if found is None:
         raise FileNotFoundError(
-            "clang++ is not on PATH: run make setup, or install it with: sudo apt-get install clang"
+            "clang++ is not on PATH; install it with: sudo apt-get install clang"
         )
     return found
 

@@ -9,8 +9,8 @@
     recursion   a function that reaches itself at run time; constexpr functions in constant expressions may
     dispatch    virtual functions, function pointers, dynamic_cast, typeid
     jumps       throw, try, goto, inline assembly
-    loops       while, do, range-for; a for other than (int i = CONST; i < CONST; i++), or with > and --, or a
-                constant step, or whose variable is changed inside; break is free
+    loops       while, do, range-for; a for other than (int i = CONST; i < CONST; i++), or with > and --, or with a
+                literal step, or whose variable is changed inside; break is free, and so is "i < CONST && more"
     constants   a constant, a table above all, that code must run to fill
     state       static or global data that is not const
     directives  a #pragma HLS that is unknown, misspelt, out of place, or names what does not exist there
@@ -34,11 +34,10 @@ from pathlib import Path
 
 from hls_ast import Node, Tree, parse
 from hls_pragmas import OF_FUNCTIONS, OF_LOOPS, instrument
+from hls_units import SYNTHESIS, bare, namespaces
 
 from hls4attn.hls.compiler import ap_types_dir, cache_dir
 from hls4attn.models.files import atomic_write
-
-_SYNTHESIS = '#include "ap_fixed.h"\n#include "ap_int.h"\n#include "hls_stream.h"\n#define __SYNTHESIS__\n'
 
 
 @dataclass(frozen=True, order=True)
@@ -90,7 +89,7 @@ class Code:
         kind, inner = node.kind, node.children
         if kind in _LITERALS:
             return True
-        if kind == "DeclRefExpr":
+        if kind in {"DeclRefExpr", "MemberExpr"}:
             return self._is_constant_name(node)
         if kind == "CallExpr":
             called = self.declared(_strip(inner[0]))
@@ -102,12 +101,12 @@ class Code:
         return kind in _TRANSPARENT and all(self.is_constant(c) for c in inner)
 
     def _is_constant_name(self, node: Node) -> bool:
-        referenced = node.raw["referencedDecl"]
-        if referenced["kind"] != "VarDecl":
-            return referenced["kind"] in {"EnumConstantDecl", "NonTypeTemplateParmDecl"}
+        variable = self.declared(node)
+        referenced = variable.raw if variable else node.raw.get("referencedDecl", {})
+        if referenced.get("kind") != "VarDecl":
+            return referenced.get("kind") in {"EnumConstantDecl", "NonTypeTemplateParmDecl"}
         if not _is_const(referenced["type"]):
             return False
-        variable = self.declared(node)
         if variable is None:  # a member of the vendor's types
             return True
         if variable.id not in self._constant:
@@ -328,22 +327,28 @@ def _loop(code: Code, loop: Node) -> str | None:
     variables = init.children if init.kind == "DeclStmt" else []
     if len(variables) != 1 or variables[0].kind != "VarDecl":
         return "it declares no variable of its own, or several"
-    variable = variables[0]
-    start = _initialiser(variable)
-    if start is None or not code.is_constant(start):
-        return f"{variable.name} does not start at a constant"
+    i = variables[0]
+    start = _initialiser(i)
+    while condition.raw.get("opcode") == "&&":
+        condition = condition.children[0]
     up = condition.raw.get("opcode") in {"<", "<="}
-    if condition.kind != "BinaryOperator" or not (up or condition.raw["opcode"] in {">", ">="}):
-        return f"the condition does not compare {variable.name} by <, <=, > or >="
-    left, right = condition.children
-    if _target(_strip(left)) != variable.id or not code.is_constant(right):
-        return f"the condition does not compare {variable.name} with a constant"
-    if not _steps(code, step, variable, up):
-        return f"{variable.name} does not step towards its bound by a constant"
+    wrong = None
+    if start is None or not code.is_constant(start):
+        wrong = "does not start at a constant"
+    elif not _is_bound(code, condition, i):
+        wrong = "is not compared with a constant by <, <=, > or >=, first of all"
+    elif not _steps(code, step, i, up):
+        wrong = "does not step towards its bound by a literal"
     for use in body.walk():
-        if use.kind == "DeclRefExpr" and _target(use) == variable.id and not _is_read(use):
-            return f"{variable.name} is changed, or can be, in line {use.line}"
-    return None
+        if use.kind == "DeclRefExpr" and _target(use) == i.id and not _is_read(use):
+            wrong = f"is changed, or can be, in line {use.line}"
+    return wrong and f"{i.name} {wrong}"
+
+
+def _is_bound(code: Code, condition: Node, variable: Node) -> bool:
+    if condition.kind != "BinaryOperator" or condition.raw["opcode"] not in {"<", "<=", ">", ">="}:
+        return False
+    return _target(_strip(condition.children[0])) == variable.id and code.is_constant(condition.children[1])
 
 
 def _steps(code: Code, step: Node, variable: Node, up: bool) -> bool:
@@ -543,13 +548,9 @@ def lint(units: Mapping[str, str], headers: Path) -> list[Finding]:
         units: C++ texts by name.
         headers: the folder of headers; all of them are read.
     """
-    names = sorted(h.name for h in headers.glob("*.h"))
-    texts = {f"nnet/{n}": (headers / n).read_text() for n in names}
-    main = _SYNTHESIS + "".join(f'#include "nnet/{n}"\n' for n in names)
-    for name, text in units.items():
-        # Each in a namespace of its own; its headers are read already, and its lines keep their numbers.
-        texts[f"{name}.cpp"] = re.sub(r"^#include.*", "", text, flags=re.MULTILINE)
-        main += f'namespace hls4attn_{name} {{\n#include "{name}.cpp"\n}}\n'
+    texts = {f"nnet/{h.name}": h.read_text() for h in headers.glob("*.h")}
+    main = SYNTHESIS + namespaces({name: f'#include "{name}.cpp"' for name in units}, sorted(texts))
+    texts |= {f"{name}.cpp": bare(text) for name, text in units.items()}
     digest = hashlib.sha256(repr((texts, main)).encode()).hexdigest()[:24]
     folder = cache_dir() / "lint" / digest
     findings = set()

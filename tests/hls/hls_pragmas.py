@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Directives as code: clang drops ``#pragma HLS``, so each becomes a static_assert where it stands.
 
-    #pragma HLS STREAM variable=rows depth=CONFIG_T::row_depth
-    static_assert(sizeof((rows)) > 0 && (CONFIG_T::row_depth) >= 1, "#pragma HLS STREAM variable=rows depth=CONFIG_T::row_depth");
+    #pragma HLS STREAM variable=rows depth=C::words
+    static_assert(sizeof((rows)) > 0 && (C::words) >= 1, "#pragma HLS STREAM variable=rows depth=C::words");
 
 The compiler then says whether a variable is in scope and what a constant is, in every instantiation; the tree shows
 the block a directive stands in.  The simulation's marks (HLS4ATTN_CYCLES, ...), empty in synthesis, become
@@ -79,7 +79,8 @@ MARKS = {
     "HLS4ATTN_PROCESS(...)": 'static_assert(true, "HLS4ATTN_PROCESS"); __VA_ARGS__;',
     "HLS4ATTN_REGION(...)": 'static_assert(true, "HLS4ATTN_REGION"); __VA_ARGS__;',
     "HLS4ATTN_JOIN": 'static_assert(true, "HLS4ATTN_JOIN");',
-    "HLS4ATTN_DEPTH(stream, ...)": 'static_assert(sizeof((stream)) > 0 && (__VA_ARGS__) >= 1, "HLS4ATTN_DEPTH " #stream " " #__VA_ARGS__);',
+    "HLS4ATTN_DEPTH(stream, ...)": "static_assert(sizeof((stream)) > 0 && (__VA_ARGS__) >= 1, "
+    '"HLS4ATTN_DEPTH " #stream " " #__VA_ARGS__);',
     "HLS4ATTN_LATENCY(...)": 'static_assert((__VA_ARGS__) >= 1, "HLS4ATTN_LATENCY " #__VA_ARGS__);',
     "HLS4ATTN_CYCLES(...)": 'static_assert((__VA_ARGS__) >= 1, "HLS4ATTN_CYCLES " #__VA_ARGS__);',
 }

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from functools import cache
 
 from hls_models import consmax
 from hls_sole import CONTEXTS, NORMS, SOFTMAX
@@ -58,7 +60,52 @@ DESIGNS: dict[str, Callable[[], Design]] = {
     ),
 }
 
+#: A process by hand.
+_ROWS = """#include "attn_stream.h"
+typedef hls4attn::row<ap_fixed<8, 4>, 2> row;
+void top(hls::stream<row> &data, hls::stream<row> &res, const int length) {
+    HLS4ATTN_LATENCY(1)
+    for (int r = 0; r < 8; r++) {
+        #pragma HLS PIPELINE II=1
+        if (r == length) {
+            break;
+        }
+        const row in = data.read();
+        row out;
+        for (int c = 0; c < int(row::size); c++) {
+            #pragma HLS UNROLL
+            out[c] = in[1 - c];
+        }
+        res.write(out);
+        HLS4ATTN_CYCLES(1)
+    }
+}
+"""
 
+
+@cache
 def units() -> dict[str, str]:
     """The sources by name; the top function of each is `top`."""
-    return {name: design_cpp(make(), "top") for name, make in DESIGNS.items()}
+    return {"rows": _ROWS, **{name: _source(make()) for name, make in DESIGNS.items()}}
+
+
+def _source(design: Design) -> str:
+    text = design_cpp(design, "top")
+    if "hls::stream<" in text:  # its top function is a template on the type of the length
+        text += "template void top(hls::stream<port_in_row> &, hls::stream<port_out_row> &, const int);\n"
+    return text
+
+
+#: What makes the rest of a source read as in synthesis: the vendor's open headers refuse it, so they come first.
+SYNTHESIS = '#include "ap_fixed.h"\n#include "ap_int.h"\n#include "hls_stream.h"\n#define __SYNTHESIS__\n'
+
+
+def namespaces(texts: Mapping[str, str], headers: Iterable[str]) -> str:
+    """One source that reads the headers, then each text in a namespace of its own."""
+    start = "".join(f'#include "{name}"\n' for name in headers)
+    return start + "".join(f"namespace hls4attn_{name} {{\n{text}\n}}\n" for name, text in texts.items())
+
+
+def bare(text: str) -> str:
+    """A text without its includes; lines keep their numbers."""
+    return re.sub(r"^#include.*", "", text, flags=re.MULTILINE)
