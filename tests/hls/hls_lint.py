@@ -535,10 +535,15 @@ def region(code: Code) -> Iterator[tuple[Node, str]]:
 @rule
 def unlinted(code: Code) -> Iterator[tuple[Node, str]]:
     """A template that is never instantiated is text: none of these rules has seen its types and calls."""
-    seen = {(n.file, n.line, n.name) for n in code.functions}
+    seen = {(n.file, n.line, _bare_name(n)) for n in code.functions}
     for node in code.nodes:
-        if node.dependent and node.is_function and node.body and (node.file, node.line, node.name) not in seen:
+        if node.dependent and node.is_function and node.body and (node.file, node.line, _bare_name(node)) not in seen:
             yield node, f"{node.name} is instantiated in no unit"
+
+
+def _bare_name(function: Node) -> str:
+    """Without the parameters that a pattern's constructor shows."""
+    return function.name.split("<")[0]
 
 
 def lint(units: Mapping[str, str], headers: Path) -> list[Finding]:
