@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two compilers: g++ and clang++ take every header and all generated code, without a warning, and compute the same."""
+"""Two compilers: g++ and clang++ take every header and all generated code, without a warning, and compute the same.
+
+That each header of nnet stands alone is asked in `test_hls_kernels`.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,12 +51,6 @@ def everything() -> str:
 )
 def test_all_kernels_compile(compiler: str, prelude: str, flags: tuple[str, ...]) -> None:
     assert check(compiler, prelude + everything(), *flags) == ""
-
-
-@pytest.mark.parametrize("header", HEADERS, ids=lambda h: h.stem)
-def test_header_stands_alone(header: Path) -> None:
-    """With nothing but the vendor's headers beside it; `test_hls_kernels` asks g++ the same."""
-    assert check("clang++", f'#include "{header.name}"\n') == ""
 
 
 @COMPILERS

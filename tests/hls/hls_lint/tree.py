@@ -161,9 +161,7 @@ def clang() -> str:
     """
     found = shutil.which("clang++")
     if found is None:
-        raise FileNotFoundError(
-            "clang++ is not on PATH; install it with: sudo apt-get install clang"
-        )
+        raise FileNotFoundError("clang++ is not on PATH; install it with: sudo apt-get install clang")
     return found
 
 
