@@ -34,6 +34,20 @@ BoardName = Annotated[
     str | None,
     typer.Option("--board", help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2.", show_default=False),
 ]
+IoType = Annotated[
+    str | None,
+    typer.Option(
+        "--io", help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel].", show_default=False
+    ),
+]
+Reuse = Annotated[
+    int | None,
+    typer.Option("--reuse", help="Reuse factor: more cycles, fewer multipliers [1].", show_default=False),
+]
+Lanes = Annotated[
+    int | None,
+    typer.Option("--lanes", help="io_stream: keys that attention takes at a time [up to 4].", show_default=False),
+]
 
 
 class _Debug:
@@ -98,11 +112,15 @@ def convert(
         Path | None,
         typer.Option(help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False),
     ] = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
 ) -> None:
     """ONNX to an HLS project, its C simulation and the overlay of the emulated board."""
     from hls4attn.host import verbs
 
-    verbs.convert(out, err, model, folder or Path("build") / model.stem, board, backend, config)
+    choices = _choices(io, reuse, lanes)
+    verbs.convert(out, err, model, folder or Path("build") / model.stem, board, backend, config, choices)
 
 
 @app.command()
@@ -122,6 +140,9 @@ def verify(
     ] = None,
     board: BoardName = None,
     json: JsonFile = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
 ) -> None:
     """Every stage against the integer reference: 0/N mismatches, or where they part."""
     from hls4attn.host import verbs
@@ -129,7 +150,7 @@ def verify(
     if (model is None) == (operator is None):
         raise InputError("Give either a model file or --operator NAME")
     names = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
-    verbs.verify(out, err, model, operator, samples, seed, names, board, json)
+    verbs.verify(out, err, model, operator, samples, seed, names, board, json, _choices(io, reuse, lanes))
 
 
 @app.command()
@@ -144,11 +165,12 @@ def run(
         Path | None, typer.Option("--output", help=".npy file for the real outputs.", show_default=False)
     ] = None,
     json: JsonFile = None,
+    io: IoType = None,
 ) -> None:
     """Run a model on the board, or on the emulated one, and say which."""
     from hls4attn.host import verbs
 
-    verbs.run(out, err, model, board, data, result, json)
+    verbs.run(out, err, model, board, data, result, json, _choices(io))
 
 
 @app.command()
@@ -184,11 +206,55 @@ def report(
 
 
 @app.command()
-def bench(json: JsonFile = None) -> None:
-    """Throughput of references and C simulation on this machine; no time of hardware."""
-    from hls4attn.host.bench import print_throughput
+def estimate(
+    model: ModelFile,
+    board: BoardName = None,
+    io: Annotated[str, typer.Option("--io", help="io_stream or io_parallel.")] = "io_stream",
+    reuse: Annotated[
+        int | None,
+        typer.Option(help="Reuse factor [io_stream: the smallest power of two that fits].", show_default=False),
+    ] = None,
+    lanes: Annotated[int, typer.Option(help="Keys that a streaming attention takes at a time; 0: up to 4.")] = 0,
+    parallel_heads: Annotated[int, typer.Option(help="Heads that a streaming attention takes at a time.")] = 1,
+    json: JsonFile = None,
+    chart: Annotated[Path | None, typer.Option(help="Bar chart to write, .png or .svg.", show_default=False)] = None,
+) -> None:
+    """Cycles, resources and boards of a model's hardware, before any synthesis."""
+    from hls4attn.host.estimate import print_estimate
 
-    print_throughput(out, json)
+    choices = {"io_type": io, "reuse_factor": reuse, "lanes": lanes, "parallel_heads": parallel_heads}
+    print_estimate(out, model, board, choices, json, chart)
+
+
+bench = typer.Typer(invoke_without_command=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def throughput(context: typer.Context, json: JsonFile = None) -> None:
+    """Throughput of references and C simulation on this machine; no time of hardware."""
+    if context.invoked_subcommand is None:
+        from hls4attn.host.bench import print_throughput
+
+        print_throughput(out, json)
+    elif json is not None:
+        raise InputError(f"Give --json after the word {context.invoked_subcommand}")
+
+
+@bench.command()
+def attention(
+    lengths: Annotated[str, typer.Option(help="Comma-separated lengths of the sequence.")] = "16,64,256,1024",
+    score: Annotated[str, typer.Option(help="consmax, softmax, e2softmax, e2softmax-online or e2context.")] = "consmax",
+    head_dim: Annotated[int, typer.Option(help="Width of a head.")] = 64,
+    heads: Annotated[int, typer.Option(help="Number of heads, one after the other.")] = 1,
+    lanes: Annotated[int, typer.Option(help="Keys at a time.")] = 1,
+    json: JsonFile = None,
+    chart: Annotated[Path | None, typer.Option(help="Plot to write, .png or .svg.", show_default=False)] = None,
+) -> None:
+    """Streaming attention as sequences grow: cycles, buffers, compile time and speed of its C simulation."""
+    from hls4attn.host.attention_bench import parse_lengths, print_growth
+
+    print_growth(out, parse_lengths(lengths), score, head_dim, heads, lanes, json, chart)
 
 
 @app.command()
@@ -208,6 +274,12 @@ def demo(
     from hls4attn.host.demo import run_demo
 
     run_demo(out, err, folder, samples)
+
+
+def _choices(io: str | None, reuse: int | None = None, lanes: int | None = None) -> dict[str, Any]:
+    """Conversion options that were given, by the names that a configuration file has for them."""
+    given = {"io_type": io, "reuse_factor": reuse, "lanes": lanes}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _seeds(text: str) -> list[int]:
