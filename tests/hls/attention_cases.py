@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hls4attn.hls.stream.attention_sim import AttentionFormats, AttentionSim
+from hls4attn.hls.stream.attention_graph import AttentionFormats
+from hls4attn.hls.stream.attention_sim import AttentionSim
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import (
     ConSmaxSpec,

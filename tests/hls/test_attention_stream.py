@@ -18,7 +18,8 @@ from hls4attn.hls import lower_graph
 from hls4attn.hls.compiler import ap_types_dir, find_compiler
 from hls4attn.hls.design import KERNELS, HwNode
 from hls4attn.hls.stream.attention import fuse, with_structure
-from hls4attn.hls.stream.attention_sim import AttentionFormats, AttentionSim, attention_graph, attention_node
+from hls4attn.hls.stream.attention_graph import AttentionFormats, attention_graph, attention_node
+from hls4attn.hls.stream.attention_sim import AttentionSim
 from hls4attn.models.errors import InputError, SimulationError, UnsupportedError
 from hls4attn.models.export import Reference, random_codes
 from hls4attn.models.formats import Codes, Fixed
