@@ -109,7 +109,10 @@ def auto_reuse(make: Factory, config: HlsConfig, capacity: Capacity) -> int:
     if found is not None:
         return found
     smallest = _with_most_reuse(make, config)
-    raise UnsupportedError(f"No reuse factor makes the design fit {capacity.name}: {_largest(smallest, capacity)}")
+    raise UnsupportedError(
+        f"No reuse factor makes the design fit {capacity.name}: {_largest(smallest, capacity)}; "
+        "give one (reuse_factor, --reuse) to go on all the same"
+    )
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 
+from attention_cases import CASES
 from hls_models import consmax
+from hls_networks import residuals
 from hls_sole import CONTEXTS, NORMS, SOFTMAX
-from hls_typed import random_graph
+from hls_typed import TypedMaker, random_graph
 
-from hls4attn.hls import lower_graph
+from hls4attn.hls import HlsConfig, lower_graph
 from hls4attn.hls.bench import context_graph, norm_graph, operator_graph
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
+from hls4attn.hls.stream.attention_sim import attention_graph
+from hls4attn.hls.stream.network import MAX_COPIES, to_stream
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.reader import read_graph
+from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import ConSmaxSplitSpec, SoftmaxSpec
 from hls4attn.models.zoo.registry import zoo_model
 
@@ -41,6 +46,22 @@ def _split() -> Graph:
     return operator_graph(ConSmaxSplitSpec(**{f.name: getattr(whole, f.name) for f in fields(whole) if f.init}), 4, 4)
 
 
+def _stream(graph: Graph, **choices: object) -> Design:
+    return to_stream(lower_graph(graph), HlsConfig(io_type="io_stream", **choices))  # type: ignore[arg-type]
+
+
+def _attention(name: str) -> Graph:
+    case = next(c for c in CASES if c.name == name)
+    return attention_graph(case.spec, case.rows, case.head_dim, case.formats)
+
+
+def _product() -> Graph:
+    """Two projections, multiplied value by value."""
+    m = TypedMaker((4, 6), Fixed(6, 2), 8)
+    x, y = (m.quant(m.add("MatMul", "x", m.constant((6, 6), Fixed(4, 2))), Fixed(8, 4)) for _ in range(2))
+    return m.graph(m.quant(m.add("Mul", x, y), Fixed(8, 4)))
+
+
 #: A line for each design: its name, which is also the name of its source, and how it is made.
 DESIGNS: dict[str, Callable[[], Design]] = {
     **{name: (lambda name=name: lower_graph(_digits(name))) for name in ("consmax", "softmax", "sole")},
@@ -58,6 +79,20 @@ DESIGNS: dict[str, Callable[[], Design]] = {
     "softmax_integer": lambda: lower_graph(
         operator_graph(SoftmaxSpec(consmax(2).in_format, (0.35, 0.25), causal=True), 4, 4)
     ),
+    **{
+        f"stream_{name}": (lambda name=name: _stream(_digits(name), reuse_factor=4))
+        for name in ("consmax", "softmax", "sole")
+    },
+    **{
+        f"stream_{name}": (lambda name=name: _stream(_attention(name), reuse_factor=2))
+        for name in ("split16", "softmax_causal", "e2softmax_online_floor", "e2context", "e2context_online")
+    },
+    **{f"stream_{n}_readers": (lambda n=n: _stream(residuals(n))) for n in range(2, MAX_COPIES + 1)},
+    **{
+        f"stream_{name}": (lambda name=name: _stream(_sole(name), reuse_factor=3))
+        for name in ("ai_lut32", "ai_exact", "integer_3")
+    },
+    "stream_product": lambda: _stream(_product()),
 }
 
 #: A process by hand.
