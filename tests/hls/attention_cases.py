@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hls4attn.hls.stream.attention_sim import AttentionFormats, AttentionSim
+from hls4attn.hls.stream.attention_graph import AttentionFormats
+from hls4attn.hls.stream.attention_sim import AttentionSim
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import (
     ConSmaxSpec,
@@ -80,6 +81,15 @@ CASES = [
     Case("e2context_online", replace(CONTEXT, slice_length=4, causal=True), 29, 8, 4, 2),
 ]
 
+#: The longest rows, with probabilities fine enough for them.
+LONG = [
+    Case("consmax_causal", consmax(2, gamma=1000.0, out_frac=15, causal=True), 1024, 64, 8, 2),
+    Case("split", consmax(2, split=True, gamma=1000.0, out_frac=15), 1024, 32, 4, 1, 16),
+    Case("softmax", SoftmaxSpec(S8, (0.1, 0.2), out_width=12, out_frac=16), 1024, 64, 8),
+    Case("e2softmax", replace(E2, score_scale=(0.125, 0.25), out_width=12, out_frac=16), 1000, 64, 8),
+    Case("e2context", replace(CONTEXT, slice_length=32, causal=True), 1024, 64, 8, 1, 32),
+]
+
 
 def random_case(seed: int, longest: int) -> Case:
     """Any score function with any structure; scores that neither vanish nor always saturate."""
@@ -115,7 +125,7 @@ def random_case(seed: int, longest: int) -> Case:
         consmax(heads, Fixed(8, 1, True, score.rounding, score.overflow), split=True, causal=causal),
         SoftmaxSpec(score, scale, causal=causal, out_width=width, out_frac=width),
         E2SoftmaxSpec(score, **e2, out_width=width, out_rounding=pick("half_up", "floor")),  # type: ignore[arg-type]
-        E2ContextSpec(score, **e2, v_format=v, out_format=Fixed(int(widths[3]), 2)),  # type: ignore[arg-type]
+        E2ContextSpec(score, **e2, v_format=v, out_format=Fixed(int(widths[3]), int(widths[3]) - 4)),  # type: ignore[arg-type]
     ]
     p = Fixed(width, width - 1, bool(rng.integers(2)), pick(*rounding), pick(*overflow))  # type: ignore[arg-type]
     formats = AttentionFormats(q, k, v, y, p if rng.integers(2) else None)

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from attention_cases import CASES, E2, S8, V8, Case, consmax, random_case
+from attention_cases import CASES, E2, LONG, S8, V8, Case, consmax, random_case
 from attention_dataflow import AttentionDataflow
 from hls_typed import TypedMaker
 
@@ -18,7 +18,8 @@ from hls4attn.hls import lower_graph
 from hls4attn.hls.compiler import ap_types_dir, find_compiler
 from hls4attn.hls.design import KERNELS, HwNode
 from hls4attn.hls.stream.attention import fuse, with_structure
-from hls4attn.hls.stream.attention_sim import AttentionFormats, AttentionSim, attention_graph, attention_node
+from hls4attn.hls.stream.attention_graph import AttentionFormats, attention_graph, attention_node
+from hls4attn.hls.stream.attention_sim import AttentionSim
 from hls4attn.models.errors import InputError, SimulationError, UnsupportedError
 from hls4attn.models.export import Reference, random_codes
 from hls4attn.models.formats import Codes, Fixed
@@ -40,12 +41,12 @@ def lengths_of(rows: int, batch: int, seed: int) -> Codes:
     return lengths
 
 
-def check(sim: AttentionSim, batch: int, seed: int) -> None:
+def check(sim: AttentionSim, batch: int, seed: int, values: int = 4) -> None:
     codes, lengths = sim.random_codes(batch, seed), lengths_of(sim.rows, batch, seed)
     expected = sim.reference(*codes, lengths)
     assert np.count_nonzero(sim.run(*codes, lengths) != expected) == 0
     if sim.rows > 4:
-        assert len(np.unique(expected[8:])) > 3  # the comparison is about something
+        assert len(np.unique(expected[8:])) >= values  # the comparison is about something
 
 
 @pytest.mark.compile
@@ -58,15 +59,14 @@ def test_every_length_equals_the_reference(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 def test_random_attentions_equal_the_reference(seed: int) -> None:
-    check(random_case(seed, 200).sim(), 24, seed)
+    check(random_case(seed, 200).sim(), 24, seed, 2)
 
 
 @pytest.mark.compile
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-def test_long_attentions_equal_the_reference(seed: int) -> None:
-    case = replace(random_case(seed, 9), rows=1024, lanes=8, head_dim=64, width=64)
-    check(case.sim(), 12, seed)
+@pytest.mark.parametrize("case", LONG, ids=lambda c: c.name)
+def test_long_attentions_equal_the_reference(case: Case) -> None:
+    check(case.sim(), 12, 9)
 
 
 @pytest.mark.compile
