@@ -54,7 +54,7 @@ _RANGES = {
 #: Largest magnitude of any intermediate result of the integers.
 MAX_BITS = 62
 #: Slots to a round of tiles in a file where they are grouped by absolute position: more than any sequence has.
-_NO_ROUND = 1 << 40
+_NO_ROUND = 1 << 30
 
 
 @dataclass(frozen=True)
