@@ -20,8 +20,8 @@ from hls4attn.models.export.keras_export import export_keras  # noqa: E402
 from hls4attn.models.export.keras_stage import KerasStage, load_keras  # noqa: E402
 from hls4attn.models.layers import ClippedActivation, GainCellAttention, GainCells  # noqa: E402
 from hls4attn.models.operators import GainCellSpec  # noqa: E402
-from hls4attn.models.operators.gain_curve import LINEAR_CELL, PolynomialCurve  # noqa: E402
-from hls4attn.models.operators.gain_float import code_sums  # noqa: E402
+from hls4attn.models.operators.gain_curve import CUBIC_CELL, LINEAR_CELL  # noqa: E402
+from hls4attn.models.operators.gain_float import code_sums, gradient  # noqa: E402
 from hls4attn.models.operators.gain_integer import real_currents  # noqa: E402
 from hls4attn.models.operators.gain_scaling import NonIdeality, Scalers  # noqa: E402
 from hls4attn.models.quantise.adapt import Probe, adapt_scalers, collect_targets, gain_layers  # noqa: E402
@@ -129,6 +129,7 @@ def test_export_gives_the_same_codes():
 LINEAR = GainCellSpec(
     2, 8, window=16, tile=8, k_levels=4, v_levels=4, score_saturation=10.0, context_saturation=5.0, cell=LINEAR_CELL
 )
+CUBIC = replace(LINEAR, cell=CUBIC_CELL)
 
 
 def network(spec, seed, layers=2, quantised=False):
@@ -152,7 +153,7 @@ def batch_of(seed, samples=8):
 @pytest.mark.parametrize("quantised", [True, False])
 def test_attention_is_its_spec_between_projections(quantised):
     """Float cells: the spec's own float function; integers: its reference, from the folded projections."""
-    model = network(replace(LINEAR, cell=PolynomialCurve((0.5, 13.6, -2.6, 46.0))), 0, 1, quantised)
+    model = network(CUBIC, 0, 1, quantised)
     (layer,) = gain_layers(model).values()
     x = batch_of(1)
     got = layer(x).numpy()
@@ -172,14 +173,29 @@ def test_attention_is_its_spec_between_projections(quantised):
 
 
 def test_scalers_and_projections_train():
-    model = network(LINEAR, 0, 1, True)
+    """Gradients of the float layer are the spec's own, carried through the projections."""
+    model = network(CUBIC, 0, 1)
     (layer,) = gain_layers(model).values()
     x = batch_of(2)
+    upstream = np.random.default_rng(3).normal(size=x.shape).astype(np.float32)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(x) ** 2)
-    found = tape.gradient(loss, layer.trainable_variables)
+        loss = tf.reduce_sum(layer(x) * upstream)
+    found = dict(
+        zip((v.name for v in layer.trainable_variables), tape.gradient(loss, layer.trainable_variables), strict=True)
+    )
     assert len(found) == 16
-    assert all(np.abs(g.numpy()).max() > 0 for g in found)
+    raw = [(x @ d.kernel + d.bias).numpy() for d in (layer.wq, layer.wk, layer.wv)]
+    heads = [r.reshape(8, 24, 2, 8).swapaxes(1, 2) for r in raw]
+    inner = (upstream @ layer.wo.kernel.numpy().T).reshape(8, 24, 2, 8).swapaxes(1, 2)
+    want = gradient(layer.spec(), *heads, upstream=inner)
+    for name in Scalers.NAMES:
+        (got,) = (g.numpy() for n, g in found.items() if n.split("/")[-1].startswith(f"{name}:"))
+        assert np.allclose(got, want[name], rtol=1e-4, atol=1e-4 * np.abs(want[name]).max()), name
+    for name, dense in zip("qkv", (layer.wq, layer.wk, layer.wv), strict=True):
+        by_column = want[name].swapaxes(1, 2).reshape(8, 24, 16)
+        (got,) = (g.numpy() for n, g in found.items() if n == dense.kernel.name)
+        kernel = np.einsum("btm,btc->mc", x, by_column)
+        assert np.allclose(got, kernel, rtol=1e-4, atol=1e-4 * np.abs(kernel).max()), name
 
 
 def test_folding_keeps_the_function(tmp_path):
@@ -192,9 +208,6 @@ def test_folding_keeps_the_function(tmp_path):
     assert np.allclose(model(x).numpy(), before, rtol=1e-4, atol=1e-5)
     model.save(tmp_path / "folded.keras")
     assert np.array_equal(load_keras(tmp_path / "folded.keras")(x).numpy(), model(x).numpy())
-
-
-CUBIC = replace(LINEAR, cell=PolynomialCurve((0.52136361391, 13.612260634, -2.620445619, 46.05483778)))
 
 
 @pytest.fixture(scope="module")
