@@ -12,18 +12,22 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("qkeras")
 
 from gain_oracles import CASES, SMALL, random_codes, tile_of  # noqa: E402
+from qkeras import QDense  # noqa: E402
 from tensorflow import keras  # noqa: E402
 
 from hls4attn.models.errors import InputError, SpecError, UnsupportedError  # noqa: E402
 from hls4attn.models.export import Reference, read_graph  # noqa: E402
 from hls4attn.models.export.keras_export import export_keras  # noqa: E402
 from hls4attn.models.export.keras_stage import KerasStage, load_keras  # noqa: E402
-from hls4attn.models.layers import ClippedActivation, GainCellAttention, GainCells  # noqa: E402
+from hls4attn.models.export.stages import OnnxRuntimeStage, QonnxStage  # noqa: E402
+from hls4attn.models.formats import Fixed  # noqa: E402
+from hls4attn.models.layers import ClippedActivation, FixedQuantizer, GainCellAttention, GainCells  # noqa: E402
 from hls4attn.models.operators import GainCellSpec  # noqa: E402
 from hls4attn.models.operators.gain_curve import CUBIC_CELL, LINEAR_CELL  # noqa: E402
 from hls4attn.models.operators.gain_float import code_sums, gradient  # noqa: E402
 from hls4attn.models.operators.gain_integer import real_currents  # noqa: E402
 from hls4attn.models.operators.gain_scaling import NonIdeality, Scalers  # noqa: E402
+from hls4attn.models.quantise import choose_format  # noqa: E402
 from hls4attn.models.quantise.adapt import Probe, adapt_scalers, collect_targets, gain_layers  # noqa: E402
 
 
@@ -208,6 +212,45 @@ def test_folding_keeps_the_function(tmp_path):
     assert np.allclose(model(x).numpy(), before, rtol=1e-4, atol=1e-5)
     model.save(tmp_path / "folded.keras")
     assert np.array_equal(load_keras(tmp_path / "folded.keras")(x).numpy(), model(x).numpy())
+
+
+def test_folded_attention_exports_as_a_whole():
+    """Quantised projections with the scalers inside, the cells, and back: every stage gives the reference's codes."""
+    source = network(CUBIC, 0, 1, quantised=True)
+    (layer,) = gain_layers(source).values()
+    spec, p = layer.spec(), layer.code_projections()
+
+    def dense(name, x, weights, out_format):
+        formats = [choose_format(w, bits, cover=True) for w, bits in zip(weights, (8, 14), strict=True)]
+        made = QDense(
+            weights[1].size,
+            kernel_quantizer=FixedQuantizer(formats[0]),
+            bias_quantizer=FixedQuantizer(formats[1]),
+            name=name,
+        )
+        y = ClippedActivation(str(out_format), name=f"{name}_codes")(made(x))
+        made.set_weights([f.to_real(f.quantise(w)) for f, w in zip(formats, weights, strict=True)])
+        return y
+
+    x = keras.Input((24, 12), name="x")
+    tokens = ClippedActivation("fixed<8,4>", name="tokens")(x)
+    operands = []
+    for name, weights, fmt in zip("qkv", p[:3], spec.in_formats, strict=True):
+        flat = dense(name, tokens, weights, fmt)
+        operands.append(keras.layers.Permute((2, 1, 3), name=f"{name}_heads")(keras.layers.Reshape((24, 2, 8))(flat)))
+    sums = GainCells(spec, name="cells")(operands)
+    merged = keras.layers.Reshape((24, 16))(keras.layers.Permute((2, 1, 3))(sums))
+    model = keras.Model(x, dense("out", merged, p.o, Fixed(10, 6)), name="folded")
+    proto = export_keras(model)
+    graph = read_graph(proto)
+    codes = np.clip(np.rint(batch_of(9) * 16), -128, 127).astype(np.int64)
+    want, trace = Reference(graph).run(codes), Reference(graph).trace(codes)
+    for stage in (KerasStage(graph, model), OnnxRuntimeStage(graph, proto), QonnxStage(graph, proto)):
+        assert np.count_nonzero(stage.run(codes) != want) == 0, stage.name
+        for name, value in stage.trace(codes).items():
+            assert np.array_equal(value, trace[name]), (stage.name, name)
+    exact = layer((codes / 16).astype(np.float32)).numpy()
+    assert np.corrcoef(want.ravel(), exact.ravel())[0, 1] > 0.98
 
 
 @pytest.fixture(scope="module")
