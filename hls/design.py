@@ -80,11 +80,11 @@ KERNELS = {
         "ailayernorm_config",
         1,
         ("alpha", "squares_rom", "rsqrt", "gamma", "bias"),
-        "attn_norm_stream.h",
+        "attn_ailayernorm_stream.h",
         True,
     ),
     "AttnIntegerLayerNorm": Kernel(
-        "layernorm", "attn_layernorm.h", "layernorm_config", 1, ("gamma", "bias"), "attn_norm_stream.h", True
+        "layernorm", "attn_layernorm.h", "layernorm_config", 1, ("gamma", "bias"), "attn_layernorm_stream.h", True
     ),
     "AttnAffine": Kernel(
         "affine", "attn_elementwise.h", "elementwise_config", 1, stream_header="attn_elementwise_stream.h"

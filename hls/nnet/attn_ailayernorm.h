@@ -58,7 +58,12 @@ template <typename CONFIG_T> struct ailn_sizes {
     static const int centred = code + fraction + 1;
     static const int slope = CONFIG_T::gamma_bits + CONFIG_T::rsqrt_bits;
     static const int product = slope + centred;
+    static const int lifted = code + CONFIG_T::max_alpha;                   // x << a_c
     typedef typename integer<code>::type code_t;
+    typedef typename integer<lifted>::type lifted_t;
+    typedef typename integer<total>::type total_t;
+    typedef typename integer<power>::type power_t;
+    typedef typename integer<CONFIG_T::rsqrt_bits + 1>::type rsqrt_t;
     typedef typename integer<square + 1>::type square_t;
     typedef typename integer<mean>::type mean_t;
     typedef typename integer<variance>::type variance_t;
@@ -117,7 +122,7 @@ inline typename ailn_sizes<CONFIG_T>::square_t squared(typename ailn_sizes<CONFI
 
 // Mean of a row, with mean_frac fraction bits.
 template <typename CONFIG_T>
-inline typename ailn_sizes<CONFIG_T>::mean_t row_mean(typename integer<ailn_sizes<CONFIG_T>::total>::type total) {
+inline typename ailn_sizes<CONFIG_T>::mean_t row_mean(typename ailn_sizes<CONFIG_T>::total_t total) {
     #pragma HLS INLINE
     static const int width = ailn_sizes<CONFIG_T>::total + ailn_sizes<CONFIG_T>::factor;
     static const int places = CONFIG_T::reciprocal_frac - CONFIG_T::mean_frac;
@@ -130,7 +135,7 @@ inline typename ailn_sizes<CONFIG_T>::mean_t row_mean(typename integer<ailn_size
 // Variance of a row, with 2 * mean_frac fraction bits; at least one step.
 template <typename CONFIG_T>
 inline typename ailn_sizes<CONFIG_T>::variance_t row_variance(
-    typename integer<ailn_sizes<CONFIG_T>::power>::type power, typename ailn_sizes<CONFIG_T>::mean_t mean) {
+    typename ailn_sizes<CONFIG_T>::power_t power, typename ailn_sizes<CONFIG_T>::mean_t mean) {
     #pragma HLS INLINE
     typedef ailn_sizes<CONFIG_T> sizes;
     static const int width = sizes::power + sizes::unit + sizes::factor;
@@ -157,6 +162,51 @@ template <typename CONFIG_T> inline int rsqrt_index(typename ailn_sizes<CONFIG_T
     return ((p & 1) << CONFIG_T::index_bits) | (kept & ((1 << CONFIG_T::index_bits) - 1));
 }
 
+// A quantised channel x << a_c, and its square times 4^a_c.
+template <typename CONFIG_T, class input_T, class square_T, int SQUARES>
+inline typename ailn_sizes<CONFIG_T>::lifted_t lifted_code(input_T input, int alpha,
+                                                           const square_T (&squares)[SQUARES],
+                                                           typename ailn_sizes<CONFIG_T>::power_t &square) {
+    #pragma HLS INLINE
+    typedef ailn_sizes<CONFIG_T> sizes;
+    const typename sizes::code_t x = ptf_quantise<CONFIG_T>(input, alpha);
+    square = shift_left<sizes::power>(squared<CONFIG_T>(x, squares), 2 * alpha);
+    return shift_left<sizes::lifted>(x, alpha);
+}
+
+// What a row's sums become: v * 2^-e is the reciprocal of its standard deviation, up to a constant power of two.
+template <typename CONFIG_T, class rsqrt_T, int ENTRIES>
+inline typename ailn_sizes<CONFIG_T>::rsqrt_t ailn_inverse(typename ailn_sizes<CONFIG_T>::power_t power,
+                                                           typename ailn_sizes<CONFIG_T>::mean_t mean, int &e,
+                                                           const rsqrt_T (&rsqrt)[ENTRIES]) {
+    #pragma HLS INLINE
+    static_assert(ENTRIES == 2 << CONFIG_T::index_bits, "ailayernorm: a table of 2^(index_bits + 1) entries");
+    return entry<CONFIG_T::rsqrt_bits + 1>(rsqrt[rsqrt_index<CONFIG_T>(row_variance<CONFIG_T>(power, mean), e)]);
+}
+
+// The exact result of one channel.
+template <typename CONFIG_T, class gamma_T, class bias_T>
+inline typename integer<CONFIG_T::core_width>::type ailn_core(typename ailn_sizes<CONFIG_T>::lifted_t lifted,
+                                                              typename ailn_sizes<CONFIG_T>::mean_t mean,
+                                                              typename ailn_sizes<CONFIG_T>::rsqrt_t v, int e,
+                                                              gamma_T gamma, bias_T bias) {
+    #pragma HLS INLINE
+    typedef ailn_sizes<CONFIG_T> sizes;
+    typename integer<sizes::centred>::type centred = shift_up<sizes::centred, CONFIG_T::mean_frac>(lifted);
+    centred -= mean;
+    const typename integer<sizes::slope>::type slope = multiply<sizes::slope>(v, entry<CONFIG_T::gamma_bits>(gamma));
+    return affine_code<CONFIG_T, sizes::product>(multiply<sizes::product>(slope, centred), CONFIG_T::affine_shift + e,
+                                                 bias);
+}
+
+template <typename CONFIG_T, int ALPHAS> struct ailn_legal {
+    static_assert(ALPHAS == CONFIG_T::channels, "ailayernorm: one factor a channel");
+    static_assert(CONFIG_T::max_alpha >= 0 && CONFIG_T::max_alpha <= 3, "ailayernorm: factors from 1 to 8");
+    static_assert(CONFIG_T::zero_point >= 0 && CONFIG_T::zero_point <= 255, "ailayernorm: an 8-bit zero point");
+    static_assert(CONFIG_T::reciprocal_frac > 2 * CONFIG_T::mean_frac, "ailayernorm: mean_frac is too large");
+    static const bool value = true;
+};
+
 template <class data_T, class res_T, typename CONFIG_T, class alpha_T, int ALPHAS, class square_T, int SQUARES,
           class rsqrt_T, int ENTRIES, class gamma_T, int GAMMAS, class bias_T, int BIASES, class scale_T, int SCALES,
           class offset_T, int OFFSETS>
@@ -165,11 +215,7 @@ void ailayernorm(const data_T data[CONFIG_T::rows * CONFIG_T::channels],
                  const square_T (&squares)[SQUARES], const rsqrt_T (&rsqrt)[ENTRIES], const gamma_T (&gamma)[GAMMAS],
                  const bias_T (&bias)[BIASES], const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(norm_legal<CONFIG_T, data_T, GAMMAS, BIASES>::value, "ailayernorm: see above");
-    static_assert(ALPHAS == CONFIG_T::channels, "ailayernorm: one factor a channel");
-    static_assert(CONFIG_T::max_alpha >= 0 && CONFIG_T::max_alpha <= 3, "ailayernorm: factors from 1 to 8");
-    static_assert(CONFIG_T::zero_point >= 0 && CONFIG_T::zero_point <= 255, "ailayernorm: an 8-bit zero point");
-    static_assert(ENTRIES == 2 << CONFIG_T::index_bits, "ailayernorm: a table of 2^(index_bits + 1) entries");
-    static_assert(CONFIG_T::reciprocal_frac > 2 * CONFIG_T::mean_frac, "ailayernorm: mean_frac is too large");
+    static_assert(ailn_legal<CONFIG_T, ALPHAS>::value, "ailayernorm: see above");
     #pragma HLS ARRAY_PARTITION variable=alpha complete
     #pragma HLS ARRAY_PARTITION variable=squares complete
     #pragma HLS ARRAY_PARTITION variable=gamma complete
@@ -180,32 +226,25 @@ void ailayernorm(const data_T data[CONFIG_T::rows * CONFIG_T::channels],
     typedef ailn_sizes<CONFIG_T> sizes;
     for (int r = 0; r < CONFIG_T::rows; r++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        typename sizes::code_t x[CONFIG_T::channels];
+        typename sizes::lifted_t x[CONFIG_T::channels];
         #pragma HLS ARRAY_PARTITION variable=x complete
-        typename integer<sizes::total>::type total = 0;
-        typename integer<sizes::power>::type power = 0;
+        typename sizes::total_t total = 0;
+        typename sizes::power_t power = 0;
         for (int c = 0; c < CONFIG_T::channels; c++) {
             #pragma HLS UNROLL
-            x[c] = ptf_quantise<CONFIG_T>(raw(data[r * CONFIG_T::channels + c]), alpha[c]);
-            total += shift_left<sizes::total>(x[c], alpha[c]);
-            power += shift_left<sizes::power>(squared<CONFIG_T>(x[c], squares), 2 * alpha[c]);
+            typename sizes::power_t square;
+            x[c] = lifted_code<CONFIG_T>(raw(data[r * CONFIG_T::channels + c]), alpha[c], squares, square);
+            total += x[c];
+            power += square;
         }
         const typename sizes::mean_t mean = row_mean<CONFIG_T>(total);
         int e;
-        const int index = rsqrt_index<CONFIG_T>(row_variance<CONFIG_T>(power, mean), e);
-        const typename integer<CONFIG_T::rsqrt_bits + 1>::type v = entry<CONFIG_T::rsqrt_bits + 1>(rsqrt[index]);
+        const typename sizes::rsqrt_t v = ailn_inverse<CONFIG_T>(power, mean, e, rsqrt);
         for (int c = 0; c < CONFIG_T::channels; c++) {
             #pragma HLS UNROLL
-            typename integer<sizes::centred>::type centred =
-                shift_left<sizes::centred>(x[c], alpha[c] + CONFIG_T::mean_frac);
-            centred -= mean;
-            const typename integer<sizes::slope>::type slope =
-                multiply<sizes::slope>(v, entry<CONFIG_T::gamma_bits>(gamma[c]));
-            const typename integer<sizes::product>::type product = multiply<sizes::product>(slope, centred);
             const int element = r * CONFIG_T::channels + c;
-            res[element] = finish<res_T, CONFIG_T, elements>(
-                affine_code<CONFIG_T, sizes::product>(product, CONFIG_T::affine_shift + e, bias[c]), element, c, scale,
-                offset);
+            res[element] = finish<res_T, CONFIG_T, elements>(ailn_core<CONFIG_T>(x[c], mean, v, e, gamma[c], bias[c]),
+                                                             element, c, scale, offset);
         }
     }
 }

@@ -29,7 +29,17 @@ struct dense_config : tail_config {
     static const bool in_signed = true;
     static const int weight_width = 8; // signed bits of a weight code
     static const int multiplier_limit = 1;
+    static const int in_block = 1;     // streaming: weights of a cycle
+    static const int out_block = 1;
+    static const int latency = 1;
 };
+
+// One term of a sum.
+template <typename CONFIG_T, class x_T, class weight_T>
+inline typename integer<CONFIG_T::core_width>::type dense_term(x_T x, weight_T weight) {
+    #pragma HLS INLINE
+    return multiply<CONFIG_T::core_width>(x, entry<CONFIG_T::weight_width>(weight));
+}
 
 template <class data_T, class res_T, typename CONFIG_T, class weight_T, int WEIGHTS, class scale_T, int SCALES,
           class offset_T, int OFFSETS>
@@ -57,8 +67,7 @@ void dense(const data_T data[CONFIG_T::rows * CONFIG_T::n_in], res_T res[CONFIG_
                 raw(data[r * CONFIG_T::row_stride + i * CONFIG_T::in_stride]);
             for (int o = 0; o < CONFIG_T::n_out; o++) {
                 #pragma HLS UNROLL
-                acc[o] += multiply<CONFIG_T::core_width>(
-                    x, entry<CONFIG_T::weight_width>(weights[i * CONFIG_T::n_out + o]));
+                acc[o] += dense_term<CONFIG_T>(x, weights[i * CONFIG_T::n_out + o]);
             }
         }
         for (int o = 0; o < CONFIG_T::n_out; o++) {

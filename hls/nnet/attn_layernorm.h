@@ -30,6 +30,9 @@ struct layernorm_config : norm_config {
 };
 
 template <typename CONFIG_T> struct layernorm_sizes {
+    static_assert(CONFIG_T::in_width <= 16, "layernorm: codes of 16 bits or less");
+    static_assert(CONFIG_T::root_bits >= 8 && CONFIG_T::root_bits <= 20 && CONFIG_T::rsqrt_bits >= 8 &&
+                      CONFIG_T::rsqrt_bits <= 20, "layernorm: a root and a reciprocal of 8 to 20 bits");
     static const int input = CONFIG_T::in_width + !CONFIG_T::in_signed;
     static const int magnitude = input - 1; // |x| <= 2^magnitude
     static const int terms = bit_length(CONFIG_T::channels);
@@ -42,6 +45,9 @@ template <typename CONFIG_T> struct layernorm_sizes {
     static const int dividend = CONFIG_T::rsqrt_bits + CONFIG_T::root_bits + 2;
     static const int inverse = CONFIG_T::rsqrt_bits + 3; // 2^(rsqrt_bits + 1) included
     static const int product = CONFIG_T::gamma_bits + inverse + CONFIG_T::in_width + bit_length(CONFIG_T::channels - 1);
+    typedef typename integer<input>::type input_t;
+    typedef typename integer<total>::type total_t;
+    typedef typename integer<power>::type power_t;
     typedef typename integer<variance>::type variance_t;
     typedef typename integer<radicand>::type radicand_t;
     typedef typename integer<inverse>::type inverse_t;
@@ -88,15 +94,43 @@ inline typename layernorm_sizes<CONFIG_T>::inverse_t reciprocal_root(
     return typename sizes::inverse_t(dividend / root);
 }
 
+// What a row's sums become: inverse * 2^-e is the reciprocal square root of V, up to a constant power of two.
+template <typename CONFIG_T>
+inline typename layernorm_sizes<CONFIG_T>::inverse_t layernorm_inverse(
+    typename layernorm_sizes<CONFIG_T>::total_t total, typename layernorm_sizes<CONFIG_T>::power_t power, int &e) {
+    #pragma HLS INLINE
+    typedef layernorm_sizes<CONFIG_T> sizes;
+    typename sizes::variance_t variance =
+        multiply<sizes::variance>(power, entry<sizes::terms + 1>(CONFIG_T::channels));
+    variance -= multiply<sizes::variance>(total, total);
+    if (variance < 1) {
+        variance = 1;
+    }
+    return reciprocal_root<CONFIG_T>(variance, e);
+}
+
+// The exact result of one channel.
+template <typename CONFIG_T, class gamma_T, class bias_T>
+inline typename integer<CONFIG_T::core_width>::type layernorm_core(
+    typename layernorm_sizes<CONFIG_T>::input_t x, typename layernorm_sizes<CONFIG_T>::total_t total,
+    typename layernorm_sizes<CONFIG_T>::inverse_t inverse, int e, gamma_T gamma, bias_T bias) {
+    #pragma HLS INLINE
+    typedef layernorm_sizes<CONFIG_T> sizes;
+    typename integer<sizes::centred>::type centred =
+        multiply<sizes::centred>(x, entry<sizes::terms + 1>(CONFIG_T::channels));
+    centred -= total;
+    const typename integer<sizes::inverse + CONFIG_T::gamma_bits>::type slope =
+        multiply<sizes::inverse + CONFIG_T::gamma_bits>(inverse, entry<CONFIG_T::gamma_bits>(gamma));
+    return affine_code<CONFIG_T, sizes::product>(multiply<sizes::product>(slope, centred), CONFIG_T::affine_shift + e,
+                                                 bias);
+}
+
 template <class data_T, class res_T, typename CONFIG_T, class gamma_T, int GAMMAS, class bias_T, int BIASES,
           class scale_T, int SCALES, class offset_T, int OFFSETS>
 void layernorm(const data_T data[CONFIG_T::rows * CONFIG_T::channels],
                res_T res[CONFIG_T::rows * CONFIG_T::channels], const gamma_T (&gamma)[GAMMAS],
                const bias_T (&bias)[BIASES], const scale_T (&scale)[SCALES], const offset_T (&offset)[OFFSETS]) {
     static_assert(norm_legal<CONFIG_T, data_T, GAMMAS, BIASES>::value, "layernorm: see above");
-    static_assert(CONFIG_T::in_width <= 16, "layernorm: codes of 16 bits or less");
-    static_assert(CONFIG_T::root_bits >= 8 && CONFIG_T::root_bits <= 20 && CONFIG_T::rsqrt_bits >= 8 &&
-                      CONFIG_T::rsqrt_bits <= 20, "layernorm: a root and a reciprocal of 8 to 20 bits");
     #pragma HLS ARRAY_PARTITION variable=gamma complete
     #pragma HLS ARRAY_PARTITION variable=bias complete
     typedef tail_sizes<CONFIG_T::rows * CONFIG_T::channels, CONFIG_T::channels> elements;
@@ -105,33 +139,21 @@ void layernorm(const data_T data[CONFIG_T::rows * CONFIG_T::channels],
     typedef layernorm_sizes<CONFIG_T> sizes;
     for (int r = 0; r < CONFIG_T::rows; r++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        typename integer<sizes::total>::type total = 0;
-        typename integer<sizes::power>::type power = 0;
+        typename sizes::total_t total = 0;
+        typename sizes::power_t power = 0;
         for (int c = 0; c < CONFIG_T::channels; c++) {
             #pragma HLS UNROLL
-            const typename integer<sizes::input>::type x = raw(data[r * CONFIG_T::channels + c]);
+            const typename sizes::input_t x = raw(data[r * CONFIG_T::channels + c]);
             total += x;
             power += multiply<sizes::power>(x, x);
         }
-        typename sizes::variance_t variance =
-            multiply<sizes::variance>(power, entry<sizes::terms + 1>(CONFIG_T::channels));
-        variance -= multiply<sizes::variance>(total, total);
-        if (variance < 1) {
-            variance = 1;
-        }
         int e;
-        const typename sizes::inverse_t inverse = reciprocal_root<CONFIG_T>(variance, e);
+        const typename sizes::inverse_t inverse = layernorm_inverse<CONFIG_T>(total, power, e);
         for (int c = 0; c < CONFIG_T::channels; c++) {
             #pragma HLS UNROLL
-            typename integer<sizes::centred>::type centred = multiply<sizes::centred>(
-                raw(data[r * CONFIG_T::channels + c]), entry<sizes::terms + 1>(CONFIG_T::channels));
-            centred -= total;
-            const typename integer<sizes::inverse + CONFIG_T::gamma_bits>::type slope =
-                multiply<sizes::inverse + CONFIG_T::gamma_bits>(inverse, entry<CONFIG_T::gamma_bits>(gamma[c]));
-            const typename integer<sizes::product>::type product = multiply<sizes::product>(slope, centred);
             const int element = r * CONFIG_T::channels + c;
             res[element] = finish<res_T, CONFIG_T, elements>(
-                affine_code<CONFIG_T, sizes::product>(product, CONFIG_T::affine_shift + e, bias[c]), element, c, scale,
+                layernorm_core<CONFIG_T>(raw(data[element]), total, inverse, e, gamma[c], bias[c]), element, c, scale,
                 offset);
         }
     }

@@ -27,6 +27,8 @@ struct norm_config : tail_config {
     static const int bias_width = 8;    // signed bits of an integer beta with its half
     static const int bias_frac = 4;     // its fraction bits, in output steps
     static const int affine_shift = 0;  // right shift of the product for a variance of 1
+    static const int lanes = 1;         // streaming: channels of a cycle
+    static const int latency = 1;
 };
 
 // The output code of an exact product that has WIDTH bits.

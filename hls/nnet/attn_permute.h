@@ -21,6 +21,9 @@ struct permute_config : tail_config {
     static const int in_width = 8;
     static const int in_frac = 0;
     static const bool in_signed = true;
+    static const int in_rows = 1, in_channels = 1; // streaming: rows of both sides
+    static const int out_rows = 1, out_channels = 1;
+    static const int latency = 1;
 };
 
 template <class data_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T, int OFFSETS>

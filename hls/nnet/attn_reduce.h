@@ -24,6 +24,8 @@ struct reduce_config : tail_config {
     static const int in_width = 8;
     static const int in_frac = 0;
     static const bool in_signed = true;
+    static const int lanes = 1; // streaming: channels of a cycle
+    static const int latency = 1;
 };
 
 template <class data_T, class res_T, typename CONFIG_T, class scale_T, int SCALES, class offset_T, int OFFSETS>
