@@ -54,12 +54,18 @@ __all__ = [
     "operator_csim",
     "read_design",
     "register",
+    "sim_dir",
 ]
 
 
 def include_dir() -> Path:
     """Folder of the C++ headers; they compile with ``-I`` of it and of the ap_types."""
     return Path(__file__).resolve().parent / "nnet"
+
+
+def sim_dir() -> Path:
+    """Folder of the headers that C simulations find before the vendor's."""
+    return Path(__file__).resolve().parent / "sim"
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hls4attn.hls import include_dir
-from hls4attn.hls.bridge import bridge_cpp
+from hls4attn.hls import include_dir, sim_dir
+from hls4attn.hls.bridge import bridge_cpp, stream_bridge_cpp
 from hls4attn.hls.compiler import ap_types_dir, cache_dir
 from hls4attn.hls.csim import Interface, Simulation
 from hls4attn.hls.design import Design
@@ -25,20 +25,23 @@ from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec, norm_t
 
 
 def design_simulation(design: Design, threads: int | None = None) -> Simulation:
-    """The C simulation of a design, straight from the headers.
+    """The C simulation of a design, straight from the headers; that of a streaming one takes run-time lengths.
 
     Raises:
         ToolError: if there is no compiler, or the design does not compile.
     """
-    interface = Interface.of(design)
-    n_in, n_out = prod(interface.input.shape), prod(interface.output.shape)
-    last = design.nodes.index(design.last) + 1
     top = design_cpp(design, "top")
     folder = cache_dir() / "bench" / hashlib.sha256(top.encode()).hexdigest()[:32]
     atomic_write(folder / "top.cpp", top.encode())
-    bridge = bridge_cpp("top.cpp", "top", "port_in_t", f"layer{last}_t", n_in, n_out)
+    if design.io_type == "io_stream":
+        interface = Interface.of(design, run_time_length=design.any_length)
+        bridge = stream_bridge_cpp("top.cpp", "top", "port_in_row", "port_out_row", design, run_time_length=True)
+    else:
+        interface = Interface.of(design)
+        n_in, n_out = prod(interface.input.shape), prod(interface.output.shape)
+        bridge = bridge_cpp("top.cpp", "top", "port_in_t", "port_out_t", n_in, n_out)
     atomic_write(folder / "bridge.cpp", bridge.encode())
-    return Simulation(folder / "bridge.cpp", (include_dir(), ap_types_dir()), interface, threads)
+    return Simulation(folder / "bridge.cpp", (sim_dir(), include_dir(), ap_types_dir()), interface, threads)
 
 
 #: What one operator's simulation takes.

@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 BACKENDS = ("Vitis", "Vivado")
-IO_TYPES = ("io_parallel",)
+IO_TYPES = ("io_parallel", "io_stream")
 _PART = re.compile(r"xc[a-z0-9]+-?[a-z0-9-]*", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset(
@@ -32,11 +32,15 @@ class HlsConfig:
 
     Args:
         backend: 'Vitis' (Vitis HLS) or 'Vivado' (Vivado HLS).
-        io_type: how values travel between kernels; 'io_parallel': arrays.
+        io_type: how values travel between kernels; 'io_parallel': arrays, one kernel after the other;
+            'io_stream': row by row, all kernels at once.
         part: the FPGA, as Vivado names it.
         clock_period_ns: target clock period.
-        reuse_factor: cycles between two rows of every kernel: more cycles, fewer multipliers.
-        layer_reuse_factor: the same for single hardware nodes, by name.
+        reuse_factor: cycles between two rows of every kernel: more cycles, fewer multipliers.  In io_stream: parts of a
+            head that attention takes one after the other; all other kernels keep its pace.
+        layer_reuse_factor: the same for single hardware nodes, by name (io_stream: cycles a row; attention as above).
+        lanes: keys that a streaming attention takes at a time; 0: up to 4.
+        parallel_heads: heads that a streaming attention takes at a time.
         project_name: name of the top function and its files.
 
     Raises:
@@ -49,6 +53,8 @@ class HlsConfig:
     clock_period_ns: float = 10.0
     reuse_factor: int = 1
     layer_reuse_factor: Mapping[str, int] = field(default_factory=dict)
+    lanes: int = 0
+    parallel_heads: int = 1
     project_name: str = "attn"
 
     def __post_init__(self) -> None:
@@ -60,13 +66,17 @@ class HlsConfig:
         if isinstance(period, bool) or not isinstance(period, int | float) or not 0.5 <= period <= 1000:
             raise UnsupportedError(f"clock_period_ns must be 0.5 to 1000. Received: {period!r}")
         object.__setattr__(self, "clock_period_ns", float(period))
-        _check_reuse("reuse_factor", self.reuse_factor)
+        _check_number("reuse_factor", self.reuse_factor)
+        _check_number("lanes", self.lanes, 0)
+        _check_number("parallel_heads", self.parallel_heads)
+        if self.io_type == "io_parallel" and (self.lanes, self.parallel_heads) != (0, 1):
+            raise UnsupportedError("lanes and parallel_heads have no effect on io_type='io_parallel'; remove them")
         if not isinstance(self.layer_reuse_factor, Mapping):
             raise UnsupportedError(
                 f"layer_reuse_factor must map node names to numbers. Received: {self.layer_reuse_factor!r}"
             )
         for name, value in self.layer_reuse_factor.items():
-            _check_reuse(f"layer_reuse_factor of {name!r}", value)
+            _check_number(f"layer_reuse_factor of {name!r}", value)
         object.__setattr__(self, "layer_reuse_factor", dict(sorted(self.layer_reuse_factor.items())))
         name = self.project_name
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
@@ -121,6 +131,6 @@ def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise UnsupportedError(f"{name} must be one of: {', '.join(allowed)}. Received: {value!r}")
 
 
-def _check_reuse(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65536:
-        raise UnsupportedError(f"{name} must be a whole number from 1 to 65536. Received: {value!r}")
+def _check_number(name: str, value: Any, low: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= 65536:
+        raise UnsupportedError(f"{name} must be a whole number from {low} to 65536. Received: {value!r}")

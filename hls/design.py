@@ -8,8 +8,8 @@ compared with the reference tensor by tensor.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -113,6 +113,39 @@ def port_name(tensor: str) -> str:
     return f"{name if name[:1].isalpha() else 'x' + name}_in"
 
 
+@dataclass(frozen=True)
+class Stream:
+    """A tensor on its way between two kernels: one word a row.
+
+    Attributes:
+        rows: words a sequence.
+        channels: values a word.
+        tokens: whether there is one row for each token of the sequence, which may be shorter than `rows`.
+        depth: words that its FIFO holds.
+    """
+
+    rows: int
+    channels: int
+    tokens: bool = False
+    depth: int = 2
+
+    def to_list(self) -> list[int]:
+        """Plain values; the inverse of `from_list`."""
+        return [self.rows, self.channels, int(self.tokens), self.depth]
+
+    @classmethod
+    def from_list(cls, values: list[int]) -> Stream:
+        """The stream of plain values.
+
+        Raises:
+            ValueError: if they describe none.
+        """
+        rows, channels, tokens, depth = values
+        if any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in (rows, channels, depth)):
+            raise ValueError(f"no stream: {values}")
+        return cls(rows, channels, bool(tokens), depth)
+
+
 @dataclass(frozen=True, eq=False)
 class HwNode:
     """One kernel call.
@@ -130,6 +163,7 @@ class HwNode:
         sources: names of the ONNX nodes that it realises.
         ints: integer members of its configuration struct.
         roms: its constant tables, flat; absent ones are left out.
+        copies: of a fork: names of its output streams, the first of which is `output`.
     """
 
     op: str
@@ -143,6 +177,7 @@ class HwNode:
     ints: dict[str, int]
     roms: dict[str, Codes]
     aliases: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    copies: tuple[str, ...] = ()
 
     @property
     def kernel(self) -> Kernel:
@@ -154,10 +189,21 @@ class HwNode:
         """Number of results."""
         return prod(self.shape)
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Everything that it produces; several streams with the same codes for a fork."""
+        return self.copies or (self.output,)
+
     def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Name and shape of every typed tensor that holds its codes."""
-        yield self.output, self.shape
+        """Name and shape of every typed tensor that holds its codes; none for what only moves the codes of others."""
+        if not self.moves:
+            yield self.output, self.shape
         yield from self.aliases
+
+    @property
+    def moves(self) -> bool:
+        """Whether a streaming design put it in: its codes have a name already."""
+        return not self.sources
 
     def to_dict(self) -> dict[str, Any]:
         """What a report or a simulation needs to know, as plain values (without the tables)."""
@@ -170,6 +216,7 @@ class HwNode:
             "format": str(self.format),
             "aliases": [[name, list(shape)] for name, shape in self.aliases],
             "sources": list(self.sources),
+            "copies": list(self.copies),
         }
 
 
@@ -182,12 +229,16 @@ class Design:
         input: the input port: codes enter in this format.
         output: name of the typed tensor that leaves.
         nodes: the kernel calls.
+        io_type: how values travel between them: "io_parallel" (arrays) or "io_stream" (one row after the other).
+        streams: of an io_stream design: every stream by the name of its tensor, or of the copy that a fork makes.
     """
 
     name: str
     input: Tensor
     output: str
     nodes: tuple[HwNode, ...]
+    io_type: str = "io_parallel"
+    streams: Mapping[str, Stream] = field(default_factory=dict)
 
     @property
     def last(self) -> HwNode:
@@ -199,3 +250,32 @@ class Design:
         """Name, shape and format of what leaves."""
         node = self.last
         return Tensor(self.output, dict(node.tensors())[self.output], node.format)
+
+    @property
+    def result(self) -> str:
+        """What leaves, by the name it has in the nodes: among streams the one that no node reads."""
+        if not self.streams:
+            return self.last.output
+        read = {name for node in self.nodes for name in node.inputs}
+        return next(name for node in reversed(self.nodes) for name in node.outputs if name not in read)
+
+    @property
+    def input_stream(self) -> Stream:
+        """Rows of the input port."""
+        return self.streams[self.input.name]
+
+    @property
+    def output_stream(self) -> Stream:
+        """Rows of the output port."""
+        return self.streams[self.result]
+
+    @property
+    def seq_len(self) -> int:
+        """Most tokens of a sequence; 0 if no stream has a row for each token."""
+        return max((s.rows for s in self.streams.values() if s.tokens), default=0)
+
+    @property
+    def any_length(self) -> bool:
+        """Whether a sequence may have fewer tokens than `seq_len`: not if a permute waits for all of them."""
+        readers = (n for n in self.nodes if n.op == "AttnPermute")
+        return self.seq_len > 0 and not any(self.streams[n.inputs[0]].tokens for n in readers)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
-from hls4attn.hls.design import TAIL_ROMS, Design, HwNode
+from hls4attn.hls.design import TAIL_ROMS, Design, HwNode, Stream
 from hls4attn.models.formats import Codes, Fixed
 
 ROUNDING = {"half_even": "AP_RND_CONV", "half_up": "AP_RND", "floor": "AP_TRN"}
@@ -35,16 +37,24 @@ def rom_cpp(name: str, codes: Codes) -> str:
     return f"static const {ctype} {name}[{len(entries)}] = {{\n" + ",\n".join(lines) + "};\n"
 
 
-def config_cpp(node: HwNode, index: int, reuse_factor: int) -> str:
-    """The node's tables and its configuration struct ``config<index>``."""
+def config_cpp(node: HwNode, index: int, reuse_factor: int | None = None) -> str:
+    """The node's tables and its configuration struct ``config<index>``.
+
+    Args:
+        node: the node.
+        index: number of the struct.
+        reuse_factor: of an io_parallel kernel; a streaming one brings its own.
+    """
     text = "".join(rom_cpp(f"{name}{index}", rom) for name, rom in node.roms.items())
-    ints = node.ints | {"reuse_factor": reuse_factor}
-    multipliers = {
-        "AttnDense": node.ints.get("n_in", 0) * node.ints.get("n_out", 0),
-        "AttnMatMul": node.ints.get("inner", 0) * node.ints.get("cols", 0),
-    }.get(node.op)
-    if multipliers:
-        ints["multiplier_limit"] = -(-multipliers // reuse_factor)
+    ints = dict(node.ints)
+    if reuse_factor is not None:
+        ints["reuse_factor"] = reuse_factor
+        multipliers = {
+            "AttnDense": node.ints.get("n_in", 0) * node.ints.get("n_out", 0),
+            "AttnMatMul": node.ints.get("inner", 0) * node.ints.get("cols", 0),
+        }.get(node.op)
+        if multipliers:
+            ints["multiplier_limit"] = -(-multipliers // reuse_factor)
     for name, rom in node.roms.items():
         if name in ("table", *TAIL_ROMS):
             ints[f"{name}_banks"] = _banks(node, rom)
@@ -95,13 +105,24 @@ def _rom_arguments(node: HwNode, index: int) -> list[str]:
     return [f"{n}{index}" if n in node.roms else "hls4attn::none" for n in (*node.kernel.roms, *TAIL_ROMS)]
 
 
+def length_rows(node: HwNode, streams: Mapping[str, Stream]) -> Stream:
+    """The stream whose rows a kernel counts: its result's for a permute, else what it reads."""
+    return streams[node.output if node.op == "AttnPermute" else node.inputs[0]]
+
+
 def tap_cpp(position: int, variable: str, size: int) -> str:
     """The line behind a call where a tracing simulation records its result."""
     return f"HLS4ATTN_TAP({position}, {variable}, {size})"
 
 
 def design_cpp(design: Design, function: str, reuse_factor: int = 1) -> str:
-    """A whole design as one stand-alone C++ function, for benches without hls4ml."""
+    """A whole design as one stand-alone C++ function, for benches without hls4ml.
+
+    Its types are `port_in_t` and `port_out_t`.  A streaming design's ports carry `port_in_row` and `port_out_row`, and
+    its third argument is the length of the sequence: a number of tokens, or an object that says it when asked.
+    """
+    if design.io_type == "io_stream":
+        return _stream_design_cpp(design, function)
     headers = sorted({n.kernel.header for n in design.nodes})
     names = {design.input.name: ("port_in_t", "port_in")}
     body, types, configs = [], [], []
@@ -119,8 +140,61 @@ def design_cpp(design: Design, function: str, reuse_factor: int = 1) -> str:
         "".join(f'#include "{h}"\n' for h in headers)
         + f"typedef {cpp_type(design.input.format)} port_in_t;\n"
         + "".join(types)
+        + f"typedef {result[0]} port_out_t;\n"
         + "".join(configs)
         + f"void {function}(port_in_t port_in[], {result[0]} {result[1]}[]) {{\n"
         + "".join(body)
         + "}\n"
+    )
+
+
+def _stream_design_cpp(design: Design, function: str) -> str:
+    names = {design.input.name: ("port_in_row", "port_in")}
+    types = [_row_cpp("port_in", cpp_type(design.input.format), design.input_stream)]
+    configs, fifos, calls = [], [], []
+    result, position = design.result, 0
+    for index, node in enumerate(design.nodes, start=1):
+        configs.append(config_cpp(node, index))
+        types.append(_row_cpp(f"layer{index}", cpp_type(node.format), design.streams[node.output]))
+        for copy, name in enumerate(node.outputs):
+            names[name] = (f"layer{index}_row", f"layer{index}_out" + (f"_{copy}" if node.copies else ""))
+            if name == result:
+                types.append(f"typedef layer{index}_t port_out_t;\ntypedef layer{index}_row port_out_row;\n")
+            else:
+                fifos.append(_fifo_cpp(*names[name], design.streams[name].depth))
+        counted = length_rows(node, design.streams)
+        length = "length" if counted.tokens else str(counted.rows)
+        call = stream_call_cpp(node, index, [names[n] for n in node.inputs], [names[n] for n in node.outputs], length)
+        mark = "REGION" if node.kernel.region else "PROCESS"
+        calls.append(f"    HLS4ATTN_{mark}({call})\n")
+        if not node.moves:
+            calls.append(f"    {tap_cpp(position, names[node.output][1], node.size)}\n")
+            position += 1
+    return (
+        "".join(f'#include "{h}"\n' for h in stream_headers(design.nodes))
+        + "".join(types)
+        + "".join(configs)
+        + f"template <class length_T>\nvoid {function}(hls::stream<port_in_row> &port_in, "
+        + f"hls::stream<port_out_row> &{names[result][1]}, const length_T length) {{\n"
+        + "    #pragma HLS DATAFLOW\n"
+        + "".join(fifos)
+        + "".join(calls)
+        + "    HLS4ATTN_JOIN\n}\n"
+    )
+
+
+def stream_headers(nodes: Iterable[HwNode]) -> list[str]:
+    """Header files of the nodes' streaming kernels."""
+    return sorted({n.kernel.stream_header for n in nodes})
+
+
+def _row_cpp(name: str, ctype: str, stream: Stream) -> str:
+    return f"typedef {ctype} {name}_t;\ntypedef hls4attn::row<{name}_t, {stream.channels}> {name}_row;\n"
+
+
+def _fifo_cpp(ctype: str, name: str, depth: int) -> str:
+    return (
+        f'    hls::stream<{ctype}> {name}("{name}");\n'
+        f"    #pragma HLS STREAM variable={name} depth={depth}\n"
+        f"    HLS4ATTN_DEPTH({name}, {depth})\n"
     )

@@ -22,6 +22,7 @@ _SECTIONS = frozenset({"Model", "LayerName", "LayerType"})
 _MODEL_KEYS = frozenset(
     {"Precision", "ReuseFactor", "Strategy", "BramFactor", "TraceOutput", "PipelineStyle", "PipelineInterval"}
 )
+_STYLES = ("auto", "pipeline", SEQUENTIAL)
 _LAYER_KEYS = frozenset({"ReuseFactor", "Trace", "Precision"})
 
 
@@ -42,6 +43,8 @@ def check_hls_model(model: Any, design: Design | None = None, hls_config: Mappin
     _check_nodes(model)
     _check_parameters(model)
     _check_types(model)
+    if io_type == "io_stream":
+        _check_streams(model)
     _check_sections(hls_config or {})
     _check_config(model)
     if design is not None:
@@ -85,7 +88,7 @@ def _check_types(model: Any) -> None:
     produced: dict[str, Any] = dict(model.output_vars)
     for node in _nodes(model):
         hw: HwNode = node.get_attr("hw")
-        pairs = [(node.get_output_variable().type.precision, hw.format, "result")]
+        pairs = [(node.get_output_variable(name).type.precision, hw.format, "result") for name in node.outputs]
         pairs += [
             (produced[name].type.precision, fmt, f"input {name}")
             for name, fmt in zip(node.inputs, hw.in_formats, strict=True)
@@ -98,6 +101,28 @@ def _check_types(model: Any) -> None:
                 )
 
 
+def _check_streams(model: Any) -> None:
+    """One writer and one reader a stream, of the derived depth, and the schedule that the model was lowered with."""
+    readers: dict[str, int] = {}
+    for name in (name for node in _nodes(model) for name in node.inputs):
+        readers[name] = readers.get(name, 0) + 1
+    for node in _nodes(model):
+        hw, streams = node.get_attr("hw"), node.get_attr("streams")
+        for name, tensor in zip(node.outputs, hw.outputs, strict=True):
+            variable, stream = node.get_output_variable(name), streams[tensor]
+            if readers.get(name, 0) + (name in model.outputs) != 1:
+                raise UnsupportedError(f"{node.name}: its stream {name} needs one reader; convert the model unchanged")
+            if variable.pragma != ("stream", stream.depth) or variable.type.n_elem != stream.channels:
+                raise UnsupportedError(f"{node.name}: hls4ml changed the depth or the width of its stream {name}")
+        baked, asked = hw.ints["reuse_factor"], int(node.get_attr("reuse_factor"))
+        if asked != baked:
+            raise UnsupportedError(
+                f"{node.name}: ReuseFactor {asked}, but the model was lowered with {baked}, which decides how an "
+                "io_stream kernel is built; lower it again: hls4attn.hls.lower(model, "
+                f"config=HlsConfig(io_type='io_stream', reuse_factor={asked}))"
+            )
+
+
 def _check_sections(hls_config: Mapping[str, Any]) -> None:
     unknown = sorted(set(hls_config) - _SECTIONS)
     if unknown:
@@ -108,10 +133,11 @@ def _check_sections(hls_config: Mapping[str, Any]) -> None:
 
 def _check_config(model: Any) -> None:
     config = model.config.config["HLSConfig"]
+    streaming = model.config.get_config_value("IOType") == "io_stream"
     _check_sections(config)
     layers = {n.name: n for n in model.get_layers()}
     classes = {n.class_name for n in model.get_layers()}
-    _check_model_section(config.get("Model") or {})
+    _check_model_section(config.get("Model") or {}, ("auto", "dataflow") if streaming else _STYLES)
     for section, known in (("LayerName", set(layers)), ("LayerType", classes)):
         for name, values in (config.get(section) or {}).items():
             if name not in known:
@@ -123,7 +149,7 @@ def _check_config(model: Any) -> None:
                 _check_layer_section(f"{section} {name!r}", values or {}, node)
 
 
-def _check_model_section(values: Mapping[str, Any]) -> None:
+def _check_model_section(values: Mapping[str, Any], styles: tuple[str, ...]) -> None:
     for key, value in values.items():
         if key not in _MODEL_KEYS:
             raise UnsupportedError(f"Model key {key!r} has no effect; known: {', '.join(sorted(_MODEL_KEYS))}")
@@ -131,10 +157,9 @@ def _check_model_section(values: Mapping[str, Any]) -> None:
             raise UnsupportedError(
                 f"Model Strategy {value!r}: no kernel reads it; use ReuseFactor to share multipliers"
             )
-        if key == "PipelineStyle" and value not in ("auto", "pipeline", SEQUENTIAL):
-            raise UnsupportedError(
-                f"Model PipelineStyle {value!r}: arrays with several readers (residuals) forbid it; use 'auto'"
-            )
+        if key == "PipelineStyle" and value not in styles:
+            reason = "streams need dataflow" if "dataflow" in styles else "arrays with several readers forbid it"
+            raise UnsupportedError(f"Model PipelineStyle {value!r}: {reason} (residuals); use 'auto'")
         if key == "PipelineInterval" and value is not None and values.get("PipelineStyle") != "pipeline":
             raise UnsupportedError("Model PipelineInterval is read with PipelineStyle 'pipeline' only")
 
@@ -177,6 +202,9 @@ def _check_design(model: Any, design: Design) -> None:
     for mine, theirs in zip(design.nodes, found, strict=True):
         if mine.to_dict() != theirs.to_dict() or mine.ints != theirs.ints or not _same_tables(mine, theirs):
             raise UnsupportedError(f"{mine.name}: hls4ml changed its parameters")
+    for node in _nodes(model) if design.streams else ():
+        if any(design.streams.get(name) != stream for name, stream in node.get_attr("streams").items()):
+            raise UnsupportedError(f"{node.name}: hls4ml changed its streams")
     port = model.get_input_variables()[0].type.precision
     if not format_matches(port, design.input.format):
         raise UnsupportedError(f"The input port is {port}, the model says {precision_of(design.input.format)}")

@@ -9,7 +9,7 @@ import onnx
 from hls4ml.converters.onnx_to_hls import layer_handlers, register_onnx_layer_handler
 
 from hls4attn.hls.design import KERNELS
-from hls4attn.hls.hwfile import read_node
+from hls4attn.hls.hwfile import read_node, read_streams
 from hls4attn.models.errors import ToolError
 
 
@@ -26,6 +26,7 @@ def parse_hw_node(
         "inputs": input_names,
         "outputs": list(node.output),
         "hw": read_node(node),
+        "streams": read_streams(node),
     }
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hls4attn.hls.design import KERNELS, Design, HwNode, port_name
+from hls4attn.hls.config import HlsConfig
+from hls4attn.hls.design import KERNELS, Design, HwNode, Stream, port_name
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export.functions import IR_VERSION, OPSET
@@ -24,39 +25,68 @@ from hls4attn.models.formats import Fixed
 
 DOMAIN = "hls4attn.hw"
 VERSION = 1
-_TEXTS = ("output", "shape", "format", "inputs", "in_formats", "aliases", "sources")
+#: Attribute of the nodes of an io_stream design: rows and channels of all streams that they read or write.
+STREAMS = "streams"
+_TEXTS = ("output", "shape", "format", "inputs", "in_formats", "aliases", "sources", "copies")
 
 
-def lower(source: Path | str | onnx.ModelProto | Graph) -> onnx.ModelProto:
+def lower(
+    source: Path | str | onnx.ModelProto | Graph, io_type: str | None = None, config: HlsConfig | None = None
+) -> onnx.ModelProto:
     """The lowered model of an exported one, for hls4ml's converter after `register`.
 
     Args:
         source: an ONNX file, an ONNX model, or a typed graph.
+        io_type: "io_parallel" or "io_stream"; what `config` says if not given.
+        config: choices: an io_stream model is lowered with its reuse factors, lanes and parallel heads.
 
     Raises:
         ModelFileError: if the file is no valid ONNX.
-        UnsupportedError: naming the node that has no exact hardware.
+        UnsupportedError: naming the node that has no exact hardware, or no streaming form.
     """
     graph = source if isinstance(source, Graph) else read_graph(source)
-    return to_onnx(lower_graph(graph))
+    config = config or HlsConfig(io_type=io_type or "io_parallel")
+    if io_type not in (None, config.io_type):
+        raise UnsupportedError(f"io_type={io_type!r}, but the configuration says {config.io_type!r}")
+    return to_onnx(lower_design(graph, config))
 
 
-def result_name(node: str) -> str:
-    """Name of a hardware node's result in the lowered file."""
-    return f"{node}_out"
+def lower_design(graph: Graph, config: HlsConfig) -> Design:
+    """The design of a typed graph in the form that a configuration asks for.
+
+    Raises:
+        UnsupportedError: naming the node that has no exact hardware, or no streaming form.
+    """
+    design = lower_graph(graph)
+    if config.io_type == "io_stream":
+        from hls4attn.hls.stream.network import to_stream
+
+        return to_stream(design, config)
+    unknown = sorted(set(config.layer_reuse_factor) - {n.name for n in design.nodes})
+    if unknown:
+        raise UnsupportedError(
+            f"layer_reuse_factor names {unknown}, which are not hardware nodes of this model; it has: "
+            + ", ".join(n.name for n in design.nodes)
+        )
+    return design
+
+
+def result_names(node: HwNode) -> list[str]:
+    """Names of a hardware node's results in the lowered file."""
+    return [f"{node.name}_copy{k}" for k in range(len(node.copies))] or [f"{node.name}_out"]
 
 
 def to_onnx(design: Design) -> onnx.ModelProto:
     """The lowered file of a design."""
     names = {design.input.name: port_name(design.input.name)}
-    names |= {n.output: result_name(n.name) for n in design.nodes}
-    infos = {
-        design.input.name: _info(names[design.input.name], design.input.shape),
-        **{n.output: _info(names[n.output], n.shape) for n in design.nodes},
-    }
-    last = design.last.output
+    for node in design.nodes:
+        names |= dict(zip(node.outputs, result_names(node), strict=True))
+    shapes = {design.input.name: design.input.shape} | {o: n.shape for n in design.nodes for o in n.outputs}
+    shapes |= {name: (stream.rows, stream.channels) for name, stream in design.streams.items()}
+    infos = {name: _info(names[name], shape) for name, shape in shapes.items()}
+    last = design.result
     graph = helper.make_graph(
-        [_proto(node, names) for node in design.nodes],
+        [_proto(node, names, design) for node in design.nodes],
         design.name,
         [infos[design.input.name]],
         [infos[last]],
@@ -77,13 +107,15 @@ def _info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *(shape or (1,))])
 
 
-def _proto(node: HwNode, names: dict[str, str]) -> onnx.NodeProto:
-    made = helper.make_node(
-        node.op, [names[n] for n in node.inputs], [names[node.output]], name=node.name, domain=DOMAIN
-    )
+def _proto(node: HwNode, names: dict[str, str], design: Design) -> onnx.NodeProto:
+    inputs, outputs = ([names[n] for n in side] for side in (node.inputs, node.outputs))
+    made = helper.make_node(node.op, inputs, outputs, name=node.name, domain=DOMAIN)
     texts = node.to_dict() | {"in_formats": [str(f) for f in node.in_formats]}
     for key in _TEXTS:
         made.attribute.append(helper.make_attribute(key, json.dumps(texts[key])))
+    if design.streams:
+        streams = {n: design.streams[n].to_list() for n in (*node.inputs, *node.outputs)}
+        made.attribute.append(helper.make_attribute(STREAMS, json.dumps(streams)))
     for key, value in node.ints.items():
         made.attribute.append(helper.make_attribute(key, value))
     for key, rom in node.roms.items():
@@ -103,7 +135,7 @@ def read_node(proto: onnx.NodeProto) -> HwNode:
             f"{proto.name}: {proto.domain or 'ai.onnx'}::{proto.op_type} is no hardware node; "
             "lower the exported model first: hls4attn.hls.lower(model)"
         )
-    values: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+    values: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in proto.attribute if a.name != STREAMS}
     try:
         texts = {key: json.loads(values.pop(key)) for key in _TEXTS}
         roms = {k: numpy_helper.to_array(v) for k, v in values.items() if isinstance(v, TensorProto)}
@@ -119,9 +151,23 @@ def read_node(proto: onnx.NodeProto) -> HwNode:
             ints={k: int(v) for k, v in values.items() if k not in roms},
             roms=roms,
             aliases=tuple((name, tuple(shape)) for name, shape in texts["aliases"]),
+            copies=tuple(texts["copies"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{proto.name}: the lowered node is incomplete or malformed: {error}") from error
+
+
+def read_streams(proto: onnx.NodeProto) -> dict[str, Stream]:
+    """The streams that a node of a lowered file reads and writes; none in io_parallel.
+
+    Raises:
+        ModelFileError: if their description is malformed.
+    """
+    texts = [helper.get_attribute_value(a) for a in proto.attribute if a.name == STREAMS]
+    try:
+        return {name: Stream.from_list(v) for text in texts for name, v in json.loads(text).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{proto.name}: its streams are malformed: {error}") from error
 
 
 def read_design(source: Path | str | onnx.ModelProto) -> Design:
@@ -137,6 +183,14 @@ def read_design(source: Path | str | onnx.ModelProto) -> Design:
     try:
         port = json.loads(props["input"])
         tensor = Tensor(port["name"], tuple(port["shape"]), Fixed.parse(port["format"]))
-        return Design(model.graph.name, tensor, props["output"], nodes)
+        streams: dict[str, Stream] = {}
+        for proto, node in zip(model.graph.node, nodes, strict=True):
+            found = read_streams(proto)
+            if (found or streams) and set(found) != {*node.inputs, *node.outputs}:
+                raise ValueError(f"{node.name} does not describe its streams")
+            if any(streams.setdefault(name, stream) != stream for name, stream in found.items()):
+                raise ValueError(f"{node.name} describes a stream otherwise than the node before")
+        io_type = "io_stream" if streams else "io_parallel"
+        return Design(model.graph.name, tensor, props["output"], nodes, io_type, streams)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"No lowered model: its ports are not described ({error})") from error

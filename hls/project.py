@@ -14,25 +14,23 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.hls import include_dir
-from hls4attn.hls.bridge import bridge_cpp
+from hls4attn.hls import include_dir, sim_dir
+from hls4attn.hls.bridge import bridge_cpp, stream_bridge_cpp
 from hls4attn.hls.compiler import cache_dir
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.csim import Interface
 from hls4attn.hls.plugin import hls4ml_version, register
 from hls4attn.hls.writer import write_hls4ml
 from hls4attn.models import errors
-from hls4attn.models.errors import ModelFileError, UnsupportedError
+from hls4attn.models.errors import ModelFileError
 from hls4attn.models.files import write_json
 
 if TYPE_CHECKING:
     import onnx
 
-    from hls4attn.hls.design import Design
-
 RECORD = "hls4attn.json"
 KIND = "hls4attn-project"
-SCHEMA = 2
+SCHEMA = 3
 #: What a record holds, so that no other file of its name passes for one.
 _FIELDS = {
     "schema": int,
@@ -47,7 +45,8 @@ _FIELDS = {
 _BESIDE = frozenset((RECORD, "convert.log", "csim/bridge.log"))
 _OVERLAY = "overlay"
 _DECISIVE = (".h", ".cpp", ".onnx")
-#: What reading a model follows from, in the models package.
+#: What a project follows from in this package, and what reading a model follows from in the models package.
+_WRITING = ("nnet/*.h", "sim/*.h", "*.py", "stream/*.py")
 _READING = ("formats.py", "operators/*.py", "export/graph.py", "export/infer.py", "export/reader.py")
 
 
@@ -86,9 +85,9 @@ class Project:
 
     @property
     def include_dirs(self) -> tuple[Path, ...]:
-        """Folders with the headers that the project was written with."""
+        """Folders with the headers that the project was written with; the simulation's own come before the vendor's."""
         firmware = self.path / "firmware"
-        return (firmware, firmware / "nnet_utils", firmware / "ap_types")
+        return (self.path / "csim", firmware, firmware / "nnet_utils", firmware / "ap_types")
 
     @property
     def log(self) -> Path:
@@ -165,7 +164,7 @@ def _digest(data: bytes, config: HlsConfig) -> str:
     """Hash of all that a project follows from: model, choices, our sources and those that read models, hls4ml."""
     digest = hashlib.sha256(hls4ml_version().encode())
     digest.update(json.dumps(config.to_dict(), sort_keys=True).encode())
-    for root, patterns in ((include_dir().parent, ("nnet/*.h", "*.py")), (Path(errors.__file__).parent, _READING)):
+    for root, patterns in ((include_dir().parent, _WRITING), (Path(errors.__file__).parent, _READING)):
         for path in (path for pattern in patterns for path in sorted(root.glob(pattern))):
             digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     digest.update(data)
@@ -247,30 +246,28 @@ def _check_replaceable(out: Path, touched: list[str]) -> None:
 
 def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str) -> Project:
     """Everything in `folder`, as it will be at `out`."""
-    from hls4attn.hls.hwfile import to_onnx  # onnx is imported on a cache miss only
-    from hls4attn.hls.lowering import lower_graph
+    from hls4attn.hls.hwfile import lower_design, to_onnx  # onnx is imported on a cache miss only
     from hls4attn.models.export.reader import read_graph
 
     (folder / "model.onnx").write_bytes(data)
-    design = lower_graph(read_graph(folder / "model.onnx"))
-    _check_layer_names(design, config)
+    design = lower_design(read_graph(folder / "model.onnx"), config)
     (folder / "lowered.onnx").write_bytes(to_onnx(design).SerializeToString(deterministic=True))
     register()
-    input_t, output_t = write_hls4ml(design, folder, config, digest)
+    types = write_hls4ml(design, folder, config, digest)
     # hls4ml records where it wrote; the project is about to move.
     yml = folder / "hls4ml_config.yml"
     yml.write_text(yml.read_text().replace(str(folder), str(out)))
     interface = Interface.of(design)
-    top = bridge_cpp(
-        f"../firmware/{config.project_name}.cpp",
-        config.project_name,
-        input_t,
-        output_t,
-        prod(interface.input.shape),
-        prod(interface.output.shape),
-    )
     (folder / "csim").mkdir()
-    (folder / "csim" / "bridge.cpp").write_text(top)
+    source = f"../firmware/{config.project_name}.cpp"
+    if config.io_type == "io_stream":
+        bridge = stream_bridge_cpp(source, config.project_name, *types, design)
+        for header in sim_dir().glob("*.h"):
+            shutil.copy(header, folder / "csim")
+    else:
+        sizes = prod(interface.input.shape), prod(interface.output.shape)
+        bridge = bridge_cpp(source, config.project_name, *types, *sizes)
+    (folder / "csim" / "bridge.cpp").write_text(bridge)
     record = {
         "kind": KIND,
         "schema": SCHEMA,
@@ -283,15 +280,6 @@ def _build(data: bytes, folder: Path, out: Path, config: HlsConfig, digest: str)
     }
     write_json(folder / RECORD, record)
     return Project(out, config, digest, interface)
-
-
-def _check_layer_names(design: Design, config: HlsConfig) -> None:
-    unknown = sorted(set(config.layer_reuse_factor) - {n.name for n in design.nodes})
-    if unknown:
-        raise UnsupportedError(
-            f"layer_reuse_factor names {unknown}, which are not hardware nodes of this model; it has: "
-            + ", ".join(n.name for n in design.nodes)
-        )
 
 
 def _swap(building: Path, out: Path) -> None:

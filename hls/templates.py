@@ -13,7 +13,7 @@ from hls4ml.model.optimizer import ModelOptimizerPass, get_available_passes, reg
 
 from hls4attn.hls import include_dir
 from hls4attn.hls.design import HwNode
-from hls4attn.hls.emit import COMPLETE_PARTITION, call_cpp, config_cpp, tap_cpp
+from hls4attn.hls.emit import COMPLETE_PARTITION, call_cpp, config_cpp, length_rows, stream_call_cpp, tap_cpp
 from hls4attn.hls.layers import LAYERS, AttnLayer
 
 #: Kernels run one after the other on shared arrays.  The arrays have several readers (q, k, v, residual), which
@@ -37,7 +37,8 @@ class AttnConfigTemplate(LayerConfigTemplate):  # type: ignore[misc]
 
     def format(self, node: AttnLayer) -> str:
         """The C++ text."""
-        return config_cpp(node.get_attr("hw"), node.index, int(node.get_attr("reuse_factor")))
+        reuse_factor = None if node.get_attr("streams") else int(node.get_attr("reuse_factor"))
+        return config_cpp(node.get_attr("hw"), node.index, reuse_factor)
 
 
 class AttnFunctionTemplate(FunctionCallTemplate):  # type: ignore[misc]
@@ -50,17 +51,30 @@ class AttnFunctionTemplate(FunctionCallTemplate):  # type: ignore[misc]
     def transform(self, model: Any, node: AttnLayer) -> bool:
         """Set the node's header beside its call."""
         changed: bool = super().transform(model, node)
-        node.set_attr("include_header", [f"nnet_utils/{node.get_attr('hw').kernel.header}"])
+        kernel = node.get_attr("hw").kernel
+        header = kernel.stream_header if node.get_attr("streams") else kernel.header
+        node.set_attr("include_header", [f"nnet_utils/{header}"])
         return changed
 
     def format(self, node: AttnLayer) -> list[str]:
         """The C++ lines."""
         hw: HwNode = node.get_attr("hw")
-        output = node.get_output_variable()
-        inputs = [node.get_input_variable(name) for name in node.inputs]
-        call = call_cpp(hw, node.index, [(v.type.name, v.name) for v in inputs], (output.type.name, output.name))
-        layers = [n for n in node.model.get_layers() if isinstance(n, AttnLayer)]
-        return [call, tap_cpp(layers.index(node), output.name, hw.size)]
+        inputs = [_typed(node.get_input_variable(name)) for name in node.inputs]
+        outputs = [_typed(node.get_output_variable(name)) for name in node.outputs]
+        streams = node.get_attr("streams")
+        if streams:
+            rows = str(length_rows(hw, streams).rows)
+            call = f"{stream_call_cpp(hw, node.index, inputs, outputs, rows)};"
+        else:
+            call = call_cpp(hw, node.index, inputs, outputs[0])
+        if hw.moves:
+            return [call]
+        shown = [n for n in node.model.get_layers() if isinstance(n, AttnLayer) and not n.get_attr("hw").moves]
+        return [call, tap_cpp(shown.index(node), outputs[0][1], hw.size)]
+
+
+def _typed(variable: Any) -> tuple[str, str]:
+    return variable.type.name, variable.name
 
 
 class SchedulePass(ModelOptimizerPass):  # type: ignore[misc]
@@ -74,6 +88,9 @@ class SchedulePass(ModelOptimizerPass):  # type: ignore[misc]
         layers = [n for n in model.get_layers() if isinstance(n, AttnLayer)]
         if not layers:
             return False
+        if model.config.get_config_value("IOType") == "io_stream":
+            _set_depths(layers)
+            return False
         requested = (model.config.config["HLSConfig"].get("Model") or {}).get("PipelineStyle", "auto")
         if requested == "auto":
             model.config.pipeline_style = SEQUENTIAL
@@ -83,6 +100,13 @@ class SchedulePass(ModelOptimizerPass):  # type: ignore[misc]
             if variable.pragma == "partition" and variable.size() > COMPLETE_PARTITION:
                 variable.pragma = ("partition", "cyclic", variable.shape[-1])
         return False
+
+
+def _set_depths(layers: Sequence[AttnLayer]) -> None:
+    """The derived depth of every FIFO, instead of hls4ml's: a whole tensor each."""
+    for node in layers:
+        for name, tensor in zip(node.outputs, node.get_attr("hw").outputs, strict=True):
+            node.get_output_variable(name).pragma = ("stream", node.get_attr("streams")[tensor].depth)
 
 
 def register_templates(backends: Sequence[str]) -> None:

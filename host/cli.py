@@ -34,6 +34,20 @@ BoardName = Annotated[
     str | None,
     typer.Option("--board", help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2.", show_default=False),
 ]
+IoType = Annotated[
+    str | None,
+    typer.Option(
+        "--io", help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel].", show_default=False
+    ),
+]
+Reuse = Annotated[
+    int | None,
+    typer.Option("--reuse", help="Reuse factor: more cycles, fewer multipliers [1].", show_default=False),
+]
+Lanes = Annotated[
+    int | None,
+    typer.Option("--lanes", help="io_stream: keys that attention takes at a time [up to 4].", show_default=False),
+]
 
 
 class _Debug:
@@ -98,11 +112,15 @@ def convert(
         Path | None,
         typer.Option(help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False),
     ] = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
 ) -> None:
     """ONNX to an HLS project, its C simulation and the overlay of the emulated board."""
     from hls4attn.host import verbs
 
-    verbs.convert(out, err, model, folder or Path("build") / model.stem, board, backend, config)
+    choices = _choices(io, reuse, lanes)
+    verbs.convert(out, err, model, folder or Path("build") / model.stem, board, backend, config, choices)
 
 
 @app.command()
@@ -122,6 +140,9 @@ def verify(
     ] = None,
     board: BoardName = None,
     json: JsonFile = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
 ) -> None:
     """Every stage against the integer reference: 0/N mismatches, or where they part."""
     from hls4attn.host import verbs
@@ -129,7 +150,7 @@ def verify(
     if (model is None) == (operator is None):
         raise InputError("Give either a model file or --operator NAME")
     names = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
-    verbs.verify(out, err, model, operator, samples, seed, names, board, json)
+    verbs.verify(out, err, model, operator, samples, seed, names, board, json, _choices(io, reuse, lanes))
 
 
 @app.command()
@@ -144,11 +165,12 @@ def run(
         Path | None, typer.Option("--output", help=".npy file for the real outputs.", show_default=False)
     ] = None,
     json: JsonFile = None,
+    io: IoType = None,
 ) -> None:
     """Run a model on the board, or on the emulated one, and say which."""
     from hls4attn.host import verbs
 
-    verbs.run(out, err, model, board, data, result, json)
+    verbs.run(out, err, model, board, data, result, json, _choices(io))
 
 
 @app.command()
@@ -208,6 +230,12 @@ def demo(
     from hls4attn.host.demo import run_demo
 
     run_demo(out, err, folder, samples)
+
+
+def _choices(io: str | None, reuse: int | None = None, lanes: int | None = None) -> dict[str, Any]:
+    """Conversion options that were given, by the names that a configuration file has for them."""
+    given = {"io_type": io, "reuse_factor": reuse, "lanes": lanes}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _seeds(text: str) -> list[int]:

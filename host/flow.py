@@ -100,8 +100,8 @@ class Flow:
         from hls4attn.hls.compiler import cache_dir
         from hls4attn.hls.project import convert
 
-        folder = self.folder or cache_dir() / "projects" / f"{self.identifier}-{self.model_id[:12]}-{self.board}"
-        return convert(self.model, folder, self.settings)
+        name = f"{self.identifier}-{self.model_id[:12]}-{self.board}-{self.settings.io_type}"
+        return convert(self.model, self.folder or cache_dir() / "projects" / name, self.settings)
 
     @cached_property
     def csim(self) -> CSim:

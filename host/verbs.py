@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -113,12 +113,19 @@ def export(out: Console, source: Path, target: Path, name: str, score: str) -> N
 
 
 def convert(
-    out: Console, err: Console, path: Path, folder: Path, board: str | None, backend: str | None, config: Path | None
+    out: Console,
+    err: Console,
+    path: Path,
+    folder: Path,
+    board: str | None,
+    backend: str | None,
+    config: Path | None,
+    choices: Mapping[str, Any] | None = None,
 ) -> None:
     """Convert a model, compile its C simulation, write its overlay."""
     check_folder(folder)
     board = chosen_board(board)
-    settings = _settings(board, backend, config)
+    settings = _settings(board, config, {"backend": backend} | dict(choices or {}))
     with working(err, "reading") as tell:
         flow = Flow.open(path, folder=folder, board=board, config=settings)
         tell("converting")
@@ -128,22 +135,25 @@ def convert(
         tell("writing the overlay")
         package = flow.package
     found = "found finished" if project.cached else "written"
-    out.print(f"project {found}: {folder} ({settings.backend}, {settings.part})", soft_wrap=True, markup=False)
+    described = f"{settings.backend}, {settings.io_type}, {settings.part}"
+    out.print(f"project {found}: {folder} ({described})", soft_wrap=True, markup=False)
     inside = folder / package.bit.relative_to(project.path)
     out.print(f"overlay: {inside} for the emulated {board}; no bitstream was built", soft_wrap=True, markup=False)
 
 
-def _settings(board: str, backend: str | None, config: Path | None) -> HlsConfig:
+def _settings(board: str, config: Path | None = None, choices: Mapping[str, Any] | None = None) -> HlsConfig:
     """Conversion options from a file and from the command line, which must not contradict each other."""
     from hls4attn.hls.config import HlsConfig
     from hls4attn.overlays.boards import board as find_board
 
     part = find_board(board).part
+    given = {name: value for name, value in (choices or {}).items() if value is not None} | {"part": part}
     if config is None:
-        return HlsConfig(backend=backend or "Vitis", part=part)
-    settings = HlsConfig.from_toml(config, part=part, backend=backend or "Vitis")
-    for name, wanted, received in (("backend", backend, settings.backend), ("part", part, settings.part)):
-        if wanted is not None and wanted != received:
+        return HlsConfig(**given)
+    settings = HlsConfig.from_toml(config, **given)
+    for name, wanted in given.items():
+        received = getattr(settings, name)
+        if wanted != received:
             raise InputError(f"{config} says {name}={received!r}, the command line {wanted!r} (board {board})")
     return settings
 
@@ -158,6 +168,7 @@ def verify(
     names: list[str] | None,
     board: str | None,
     json: Path | None,
+    choices: Mapping[str, Any] | None = None,
 ) -> None:
     """Climb the ladder for a model or an operator.
 
@@ -171,15 +182,16 @@ def verify(
         raise InputError(f"The seed must not be negative. Received: {seed}")
     check_output(json, inputs=[path])
     board = chosen_board(board)
+    settings = _settings(board, choices=choices) if choices else None
     rungs: list[Rung] = []
     try:
         if path is not None:
-            flow = Flow.open(path, board=board)
+            flow = Flow.open(path, board=board, config=settings)
             codes, described = verification_codes(flow.graph, samples, seed)
             out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
             climb_and_print(out, err, flow, codes, names, into=rungs)
         else:
-            _verify_operator(out, err, operator or "", samples, seed, names, board, rungs)
+            _verify_operator(out, err, operator or "", samples, seed, names, board, rungs, settings)
     finally:
         if json and rungs:
             write_json(json, [r.to_json() for r in rungs])
@@ -197,6 +209,7 @@ def _verify_operator(
     names: list[str] | None,
     board: str,
     rungs: list[Rung],
+    settings: HlsConfig | None = None,
 ) -> None:
     from hls4attn.host.operator_models import (
         is_norm,
@@ -214,6 +227,7 @@ def _verify_operator(
             f"{operator}_{number}",
             operator_model(spec),
             board=board,
+            config=settings,
             keras=lambda graph, s=spec: _operator_keras_stage(graph, s),  # type: ignore[misc]
         )
         codes = operator_codes(flow.graph, rows, seed)
@@ -270,12 +284,20 @@ def climb_and_print(
 
 
 def run(
-    out: Console, err: Console, path: Path, board: str | None, data: Path | None, result: Path | None, json: Path | None
+    out: Console,
+    err: Console,
+    path: Path,
+    board: str | None,
+    data: Path | None,
+    result: Path | None,
+    json: Path | None,
+    choices: Mapping[str, Any] | None = None,
 ) -> None:
     """Run a batch on the board."""
     check_output(result, inputs=[path, data])
     check_output(json, inputs=[path, data, result])
-    flow = Flow.open(path, board=chosen_board(board))
+    board = chosen_board(board)
+    flow = Flow.open(path, board=board, config=_settings(board, choices=choices) if choices else None)
     batch, labels = _batch(flow, data)
     codes = quantise_input(flow.graph, batch)
     clipped = _clipped(flow.graph.input.format, batch, codes)

@@ -56,6 +56,18 @@ template <class row_T, int CHANNELS, int WIDTH, int FRAC, bool SIGNED> struct sa
                               same_format<typename row_T::value_type, WIDTH, FRAC, SIGNED>::value;
 };
 
+#ifdef HLS4ATTN_TRACE
+// Simulation only: the codes of the rows that a kernel has just written, which stay in their stream; zero for the rows
+// that a short sequence lacks.
+template <class row_T> void record(int index, const hls::stream<row_T> &rows, int size) {
+    int *target = record_target(index);
+    for (int i = 0; i < size; i++) {
+        const int r = i / int(row_T::size), c = i % int(row_T::size);
+        target[i] = r < int(rows.size()) ? int(raw(rows.peek(r)[c])) : 0;
+    }
+}
+#endif
+
 } // namespace hls4attn
 
 #endif

@@ -3,6 +3,7 @@
 
 from hls4attn.models.export.execute import Reference, quantise_input, random_codes
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
+from hls4attn.models.export.lengths import shortened
 from hls4attn.models.export.reader import load_model, read_graph
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "quantise_input",
     "random_codes",
     "read_graph",
+    "shortened",
 ]

@@ -23,7 +23,10 @@ def test_round_trip() -> None:
     ("values", "message"),
     [
         ({"backend": "Quartus"}, "backend must be one of: Vitis, Vivado. Received: 'Quartus'"),
-        ({"io_type": "io_stream"}, "io_type must be one of: io_parallel. Received: 'io_stream'"),
+        ({"io_type": "io_serial"}, "io_type must be one of: io_parallel, io_stream. Received: 'io_serial'"),
+        ({"lanes": 4}, "lanes and parallel_heads have no effect on io_type='io_parallel'"),
+        ({"io_type": "io_stream", "lanes": -1}, "lanes must be a whole number from 0"),
+        ({"io_type": "io_stream", "parallel_heads": 0}, "parallel_heads must be a whole number from 1"),
         ({"part": "stratix10"}, "Xilinx part"),
         ({"part": "xc7z020; rm"}, "Xilinx part"),
         ({"clock_period_ns": 0}, "0.5 to 1000"),

@@ -171,10 +171,9 @@ def test_settings_without_effect_are_refused(
         check_hls_model(model, hls_config=section)
 
 
-def test_streams_are_refused_for_now(tmp_path: Path, lowered: onnx.ModelProto) -> None:
-    model = to_hls4ml(lowered, tmp_path / "p", io_type="io_stream")
-    with pytest.raises(UnsupportedError, match="'io_stream' is not available; available: io_parallel"):
-        check_hls_model(model)
+def test_a_model_lowered_for_arrays_does_not_stream(tmp_path: Path, lowered: onnx.ModelProto) -> None:
+    with pytest.raises(UnsupportedError, match=r"lowered for io_parallel, .*lower\(model, io_type='io_stream'\)"):
+        to_hls4ml(lowered, tmp_path / "p", io_type="io_stream")
 
 
 def test_a_changed_type_is_refused(tmp_path: Path, lowered: onnx.ModelProto) -> None:

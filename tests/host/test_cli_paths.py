@@ -268,8 +268,8 @@ def test_a_configuration_without_a_part_takes_the_boards(tmp_path):
 
     path = tmp_path / "c.toml"
     path.write_text("reuse_factor = 4\n")
-    settings = _settings("kv260", None, path)
+    settings = _settings("kv260", path)
     assert (settings.part, settings.reuse_factor, settings.backend) == ("xck26-sfvc784-2LV-c", 4, "Vitis")
     path.write_text('[hls]\npart = "xc7z020clg400-1"\n')
     with pytest.raises(InputError, match="says part='xc7z020clg400-1', the command line 'xck26"):
-        _settings("kv260", None, path)
+        _settings("kv260", path)

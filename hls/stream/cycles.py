@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cycle model: how long kernels and designs take, as formulas of their configurations.
+
+Iterations and initiation intervals are exact: they are the loops of the kernels.  The depth of a pipeline that has not
+been synthesised is a model (`latencies`).  Time is counted as the dataflow simulation counts it: an iteration that
+starts at t reads at t or when its words are there, its writes can be read from t + latency + 1 on, the next one starts
+an initiation interval later; a bank can be read latency + 1 after its filler's last interval; FIFOs never fill up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls4attn.models.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from hls4attn.hls.design import Design, HwNode
+
+Times = NDArray[np.int64]
+
+_ELEMENTWISE = ("AttnAffine", "AttnAdd", "AttnMultiply")
+_NORMS = ("AttnAILayerNorm", "AttnIntegerLayerNorm")
+_ATTENTION = "AttnAttention"
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest whole number not below a / b."""
+    return -(-a // b)
+
+
+def ceil_log2(n: int) -> int:
+    """Levels of an adder tree over n terms."""
+    return max(n - 1, 0).bit_length()
+
+
+# ---- iterations ------------------------------------------------------------------------------------------------------
+
+
+def row_interval(node: HwNode) -> int:
+    """Cycles between two rows of a streaming kernel other than attention.
+
+    dense: ceil(n_in / in_block) * ceil(n_out / out_block);  fork, permute: 1;  others: ceil(channels / lanes).
+    """
+    ints = node.ints
+    if node.op == "AttnDense":
+        blocks = ints.get("in_block", ints["n_in"]), ints.get("out_block", ints["n_out"])
+        return ceil_div(ints["n_in"], blocks[0]) * ceil_div(ints["n_out"], blocks[1])
+    if node.op in ("AttnFork", "AttnPermute"):
+        return 1
+    if node.op in (*_ELEMENTWISE, *_NORMS, "AttnReduceSum"):
+        return ceil_div(ints["channels"], ints.get("lanes", ints["channels"]))
+    raise UnsupportedError(f"{node.name}: {node.op} has no constant number of cycles a row")
+
+
+def rows_of(node: HwNode, length: int | None = None) -> int:
+    """Rows that a streaming kernel reads (permute: writes) a sequence: `length`, else as many as it can."""
+    if length is not None:
+        return length
+    return node.ints[{"AttnReduceSum": "count", "AttnPermute": "out_rows"}.get(node.op, "rows")]
+
+
+def is_attention(node: HwNode) -> bool:
+    """Whether a kernel is a fused attention."""
+    return node.op.startswith(_ATTENTION)
+
+
+def groups(node: HwNode) -> int:
+    """Groups of heads that an attention kernel takes one after the other: heads / parallel_heads."""
+    return node.ints["heads"] // node.ints.get("parallel_heads", 1)
+
+
+def chunks(node: HwNode) -> int:
+    """Cycles of a slice of an attention kernel: ceil(head_dim / width)."""
+    return ceil_div(node.ints["head_dim"], node.ints["width"])
+
+
+def slices(node: HwNode, length: int | None = None) -> Times:
+    """Slices of keys that each query of an attention meets: ceil(length / lanes), causal ceil((i + 1) / lanes)."""
+    rows, lanes = rows_of(node, length), node.ints.get("lanes", 1)
+    keys = np.arange(1, rows + 1) if node.ints.get("causal") else np.full(rows, rows)
+    return np.asarray(-(-keys // lanes), dtype=np.int64)
+
+
+def processes(node: HwNode, length: int | None = None) -> list[tuple[str, int]]:
+    """The processes of a streaming kernel, with the cycles that each of them is busy a sequence.
+
+    Args:
+        node: a node of an io_stream design.
+        length: rows of the sequence; as many as the kernel takes if not given.
+    """
+    rows = rows_of(node, length)
+    if is_attention(node):
+        words = int(slices(node, length).sum()) * groups(node)  # slices of scores a sequence
+        load, slow = rows * groups(node) * chunks(node), words * chunks(node)
+        middle = [(name, words if each else rows * groups(node)) for name, each in _stages(node)]
+        return [("load_keys", load), ("load_values", load), ("score_slices", slow), *middle, ("weigh_slices", slow)]
+    if node.op == "AttnPermute":
+        return [("load", node.ints["in_rows"]), ("emit", rows)]
+    busy = rows * row_interval(node)
+    if node.op in _NORMS:
+        return [("statistics", busy), ("prepare", busy), ("affine", busy)]
+    if node.op == "AttnReduceSum":
+        return [("reduce_sum", busy + row_interval(node))]  # the tail is one row more
+    return [(node.kernel.function, busy)]
+
+
+def interval(node: HwNode, length: int | None = None) -> int:
+    """Cycles between two sequences of a streaming kernel: those of its busiest process."""
+    return max(cycles for _, cycles in processes(node, length))
+
+
+def waiting_rows(node: HwNode) -> int:
+    """Rows that a normalisation's FIFO between statistics and affine must hold so that statistics never wait for it.
+
+    Row r leaves row_interval + 2 * (latency + 1) cycles after it came, and its place is free one cycle later; row r + d
+    wants it d * row_interval after row r, when its write arrives:  d = 1 + ceil((latency + 2) / row_interval).
+    """
+    latency = node.ints.get("latency", latencies(node)["latency"])
+    return max(2, 1 + ceil_div(latency + 2, row_interval(node)))
+
+
+def parallel_cycles(node: HwNode, reuse_factor: int) -> int:
+    """Cycles of an io_parallel kernel, whose loops run one after the other: iterations * reuse_factor, and loading.
+
+    product of two operands: heads * (inner + rows * reuse);  score function: heads * rows * reuse, in slices twice
+    ceil(length / slice_length) of these;  others: rows * reuse.
+    """
+    ints = node.ints
+    heads = ints.get("heads", 1)
+    twice = 1
+    if ints.get("slice_length"):
+        row = ints["inner"] if "inner" in ints else ints["cols"]
+        twice = 2 * ceil_div(row, ints["slice_length"])
+    if node.op == "AttnPermute":
+        return ints["n0"] * ints["n1"] * ints["n2"] * reuse_factor
+    if node.op == "AttnReduceSum":
+        return ints["outer"] * ints["count"] * reuse_factor
+    load = ints["inner"] if node.op.startswith(("AttnMatMul", "AttnE2Context")) else 0
+    return heads * (load + ints["rows"] * twice * reuse_factor)
+
+
+# ---- pipelines -------------------------------------------------------------------------------------------------------
+
+_READ = _WRITE = _ROM = _TAIL = 1
+_MULTIPLY = 2
+
+
+def _tail(ints: Mapping[str, int], prefix: str = "") -> int:
+    """Cycles of a tail: 1, and 2 for a scale, 1 for an offset."""
+    scale, offset = ints.get(f"{prefix}scale_by", 0), ints.get(f"{prefix}offset_by", 0)
+    return _TAIL + (_MULTIPLY if scale else 0) + (1 if offset else 0)
+
+
+def latencies(node: HwNode) -> dict[str, int]:
+    """The member `latency` of a streaming kernel: cycles from reading to writing, of its deepest process.
+
+    A model, since nothing is synthesised: reading 1, ROM or bank 1, a multiplier 2, an adder tree one a level, a tail
+    1 (with a scale 3, with an offset 1 more), a root or division one a bit of its result or dividend, writing 1.
+    """
+    return {"latency": max(_READ + depth + _WRITE for depth in _depths(node))}
+
+
+def _depths(node: HwNode) -> list[int]:
+    """Cycles of each process of a kernel between reading and writing."""
+    ints = node.ints
+    tail = _tail(ints)
+    if node.op == "AttnDense":
+        several = ints.get("in_block", ints["n_in"]) < ints["n_in"]  # partial sums are added up
+        return [_ROM + _MULTIPLY + ceil_log2(ints.get("in_block", ints["n_in"]) + several) + tail]
+    if node.op == "AttnFork":
+        return [0]
+    if node.op in _NORMS:
+        return _norm_depths(node, ceil_log2(ints.get("lanes", ints["channels"]) + 1), tail)
+    if is_attention(node):
+        return _attention_depths(node, tail)
+    return [tail + {"AttnAffine": 0, "AttnMultiply": _MULTIPLY, "AttnPermute": _ROM}.get(node.op, 1)]
+
+
+def _norm_depths(node: HwNode, tree: int, tail: int) -> list[int]:
+    """statistics, prepare, affine; shifts and comparisons count one."""
+    ints = node.ints
+    if node.op == "AttnIntegerLayerNorm":
+        dividend = ints["rsqrt_bits"] + ints["root_bits"] + 2
+        prepare = _MULTIPLY + 1 + 1 + 1 + ints["root_bits"] + dividend  # C Ex2, - Ex^2, leading one, shift
+        return [_MULTIPLY + tree, prepare, 3 * _MULTIPLY + 1 + 1 + 1 + tail]
+    return [_MULTIPLY + 1 + _ROM + 1 + tree, 2 * _MULTIPLY + 1 + 1 + _ROM, 1 + 1 + 2 * _MULTIPLY + 1 + 1 + 1 + tail]
+
+
+def _attention_depths(node: HwNode, tail: int) -> list[int]:
+    ints = node.ints
+    several = chunks(node) > 1
+    score = _ROM + _MULTIPLY + ceil_log2(ints["width"] + several) + _tail(ints, "score_")
+    weigh = _ROM + _MULTIPLY + ceil_log2(ints.get("lanes", 1) + 1) + tail
+    function = {
+        "ConSmax": lambda: _ROM + 1,
+        "ConSmaxSplit": lambda: _ROM + (ints["nibbles"] - 1) * _MULTIPLY + 2,
+        "Softmax": lambda: ints["exp_frac"] + ints["out_frac"] + ints["guard"] + 2,  # the dividend's bits
+        "E2Softmax": lambda: ceil_log2(ints.get("lanes", 1)) + 4,  # maximum, Log2Exp, shift, sum
+        "E2Context": lambda: ceil_log2(ints.get("lanes", 1)) + 4,
+    }[node.op.removeprefix(_ATTENTION)]()
+    return [score, function, weigh]
+
+
+# ---- schedules -------------------------------------------------------------------------------------------------------
+
+
+def _stages(node: HwNode) -> tuple[tuple[str, bool], ...]:
+    """Processes of an attention's score function; whether each takes slices (else whole rows of scores)."""
+    return {
+        "ConSmax": (("consmax_slices", True),),
+        "ConSmaxSplit": (("consmax_slices", True),),
+        "Softmax": (("maximum", True), ("exponents", True), ("divide", False), ("normalise", True)),
+        "E2Softmax": (("exponents", True), ("divide", True)),
+        "E2Context": (("exponents", True), ("divide", True)),
+    }[node.op.removeprefix(_ATTENTION)]
+
+
+def starts(ready: Times, cycles: int | Times) -> Times:
+    """When the iterations of a process start: t[k] = max(t[k-1] + cycles[k-1], ready[k])."""
+    costs = np.broadcast_to(np.asarray(cycles, dtype=np.int64), ready.shape)
+    offset = np.concatenate([[0], np.cumsum(costs)[:-1]]).astype(np.int64)
+    return np.asarray(np.maximum.accumulate(ready - offset) + offset, dtype=np.int64)
+
+
+def row_times(node: HwNode, inputs: list[Times], length: int | None = None) -> Times:
+    """When each output row of a streaming kernel can be read, for the times of its input rows."""
+    latency = node.ints.get("latency", latencies(node)["latency"])
+    if is_attention(node):
+        return _attention_times(node, inputs, length, latency)
+    if node.op == "AttnPermute":
+        bank = starts(inputs[0], 1)[-1] + 1 + latency + 1
+        return np.asarray(bank + np.arange(rows_of(node, length)) + latency + 1, dtype=np.int64)
+    cycles = row_interval(node)
+    ready = np.maximum.reduce([t[: rows_of(node, length)] for t in inputs])
+    start = starts(ready, cycles)
+    if node.op in _NORMS:
+        prepared = starts(start + cycles + latency, cycles) + latency + 1
+        start = starts(prepared, cycles)
+    if node.op == "AttnReduceSum":
+        start = start[-1:] + cycles
+    return np.asarray(start + cycles + latency, dtype=np.int64)
+
+
+def _attention_times(node: HwNode, inputs: list[Times], length: int | None, latency: int) -> Times:
+    q, k, v = inputs
+    count = groups(node) * slices(node, length)  # words of scores a query
+    load, step = groups(node) * chunks(node), chunks(node)
+    keys, values = (int(starts(t, load)[-1]) + load + latency + 1 for t in (k, v))
+    start = starts(np.maximum(q, keys), count * step)
+    row = np.repeat(np.arange(len(count)), count)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    words = start[row] + (place + 1) * step + latency
+    ends = np.cumsum(np.repeat(slices(node, length), groups(node))) - 1  # last slice of a head's row
+    head = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
+    stages = [each for _, each in _stages(node)]
+    words = starts(words, 1) + latency + 1
+    for number, each in enumerate(stages[1:], start=1):
+        if not each:
+            continue
+        whole = words[ends]  # what is known of a row once all its slices went through
+        if not stages[number - 1]:
+            whole = starts(whole, 1) + latency + 1
+        words = starts(np.maximum(words, whole[head]), 1) + latency + 1
+    begin = starts(np.maximum(words, values), step)
+    return np.asarray(begin[np.cumsum(count) - 1] + step + latency, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class NodeTimes:
+    """One kernel's part of a schedule, in cycles after the first input row.
+
+    Attributes:
+        name: the node.
+        first: when its first output row can be read.
+        last: when its last one can.
+        interval: cycles between two sequences.
+    """
+
+    name: str
+    first: int
+    last: int
+    interval: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When one sequence passes through an empty io_stream design, in cycles.
+
+    Attributes:
+        nodes: every kernel's part.
+        latency: from the first input row to the last output row.
+        interval: between two sequences: that of the busiest kernel.
+        bottleneck: name of that kernel.
+    """
+
+    nodes: tuple[NodeTimes, ...]
+    latency: int
+    interval: int
+    bottleneck: str
+
+
+def schedule(design: Design, length: int | None = None) -> Schedule:
+    """The schedule of an io_stream design: row times passed from kernel to kernel, joins take the later.
+
+    Args:
+        design: the design; input rows arrive one a cycle.
+        length: rows of the sequence (tokens); full if not given.
+    """
+    streams: Mapping[str, Any] = design.streams
+    port = streams[design.input.name]
+    rows = length if length is not None and port.tokens else port.rows
+    times: dict[str, Times] = {design.input.name: np.arange(rows, dtype=np.int64)}
+    parts = []
+    for node in design.nodes:
+        tokens = length if streams[node.output if node.op == "AttnPermute" else node.inputs[0]].tokens else None
+        out = row_times(node, [times[n] for n in node.inputs], tokens)
+        times |= dict.fromkeys(node.copies or (node.output,), out)
+        parts.append(NodeTimes(node.name, int(out[0]), int(out[-1]), interval(node, tokens)))
+    slowest = max(parts, key=lambda p: p.interval)
+    return Schedule(tuple(parts), int(times[design.last.output][-1]), slowest.interval, slowest.name)
