@@ -206,11 +206,55 @@ def report(
 
 
 @app.command()
-def bench(json: JsonFile = None) -> None:
-    """Throughput of references and C simulation on this machine; no time of hardware."""
-    from hls4attn.host.bench import print_throughput
+def estimate(
+    model: ModelFile,
+    board: BoardName = None,
+    io: Annotated[str, typer.Option("--io", help="io_stream or io_parallel.")] = "io_stream",
+    reuse: Annotated[
+        int | None,
+        typer.Option(help="Reuse factor [io_stream: the smallest power of two that fits].", show_default=False),
+    ] = None,
+    lanes: Annotated[int, typer.Option(help="Keys that a streaming attention takes at a time; 0: up to 4.")] = 0,
+    parallel_heads: Annotated[int, typer.Option(help="Heads that a streaming attention takes at a time.")] = 1,
+    json: JsonFile = None,
+    chart: Annotated[Path | None, typer.Option(help="Bar chart to write, .png or .svg.", show_default=False)] = None,
+) -> None:
+    """Cycles, resources and boards of a model's hardware, before any synthesis."""
+    from hls4attn.host.estimate import print_estimate
 
-    print_throughput(out, json)
+    choices = {"io_type": io, "reuse_factor": reuse, "lanes": lanes, "parallel_heads": parallel_heads}
+    print_estimate(out, model, board, choices, json, chart)
+
+
+bench = typer.Typer(invoke_without_command=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def throughput(context: typer.Context, json: JsonFile = None) -> None:
+    """Throughput of references and C simulation on this machine; no time of hardware."""
+    if context.invoked_subcommand is None:
+        from hls4attn.host.bench import print_throughput
+
+        print_throughput(out, json)
+    elif json is not None:
+        raise InputError(f"Give --json after the word {context.invoked_subcommand}")
+
+
+@bench.command()
+def attention(
+    lengths: Annotated[str, typer.Option(help="Comma-separated lengths of the sequence.")] = "16,64,256,1024",
+    score: Annotated[str, typer.Option(help="consmax, softmax, e2softmax, e2softmax-online or e2context.")] = "consmax",
+    head_dim: Annotated[int, typer.Option(help="Width of a head.")] = 64,
+    heads: Annotated[int, typer.Option(help="Number of heads, one after the other.")] = 1,
+    lanes: Annotated[int, typer.Option(help="Keys at a time.")] = 1,
+    json: JsonFile = None,
+    chart: Annotated[Path | None, typer.Option(help="Plot to write, .png or .svg.", show_default=False)] = None,
+) -> None:
+    """Streaming attention as sequences grow: cycles, buffers, compile time and speed of its C simulation."""
+    from hls4attn.host.attention_bench import parse_lengths, print_growth
+
+    print_growth(out, parse_lengths(lengths), score, head_dim, heads, lanes, json, chart)
 
 
 @app.command()

@@ -54,8 +54,8 @@ void attention_e2softmax(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v
     #pragma HLS STREAM variable=waiting depth=sizes::waiting_depth
     HLS4ATTN_DEPTH(waiting, sizes::waiting_depth)
     hls::stream<typename sizes::top_word> maxima("maxima");
-    #pragma HLS STREAM variable=maxima depth=2
-    HLS4ATTN_DEPTH(maxima, 2)
+    #pragma HLS STREAM variable=maxima depth=sizes::maxima_depth
+    HLS4ATTN_DEPTH(maxima, sizes::maxima_depth)
     hls::stream<typename sizes::k_word> codes("codes");
     #pragma HLS STREAM variable=codes depth=sizes::k_depth
     HLS4ATTN_DEPTH(codes, sizes::k_depth)
@@ -63,8 +63,8 @@ void attention_e2softmax(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v
     #pragma HLS STREAM variable=tops depth=sizes::tops_depth
     HLS4ATTN_DEPTH(tops, sizes::tops_depth)
     hls::stream<typename sizes::unit_t> units("units");
-    #pragma HLS STREAM variable=units depth=2
-    HLS4ATTN_DEPTH(units, 2)
+    #pragma HLS STREAM variable=units depth=sizes::unit_depth
+    HLS4ATTN_DEPTH(units, sizes::unit_depth)
     hls::stream<typename sizes::p_word> probabilities("probabilities");
     #pragma HLS STREAM variable=probabilities depth=2
     HLS4ATTN_DEPTH(probabilities, 2)
@@ -109,8 +109,8 @@ void attention_e2context(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v
     #pragma HLS STREAM variable=waiting depth=sizes::waiting_depth
     HLS4ATTN_DEPTH(waiting, sizes::waiting_depth)
     hls::stream<typename sizes::top_word> maxima("maxima");
-    #pragma HLS STREAM variable=maxima depth=2
-    HLS4ATTN_DEPTH(maxima, 2)
+    #pragma HLS STREAM variable=maxima depth=sizes::maxima_depth
+    HLS4ATTN_DEPTH(maxima, sizes::maxima_depth)
     hls::stream<typename sizes::k_word> codes("codes");
     #pragma HLS STREAM variable=codes depth=sizes::k_depth
     HLS4ATTN_DEPTH(codes, sizes::k_depth)
@@ -118,8 +118,8 @@ void attention_e2context(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v
     #pragma HLS STREAM variable=tops depth=sizes::tops_depth
     HLS4ATTN_DEPTH(tops, sizes::tops_depth)
     hls::stream<typename sizes::unit_t> units("units");
-    #pragma HLS STREAM variable=units depth=2
-    HLS4ATTN_DEPTH(units, 2)
+    #pragma HLS STREAM variable=units depth=sizes::unit_depth
+    HLS4ATTN_DEPTH(units, sizes::unit_depth)
     hls::stream<typename form_t::word_t> weights("weights");
     #pragma HLS STREAM variable=weights depth=2
     HLS4ATTN_DEPTH(weights, 2)

@@ -56,7 +56,9 @@ template <typename CONFIG_T> struct attention_e2_sizes : attention_sizes<CONFIG_
     static const int row_slices = slice_words > 0 ? ceil_div(sizes::slices, slice_words) : 1;
     static const int waiting_depth = 2 * (slice_words > 0 ? slice_words : sizes::slices);
     static const int k_depth = 2 * sizes::slices;
-    static const int tops_depth = 2 * row_slices;
+    static const int maxima_depth = CONFIG_T::causal ? waiting_depth : 2; // the first rows have one slice
+    static const int tops_depth = CONFIG_T::causal ? k_depth : 2 * row_slices;
+    static const int unit_depth = CONFIG_T::causal ? k_depth : 2;
 };
 
 // Exponents and their row's sum, a slice behind the maxima.

@@ -10,7 +10,7 @@
 //           attn_softmax.h;  y_i = Q_y( tail( sum_j Q_p( p_ij ) * v_j ) )
 // Cycles a sequence: sum over rows of G * slices(i) * R, as in attn_attention.h; the stages take 1 / R of that, the
 // P dividers 1 / slices(i) of theirs, all overlapped: a row leaves two rows and the pipelines' depth after its scores.
-// FIFOs: two units of slices each (a unit is one row of P heads), and what comes in while a division takes place.
+// FIFOs of slices hold two units (a unit is one row of P heads), that of e_j also what comes in during a division.
 // Source: softmax with the maximum subtracted, in integers.
 
 #ifndef HLS4ATTN_ATTENTION_SOFTMAX_H_
@@ -36,7 +36,9 @@ template <typename CONFIG_T> struct attention_softmax_sizes : attention_sizes<CO
     typedef word<typename numbers::sum_t, sizes::P> sum_word;
     typedef word<typename numbers::ratio_t, sizes::P> ratio_word;
     static const int waiting_depth = 2 * sizes::slices;
-    static const int exp_depth = 2 * sizes::slices + CONFIG_T::latency;
+    static const int exp_depth = 2 * sizes::slices + 2 * CONFIG_T::latency + 2;
+    static const int maxima_depth = CONFIG_T::causal ? waiting_depth : 2; // the first units have one slice
+    static const int ratio_depth = CONFIG_T::causal ? exp_depth : larger(exp_depth / sizes::slices, 2);
 };
 
 // e_j and their sum.
@@ -163,8 +165,8 @@ void attention_softmax(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T
     #pragma HLS STREAM variable=waiting depth=sizes::waiting_depth
     HLS4ATTN_DEPTH(waiting, sizes::waiting_depth)
     hls::stream<typename sizes::top_word> maxima("maxima");
-    #pragma HLS STREAM variable=maxima depth=2
-    HLS4ATTN_DEPTH(maxima, 2)
+    #pragma HLS STREAM variable=maxima depth=sizes::maxima_depth
+    HLS4ATTN_DEPTH(maxima, sizes::maxima_depth)
     hls::stream<typename sizes::exp_word> exps("exps");
     #pragma HLS STREAM variable=exps depth=sizes::exp_depth
     HLS4ATTN_DEPTH(exps, sizes::exp_depth)
@@ -172,8 +174,8 @@ void attention_softmax(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T
     #pragma HLS STREAM variable=sums depth=2
     HLS4ATTN_DEPTH(sums, 2)
     hls::stream<typename sizes::ratio_word> ratios("ratios");
-    #pragma HLS STREAM variable=ratios depth=2
-    HLS4ATTN_DEPTH(ratios, 2)
+    #pragma HLS STREAM variable=ratios depth=sizes::ratio_depth
+    HLS4ATTN_DEPTH(ratios, sizes::ratio_depth)
     hls::stream<typename sizes::p_word> probabilities("probabilities");
     #pragma HLS STREAM variable=probabilities depth=2
     HLS4ATTN_DEPTH(probabilities, 2)

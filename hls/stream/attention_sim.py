@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -221,16 +222,15 @@ class AttentionSim:
         )
 
     @property
-    def includes(self) -> tuple[str, ...]:
+    def includes(self) -> tuple[Path, ...]:
         """Folders for the compiler."""
-        return (str(include_dir().parent / "sim"), str(include_dir()), str(ap_types_dir()))
+        return include_dir().parent / "sim", include_dir(), ap_types_dir()
 
     def _load(self) -> ctypes._NamedFuncPointer:
         text = self.source()
         main = cache_dir() / "bench" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.cpp"
         atomic_write(main, text.encode())
-        includes = (include_dir().parent / "sim", include_dir(), ap_types_dir())
-        entry = getattr(ctypes.CDLL(str(compile_library(main, includes))), _ENTRY)
+        entry = getattr(ctypes.CDLL(str(compile_library(main, self.includes))), _ENTRY)
         pointer, number = ctypes.c_void_p, ctypes.c_long
         entry.argtypes = [*[pointer] * 5, number, pointer, number]
         return cast("ctypes._NamedFuncPointer", entry)

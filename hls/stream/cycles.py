@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,15 @@ Times = NDArray[np.int64]
 _ELEMENTWISE = ("AttnAffine", "AttnAdd", "AttnMultiply")
 _NORMS = ("AttnAILayerNorm", "AttnIntegerLayerNorm")
 _ATTENTION = "AttnAttention"
+_DIVISION = "reciprocals"
+#: Processes of an attention's score function: one iteration a slice of scores, the division one a row.
+_STAGES = {
+    "ConSmax": ("look_up_slices",),
+    "ConSmaxSplit": ("split_slices",),
+    "Softmax": ("row_maxima", "exponentials", _DIVISION, "scale_slices"),
+    "E2Softmax": ("row_maxima", "exponents", "divide_slices"),
+    "E2Context": ("row_maxima", "exponents", "divide_slices"),
+}
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -69,6 +78,11 @@ def is_attention(node: HwNode) -> bool:
     return node.op.startswith(_ATTENTION)
 
 
+def score_function(node: HwNode) -> str:
+    """The score function of an attention kernel, as in its name."""
+    return node.op.removeprefix(_ATTENTION)
+
+
 def groups(node: HwNode) -> int:
     """Groups of heads that an attention kernel takes one after the other: heads / parallel_heads."""
     return node.ints["heads"] // node.ints.get("parallel_heads", 1)
@@ -95,10 +109,11 @@ def processes(node: HwNode, length: int | None = None) -> list[tuple[str, int]]:
     """
     rows = rows_of(node, length)
     if is_attention(node):
-        words = int(slices(node, length).sum()) * groups(node)  # slices of scores a sequence
-        load, slow = rows * groups(node) * chunks(node), words * chunks(node)
-        middle = [(name, words if each else rows * groups(node)) for name, each in _stages(node)]
-        return [("load_keys", load), ("load_values", load), ("score_slices", slow), *middle, ("weigh_slices", slow)]
+        units = rows * groups(node)  # rows of scores, of the heads that go together
+        words = int(slices(node, length).sum()) * groups(node)  # slices of scores
+        load, slow = units * chunks(node), words * chunks(node)
+        stages = [(name, units if name == _DIVISION else words) for name in _STAGES[score_function(node)]]
+        return [("load_keys", load), ("load_values", load), ("score_slices", slow), *stages, ("weigh_slices", slow)]
     if node.op == "AttnPermute":
         return [("load", node.ints["in_rows"]), ("emit", rows)]
     busy = rows * row_interval(node)
@@ -202,22 +217,11 @@ def _attention_depths(node: HwNode, tail: int) -> list[int]:
         "Softmax": lambda: ints["exp_frac"] + ints["out_frac"] + ints["guard"] + 2,  # the dividend's bits
         "E2Softmax": lambda: ceil_log2(ints.get("lanes", 1)) + 4,  # maximum, Log2Exp, shift, sum
         "E2Context": lambda: ceil_log2(ints.get("lanes", 1)) + 4,
-    }[node.op.removeprefix(_ATTENTION)]()
+    }[score_function(node)]()
     return [score, function, weigh]
 
 
 # ---- schedules -------------------------------------------------------------------------------------------------------
-
-
-def _stages(node: HwNode) -> tuple[tuple[str, bool], ...]:
-    """Processes of an attention's score function; whether each takes slices (else whole rows of scores)."""
-    return {
-        "ConSmax": (("consmax_slices", True),),
-        "ConSmaxSplit": (("consmax_slices", True),),
-        "Softmax": (("maximum", True), ("exponents", True), ("divide", False), ("normalise", True)),
-        "E2Softmax": (("exponents", True), ("divide", True)),
-        "E2Context": (("exponents", True), ("divide", True)),
-    }[node.op.removeprefix(_ATTENTION)]
 
 
 def starts(ready: Times, cycles: int | Times) -> Times:
@@ -247,27 +251,51 @@ def row_times(node: HwNode, inputs: list[Times], length: int | None = None) -> T
 
 
 def _attention_times(node: HwNode, inputs: list[Times], length: int | None, latency: int) -> Times:
-    q, k, v = inputs
-    count = groups(node) * slices(node, length)  # words of scores a query
-    load, step = groups(node) * chunks(node), chunks(node)
+    """Bank of keys, scores slice by slice, score function, bank of values, weighted sum row by row."""
+    q, k, v = (t[: rows_of(node, length)] for t in inputs)
+    step = chunks(node)
+    load = groups(node) * step
     keys, values = (int(starts(t, load)[-1]) + load + latency + 1 for t in (k, v))
-    start = starts(np.maximum(q, keys), count * step)
-    row = np.repeat(np.arange(len(count)), count)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    words = start[row] + (place + 1) * step + latency
-    ends = np.cumsum(np.repeat(slices(node, length), groups(node))) - 1  # last slice of a head's row
-    head = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
-    stages = [each for _, each in _stages(node)]
-    words = starts(words, 1) + latency + 1
-    for number, each in enumerate(stages[1:], start=1):
-        if not each:
-            continue
-        whole = words[ends]  # what is known of a row once all its slices went through
-        if not stages[number - 1]:
-            whole = starts(whole, 1) + latency + 1
-        words = starts(np.maximum(words, whole[head]), 1) + latency + 1
-    begin = starts(np.maximum(words, values), step)
-    return np.asarray(begin[np.cumsum(count) - 1] + step + latency, dtype=np.int64)
+    units = np.repeat(slices(node, length), groups(node))  # words of each row of scores
+    words = groups(node) * slices(node, length)  # of each query
+    row = np.repeat(np.arange(len(words)), words)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(words) - words, words)
+    scores = starts(np.maximum(q, keys), words * step)[row] + (place + 1) * step + latency
+    weights = _function_times(node, scores, units, latency)
+    begin = starts(np.maximum(weights, values), step)
+    return np.asarray(begin[np.cumsum(words) - 1] + step + latency, dtype=np.int64)
+
+
+def _function_times(node: HwNode, scores: Times, units: Times, latency: int) -> Times:
+    """When the words behind the score function can be read, for the times of its scores.
+
+    Args:
+        node: the attention.
+        scores: one time a word.
+        units: words of each row of scores.
+        latency: of every process.
+    """
+
+    def process(ready: Times) -> Times:
+        return starts(ready, 1) + latency + 1
+
+    words = process(scores)
+    name = score_function(node)
+    if name.startswith("ConSmax"):
+        return words
+    last = np.cumsum(units) - 1  # of each row, and of the row that a word is in
+    of_word = np.repeat(last, units)
+    whole = of_word
+    slice_words = node.ints.get("slice_length", 0) // node.ints.get("lanes", 1)
+    if slice_words:  # a maximum comes every slice_words words
+        first = of_word + 1 - np.repeat(units, units)
+        place = np.arange(len(words)) - first
+        whole = np.minimum(first + (place // slice_words + 1) * slice_words - 1, of_word)
+    words = process(np.maximum(words, words[whole]))
+    sums = words[last]
+    if name == "Softmax":
+        sums = process(sums)
+    return process(np.maximum(words, np.repeat(sums, units)))
 
 
 @dataclass(frozen=True)
@@ -293,7 +321,7 @@ class Schedule:
 
     Attributes:
         nodes: every kernel's part.
-        latency: from the first input row to the last output row.
+        latency: from writing the first input row to reading the last output row.
         interval: between two sequences: that of the busiest kernel.
         bottleneck: name of that kernel.
     """
@@ -308,18 +336,19 @@ def schedule(design: Design, length: int | None = None) -> Schedule:
     """The schedule of an io_stream design: row times passed from kernel to kernel, joins take the later.
 
     Args:
-        design: the design; input rows arrive one a cycle.
+        design: the design; row r of the input is written in cycle r, by a source without latency.
         length: rows of the sequence (tokens); full if not given.
     """
-    streams: Mapping[str, Any] = design.streams
-    port = streams[design.input.name]
+    streams = design.streams
+    port = design.input_stream
     rows = length if length is not None and port.tokens else port.rows
-    times: dict[str, Times] = {design.input.name: np.arange(rows, dtype=np.int64)}
+    times: dict[str, Times] = {design.input.name: np.arange(1, rows + 1, dtype=np.int64)}
     parts = []
     for node in design.nodes:
         tokens = length if streams[node.output if node.op == "AttnPermute" else node.inputs[0]].tokens else None
         out = row_times(node, [times[n] for n in node.inputs], tokens)
-        times |= dict.fromkeys(node.copies or (node.output,), out)
+        times |= dict.fromkeys(node.outputs, out)
         parts.append(NodeTimes(node.name, int(out[0]), int(out[-1]), interval(node, tokens)))
-    slowest = max(parts, key=lambda p: p.interval)
-    return Schedule(tuple(parts), int(times[design.last.output][-1]), slowest.interval, slowest.name)
+    paced = {n.name for n in design.nodes if is_attention(n)}  # of equals, the one that others keep pace with
+    slowest = max(parts, key=lambda p: (p.interval, p.name in paced))
+    return Schedule(tuple(parts), int(times[design.result][-1]), slowest.interval, slowest.name)

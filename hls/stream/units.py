@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What kernels share, as operations: the tail, the normalisations, the score functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hls4attn.hls.design import HwNode
+from hls4attn.hls.stream.cycles import ceil_div
+from hls4attn.hls.stream.resources import Parts
+
+#: Largest array that becomes registers or logic, as in the generated pragmas.
+COMPLETE_PARTITION = 1024
+
+
+def tail(
+    parts: Parts, node: HwNode, lanes: int, channels: int, rows: int, prefix: str = "", width: int | None = None
+) -> None:
+    """Scale, offset, rounding and limit of `lanes` results at once; constants a channel or element lie in ROMs."""
+    ints = node.ints
+    for what in ("scale", "offset"):
+        by = ints.get(f"{prefix}{what}_by", 0)
+        if not by:
+            continue
+        bits = ints[f"{prefix}{what}_width"]
+        if what == "scale":
+            parts.multiply(lanes, ints[f"{prefix}core_width"], bits)
+        else:
+            parts.add(lanes, ints[f"{prefix}sum_width"])
+        words = {1: 0, 2: 1, 3: rows}[by] * ceil_div(channels, lanes)
+        parts.memory(f"{prefix}{what}", "rom", 1, words, lanes * bits)
+    parts.add(lanes, ints[f"{prefix}sum_width"] + (node.format.width if width is None else width))
+
+
+def _affine_step(parts: Parts, ints: Mapping[str, int], lanes: int, product: int) -> None:
+    """The end of a normalisation: shift, add beta, limit; gamma and beta a channel."""
+    words = ceil_div(ints["channels"], lanes)
+    parts.memory("gamma", "rom", 1, words, lanes * ints["gamma_bits"])
+    parts.memory("bias", "rom", 1, words, lanes * ints["bias_width"])
+    parts.shift(lanes, product, product)
+    parts.add(2 * lanes, product)
+
+
+def ailayernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int) -> None:
+    """Widths as in struct ailn_sizes."""
+    exact = ints["squares"] == 2
+    terms, fraction = ints["channels"].bit_length(), ints["max_alpha"] + ints["mean_frac"]
+    scaled = max(width + ints["multiplier"].bit_length(), ints["quant_shift"] + ints["max_alpha"] + 1) + 2
+    square, unit = (16, 0) if exact else (12, 4)
+    total, power = 9 + ints["max_alpha"] + terms, square + 2 * ints["max_alpha"] + terms + 1
+    mean, centred, slope = 9 + fraction, 10 + fraction, ints["gamma_bits"] + ints["rsqrt_bits"]
+    if ints["multiplier"] > 1:
+        parts.multiply(lanes, width, ints["multiplier"].bit_length() + 1)
+    parts.shift(lanes, scaled, ints["max_alpha"])
+    parts.add(2 * lanes, scaled)  # rounding, limit
+    parts.memory("squares", "rom", lanes, 256 if exact else 32 if ints["squares"] else 16, square + 1)
+    parts.memory("alpha", "rom", 1, ceil_div(ints["channels"], lanes), 2 * lanes)
+    parts.add(lanes, total + power)
+    parts.multiply(1, total, 19)
+    parts.multiply(1, power + unit, 19)
+    parts.multiply(1, mean, mean)
+    parts.add(3, 18 + 2 * fraction)  # variance, its leading one, table index
+    parts.memory("rsqrt", "rom", 1, 2 << ints["index_bits"], ints["rsqrt_bits"] + 1)
+    parts.add(lanes, centred)
+    parts.multiply(lanes, ints["rsqrt_bits"] + 1, ints["gamma_bits"])
+    parts.multiply(lanes, slope, centred)
+    _affine_step(parts, ints, lanes, slope + centred)
+
+
+def layernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int) -> None:
+    """Widths as in struct layernorm_sizes."""
+    terms = ints["channels"].bit_length()
+    total, power = width + terms, 2 * (width - 1) + terms + 1
+    variance, inverse = 2 * (width - 1 + terms) + 1, ints["rsqrt_bits"] + 3
+    product = ints["gamma_bits"] + inverse + ints["in_width"] + (ints["channels"] - 1).bit_length()
+    parts.multiply(lanes, width, width)
+    parts.add(lanes, total + power)
+    parts.multiply(1, power, terms + 1)
+    parts.multiply(1, total, total)
+    parts.add(2, variance)
+    parts.shift(1, 2 * ints["root_bits"] + 1, 2 * ints["root_bits"])
+    parts.divide(ints["root_bits"], ints["root_bits"] + 3)
+    parts.divide(ints["rsqrt_bits"] + ints["root_bits"] + 2, ints["root_bits"] + 1)
+    parts.multiply(lanes, width, terms + 1)
+    parts.add(lanes, total + 1)
+    parts.multiply(lanes, inverse, ints["gamma_bits"])
+    parts.multiply(lanes, inverse + ints["gamma_bits"], total + 1)
+    _affine_step(parts, ints, lanes, product)
+
+
+def function_parts(
+    parts: Parts, name: str, ints: Mapping[str, int], lanes: int, row: int, width: int, heads: int = 1, ports: int = 0
+) -> None:
+    """A score function on `lanes` scores at once.
+
+    Args:
+        parts: where it is added.
+        name: ConSmax, ConSmaxSplit, Softmax or E2Softmax.
+        ints: its members.
+        lanes: scores at once.
+        row: length of a row of scores.
+        width: signed bits of its result.
+        heads: rows that are worked on at once.
+        ports: lanes that share a copy of a table; 0: tables of up to COMPLETE_PARTITION entries are logic.
+    """
+    if name == "ConSmax":
+        _table(parts, lanes, ports, ints["heads"] * ints["entries"], width)
+        parts.add(lanes, width)  # masked
+    elif name == "ConSmaxSplit":
+        product = ints["nibbles"] * ints["mantissa_bits"] + 2
+        for nibble in range(1, ints["nibbles"]):
+            parts.multiply(lanes, nibble * ints["mantissa_bits"] + 1, ints["mantissa_bits"] + 1)
+        entry = ints["mantissa_bits"] + ints["shift_width"]
+        parts.logic_rom(lanes * ints["nibbles"] * 16 * ints["heads"] * entry)
+        parts.add(lanes * ints["nibbles"], ints["shift_width"] + 2)
+        parts.shift(lanes, product, ints["max_shift"])
+        parts.add(2 * lanes, product)
+    elif name == "Softmax":
+        exponent, ratio = ints["exp_frac"] + 2, ints["out_frac"] + ints["guard"] + 3
+        total = exponent + row.bit_length()
+        _table(parts, lanes, ports, ints["heads"] << ints["in_width"], exponent)
+        parts.add(2 * lanes, ints["in_width"] + 1)  # maximum, distance
+        parts.add(lanes, total)
+        for _ in range(heads):
+            parts.divide(max(ints["exp_frac"] + ratio, total) + 1, total)
+        parts.multiply(lanes, exponent, ratio)
+        parts.add(2 * lanes, exponent + ratio)  # rounding, limit
+    else:
+        e2_stage(parts, ints, lanes, heads, row)
+        e2_division(parts, ints, lanes)
+
+
+def _table(parts: Parts, lanes: int, ports: int, entries: int, width: int) -> None:
+    """A table that several lanes read at once: a copy for each lane, or for each two with two ports."""
+    if ports == 0 and entries <= COMPLETE_PARTITION:
+        parts.logic_rom(lanes * entries * width)
+    else:
+        parts.memory("table", "rom", ceil_div(lanes, ports or 1), entries, width)
+
+
+def e2_stage(parts: Parts, ints: Mapping[str, int], lanes: int, heads: int, row: int) -> None:
+    """Stage 1 of E2Softmax on a slice: maximum, Log2Exp of every lane and of each maximum's rise, sum."""
+    distance = ints["in_width"] + 1
+    product = max(ints["in_width"] + ints["factor_width"], ints["max_places"]) + 2
+    total = ints["numerator_frac"] + 2 + row.bit_length()
+    parts.add(2 * lanes, distance)
+    if ints["folded"]:
+        parts.multiply(lanes + heads, distance, ints["factor_width"] + 1)
+    else:
+        parts.add(2 * (lanes + heads), product)
+    parts.add(2 * (lanes + heads), product)  # rounding, limit
+    parts.shift(lanes + heads, product, 0 if ints["exp_places"] else ints["max_places"])
+    parts.shift(lanes, ints["numerator_frac"] + 2, ints["numerator_frac"])
+    parts.add(lanes, total)
+    parts.shift(heads, total, (1 << ints["code_width"]) - 1)
+    parts.add(heads, total)  # leading one
+
+
+def e2_division(parts: Parts, ints: Mapping[str, int], lanes: int) -> None:
+    """Stage 2 of E2Softmax: a mantissa shifted by exponents, rounded and limited."""
+    quotient = ints["divider_frac"] + ints["out_frac"] + 2
+    parts.shift(lanes, quotient, quotient - 1)
+    parts.add(2 * lanes, quotient)
