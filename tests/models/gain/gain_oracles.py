@@ -30,6 +30,7 @@ CASES = {
     "measured cell": SMALL | {"cell": MEASURED},
     "other levels": SMALL | {"q_levels": 11, "k_levels": 5, "v_levels": 16, "out_levels": 18, "pulse_steps": 37},
     "coarse": SMALL | {"q_levels": 2, "k_levels": 2, "v_levels": 3, "out_levels": 3, "pulse_steps": 1},
+    "wide": SMALL | {"current_frac": 20, "pulse_steps": 4095, "out_levels": 4096},
     "one token window": SMALL | {"window": 1, "tile": 1},
     "never saturates": SMALL | {"score_saturation": 1e4, "context_saturation": 1e4},
     "always saturates": SMALL | {"score_saturation": 0.5, "context_saturation": 0.05, "pulse_steps": 64},
@@ -84,7 +85,7 @@ def integer_oracle(spec, q, k, v):
     m2, s2 = multiplier(
         1000 * (spec.out_levels - 1), 2 * spec.pulse_steps * round(1000 * one * spec.context_saturation)
     )
-    top = {0.5: 0, 1.0: 1, 8.5: 8, 15.5: 16}[(spec.out_levels - 1) / 2]
+    top = {0.5: 0, 1.0: 1, 8.5: 8, 15.5: 16, 2047.5: 2048}[(spec.out_levels - 1) / 2]
 
     def current(age, code, levels):
         w = code * spec.vdd / (levels - 1) - spec.vdd / 2
