@@ -20,6 +20,56 @@
 
 namespace hls4attn {
 
+// All slots of one token, which the cursor stands at.
+template <typename CONFIG_T, class current_T, int CURRENTS, class q_T, class k_T, class v_T, class sum_T>
+void scan_token(typename gaincell_sizes<CONFIG_T>::key_memory &keys,
+                typename gaincell_sizes<CONFIG_T>::value_memory &values, gaincell_cursor<CONFIG_T> at,
+                const current_T (&currents)[CURRENTS], const q_T (&q)[CONFIG_T::heads * CONFIG_T::head_dim],
+                const k_T (&k)[CONFIG_T::heads * CONFIG_T::head_dim],
+                const v_T (&v)[CONFIG_T::heads * CONFIG_T::head_dim],
+                sum_T (&sums)[CONFIG_T::heads * CONFIG_T::head_dim]) {
+    typedef gaincell_sizes<CONFIG_T> sizes;
+    #pragma HLS ARRAY_RESHAPE variable=keys complete dim=2
+    #pragma HLS ARRAY_RESHAPE variable=values complete dim=2
+    #pragma HLS ARRAY_RESHAPE variable=currents cyclic factor=sizes::entries
+    typename sizes::q_token query;
+    #pragma HLS ARRAY_PARTITION variable=query complete dim=0
+    typename sizes::k_token key;
+    #pragma HLS ARRAY_PARTITION variable=key complete dim=0
+    typename sizes::v_token value;
+    #pragma HLS ARRAY_PARTITION variable=value complete dim=0
+    typename sizes::tile_charges acc;
+    #pragma HLS ARRAY_PARTITION variable=acc complete
+    typename sizes::held_charges held;
+    #pragma HLS ARRAY_PARTITION variable=held complete dim=0
+    typename sizes::code_sums totals;
+    #pragma HLS ARRAY_PARTITION variable=totals complete dim=0
+    for (int c = 0; c < sizes::channels; c++) {
+        #pragma HLS UNROLL
+        query[c / sizes::D][c % sizes::D] = level<CONFIG_T::q_levels>(q[c]);
+        key[c / sizes::D][c % sizes::D] = level<CONFIG_T::k_levels>(k[c]);
+        value[c / sizes::D][c % sizes::D] = level<CONFIG_T::v_levels>(v[c]);
+    }
+    for (long long n = 0; n < at.most; n++) {
+        #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
+        if (add_codes<CONFIG_T>(at, held, totals)) {
+            for (int z = 0; z < sizes::lanes; z++) {
+                #pragma HLS UNROLL
+                const int d = int(at.pass) * sizes::lanes + z;
+                if (d < sizes::D) {
+                    sums[int(at.made) * sizes::D + d] = sum_T(totals[at.pass][z]);
+                }
+            }
+        }
+        if (at.scans()) {
+            scan_slot<CONFIG_T>(keys, values, currents, query, key, value, at, acc, held);
+        }
+        if (!at.next()) {
+            break;
+        }
+    }
+}
+
 // One token of all heads: codes in, sums of its tiles' codes out; state.filled then counts the slots in use.
 template <typename CONFIG_T, class current_T, int CURRENTS, class q_T, class k_T, class v_T, class sum_T>
 void gaincell_token(gaincell_state<CONFIG_T> &state, const current_T (&currents)[CURRENTS],
@@ -27,38 +77,9 @@ void gaincell_token(gaincell_state<CONFIG_T> &state, const current_T (&currents)
                     const k_T (&k)[CONFIG_T::heads * CONFIG_T::head_dim],
                     const v_T (&v)[CONFIG_T::heads * CONFIG_T::head_dim],
                     sum_T (&sums)[CONFIG_T::heads * CONFIG_T::head_dim]) {
-    typedef gaincell_sizes<CONFIG_T> sizes;
-    #pragma HLS ARRAY_RESHAPE variable=state.keys complete dim=2
-    #pragma HLS ARRAY_RESHAPE variable=state.values complete dim=2
-    #pragma HLS ARRAY_RESHAPE variable=currents cyclic factor=sizes::entries
-    gaincell_codes<CONFIG_T> token;
-    for (int c = 0; c < sizes::channels; c++) {
-        #pragma HLS UNROLL
-        token.q[c / sizes::D][c % sizes::D] = level<CONFIG_T::q_levels>(q[c]);
-        token.k[c / sizes::D][c % sizes::D] = level<CONFIG_T::k_levels>(k[c]);
-        token.v[c / sizes::D][c % sizes::D] = level<CONFIG_T::v_levels>(v[c]);
-    }
-    gaincell_lanes<CONFIG_T> lanes;
     gaincell_cursor<CONFIG_T> at;
-    at.enter(state);
-    for (long long n = 0; n < at.most; n++) {
-        #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
-        if (add_codes<CONFIG_T>(at, lanes)) {
-            for (int z = 0; z < sizes::lanes; z++) {
-                #pragma HLS UNROLL
-                const int d = int(at.pass) * sizes::lanes + z;
-                if (d < sizes::D) {
-                    sums[int(at.made) * sizes::D + d] = sum_T(lanes.sums[at.pass][z]);
-                }
-            }
-        }
-        if (at.scans()) {
-            scan_slot<CONFIG_T>(state, currents, token, at, lanes);
-        }
-        if (!at.next()) {
-            break;
-        }
-    }
+    at.enter(state.next, state.filled);
+    scan_token<CONFIG_T>(state.keys, state.values, at, currents, q, k, v, sums);
 }
 
 template <class q_T, class k_T, class v_T, class res_T, typename CONFIG_T, class current_T, int CURRENTS,

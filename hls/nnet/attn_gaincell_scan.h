@@ -28,44 +28,19 @@
 
 namespace hls4attn {
 
-// The codes of one token.
-template <typename CONFIG_T> struct gaincell_codes {
-    typedef gaincell_sizes<CONFIG_T> sizes;
-    typename sizes::q_code q[CONFIG_T::heads][sizes::D];
-    typename sizes::k_code k[CONFIG_T::heads][sizes::D];
-    typename sizes::v_code v[CONFIG_T::heads][sizes::D];
-    gaincell_codes() {
-        #pragma HLS ARRAY_PARTITION variable=q complete dim=0
-        #pragma HLS ARRAY_PARTITION variable=k complete dim=0
-        #pragma HLS ARRAY_PARTITION variable=v complete dim=0
-    }
-};
-
-// What the lanes hold.
-template <typename CONFIG_T> struct gaincell_lanes {
-    typedef gaincell_sizes<CONFIG_T> sizes;
-    typename sizes::charge_t acc[sizes::D];                 // of the tile that is scanned
-    typename sizes::held_t held[sizes::passes][sizes::lanes]; // of the tile before
-    typename sizes::sum_t sums[sizes::passes][sizes::lanes];  // of the tiles before
-    gaincell_lanes() {
-        #pragma HLS ARRAY_PARTITION variable=acc complete
-        #pragma HLS ARRAY_PARTITION variable=held complete dim=0
-        #pragma HLS ARRAY_PARTITION variable=sums complete dim=0
-    }
-};
-
 // Where a token is.
 template <typename CONFIG_T> struct gaincell_cursor {
     typedef gaincell_sizes<CONFIG_T> sizes;
-    typedef typename integer<bit_length(CONFIG_T::window) + 1>::type slot_t;
+    typedef typename sizes::slot_t slot_t;
     typedef typename integer<bit_length(CONFIG_T::heads) + 1>::type head_t;
+    typedef typename integer<bit_length(CONFIG_T::tile) + 1>::type place_t;
     static const bool split = CONFIG_T::split_tiles != 0;
     static const long long most = // iterations of a token
         CONFIG_T::heads * (1LL * CONFIG_T::window + (split ? CONFIG_T::tile : 0)) + sizes::passes;
     slot_t newest, filled;                                           // of this token
     head_t head;
     slot_t slot, age;
-    typename integer<bit_length(CONFIG_T::tile) + 1>::type place;    // in the tile
+    place_t place;                                                   // in the tile
     int base;                                                        // of the head's slots
     slot_t origin;                                                   // first slot of the newest one's tile
     bool behind, older;                                              // of split tiles: behind the newest; second part
@@ -74,14 +49,14 @@ template <typename CONFIG_T> struct gaincell_cursor {
     bool first, last;                                                // whether it is the head's first, last one
 
     // A token comes: it gets the next slot.
-    void enter(gaincell_state<CONFIG_T> &state) {
+    void enter(slot_t &next_slot, slot_t &filled_slots) {
         #pragma HLS INLINE
-        newest = state.next;
-        state.next = newest == CONFIG_T::window - 1 ? slot_t(0) : slot_t(newest + 1);
-        if (state.filled != CONFIG_T::window) {
-            state.filled++;
+        newest = next_slot;
+        next_slot = newest == CONFIG_T::window - 1 ? slot_t(0) : slot_t(newest + 1);
+        if (filled_slots != CONFIG_T::window) {
+            filled_slots++;
         }
-        filled = state.filled;
+        filled = filled_slots;
         base = 0;
         head = made = 0;
         pass = sizes::passes;
@@ -138,8 +113,8 @@ template <typename CONFIG_T> struct gaincell_cursor {
             older = true;
         } else {
             behind = split && !tile_ends() && (behind || writes());
+            place = tile_ends() ? place_t(0) : place_t(place + 1);
             slot++;
-            place = tile_ends() ? 0 : place + 1;
             age = age == 0 ? slot_t(CONFIG_T::window - 1) : slot_t(age - 1);
         }
         return true;
@@ -173,9 +148,13 @@ template <typename CONFIG_T, class held_T> inline typename gaincell_sizes<CONFIG
 
 // One slot.  The newest one is written and used at once, so that its memory need not be read back.
 template <typename CONFIG_T, class current_T, int CURRENTS>
-inline void scan_slot(gaincell_state<CONFIG_T> &state, const current_T (&currents)[CURRENTS],
-                      const gaincell_codes<CONFIG_T> &token, const gaincell_cursor<CONFIG_T> &at,
-                      gaincell_lanes<CONFIG_T> &lanes) {
+inline void scan_slot(typename gaincell_sizes<CONFIG_T>::key_memory &keys,
+                      typename gaincell_sizes<CONFIG_T>::value_memory &values,
+                      const current_T (&currents)[CURRENTS], const typename gaincell_sizes<CONFIG_T>::q_token &q,
+                      const typename gaincell_sizes<CONFIG_T>::k_token &k,
+                      const typename gaincell_sizes<CONFIG_T>::v_token &v, const gaincell_cursor<CONFIG_T> &at,
+                      typename gaincell_sizes<CONFIG_T>::tile_charges &acc,
+                      typename gaincell_sizes<CONFIG_T>::held_charges &held) {
     #pragma HLS INLINE
     typedef gaincell_sizes<CONFIG_T> sizes;
     static_assert(CURRENTS == CONFIG_T::window * sizes::entries, "gaincell: one row of currents for each age");
@@ -186,20 +165,20 @@ inline void scan_slot(gaincell_state<CONFIG_T> &state, const current_T (&current
     #pragma HLS ARRAY_PARTITION variable=value complete
     for (int d = 0; d < sizes::D; d++) {
         #pragma HLS UNROLL
-        key[d] = state.keys[slot][d];
-        value[d] = state.values[slot][d];
+        key[d] = keys[slot][d];
+        value[d] = values[slot][d];
     }
     if (at.writes()) {
         for (int d = 0; d < sizes::D; d++) {
             #pragma HLS UNROLL
-            state.keys[slot][d] = key[d] = token.k[at.head][d];
-            state.values[slot][d] = value[d] = token.v[at.head][d];
+            keys[slot][d] = key[d] = k[at.head][d];
+            values[slot][d] = value[d] = v[at.head][d];
         }
     }
     if (at.place == 0) {
         for (int d = 0; d < sizes::D; d++) {
             #pragma HLS UNROLL
-            lanes.acc[d] = 0;
+            acc[d] = 0;
         }
     }
     if (at.sees()) {
@@ -212,7 +191,7 @@ inline void scan_slot(gaincell_state<CONFIG_T> &state, const current_T (&current
         typename sizes::score_t score = 0;
         for (int d = 0; d < sizes::D; d++) {
             #pragma HLS UNROLL
-            score += multiply<sizes::score_width>(current[key[d]], token.q[at.head][d]);
+            score += multiply<sizes::score_width>(current[key[d]], q[at.head][d]);
         }
         const typename sizes::pulse_t pulse = pulse_of<CONFIG_T>(score);
         typename sizes::product_t product[CONFIG_T::v_levels];
@@ -223,14 +202,14 @@ inline void scan_slot(gaincell_state<CONFIG_T> &state, const current_T (&current
         }
         for (int d = 0; d < sizes::D; d++) {
             #pragma HLS UNROLL
-            lanes.acc[d] += product[value[d]];
+            acc[d] += product[value[d]];
         }
     }
     if (at.tile_ends()) {
         for (int d = 0; d < sizes::D; d++) {
             #pragma HLS UNROLL
-            const typename sizes::charge_t charge = lanes.acc[d], top = sizes::held;
-            lanes.held[d / sizes::lanes][d % sizes::lanes] =
+            const typename sizes::charge_t charge = acc[d], top = sizes::held;
+            held[d / sizes::lanes][d % sizes::lanes] =
                 typename sizes::held_t(charge > top ? top : charge < -top ? typename sizes::charge_t(-top) : charge);
         }
     }
@@ -238,7 +217,9 @@ inline void scan_slot(gaincell_state<CONFIG_T> &state, const current_T (&current
 
 // Codes of Z lanes of the tile before, added up; true if that completes the lanes' results.
 template <typename CONFIG_T>
-inline bool add_codes(const gaincell_cursor<CONFIG_T> &at, gaincell_lanes<CONFIG_T> &lanes) {
+inline bool add_codes(const gaincell_cursor<CONFIG_T> &at,
+                      const typename gaincell_sizes<CONFIG_T>::held_charges &held,
+                      typename gaincell_sizes<CONFIG_T>::code_sums &sums) {
     #pragma HLS INLINE
     typedef gaincell_sizes<CONFIG_T> sizes;
     if (!at.adds()) {
@@ -246,8 +227,8 @@ inline bool add_codes(const gaincell_cursor<CONFIG_T> &at, gaincell_lanes<CONFIG
     }
     for (int z = 0; z < sizes::lanes; z++) {
         #pragma HLS UNROLL
-        const typename sizes::sum_t code = code_of<CONFIG_T>(lanes.held[at.pass][z]);
-        lanes.sums[at.pass][z] = at.first ? code : typename sizes::sum_t(lanes.sums[at.pass][z] + code);
+        const typename sizes::sum_t code = code_of<CONFIG_T>(held[at.pass][z]);
+        sums[at.pass][z] = at.first ? code : typename sizes::sum_t(sums[at.pass][z] + code);
     }
     return at.last;
 }

@@ -88,6 +88,15 @@ template <typename CONFIG_T> struct gaincell_sizes {
     typedef typename level_code<CONFIG_T::q_levels>::type q_code;
     typedef typename level_code<CONFIG_T::k_levels>::type k_code;
     typedef typename level_code<CONFIG_T::v_levels>::type v_code;
+    typedef typename integer<bit_length(CONFIG_T::window) + 1>::type slot_t;
+    typedef k_code key_memory[slots][D];
+    typedef v_code value_memory[slots][D];
+    typedef q_code q_token[CONFIG_T::heads][D]; // one token, all heads
+    typedef k_code k_token[CONFIG_T::heads][D];
+    typedef v_code v_token[CONFIG_T::heads][D];
+    typedef charge_t tile_charges[D];        // of the tile that is scanned
+    typedef held_t held_charges[passes][lanes]; // of the tile before
+    typedef sum_t code_sums[passes][lanes];     // of the tiles before
     static_assert(CONFIG_T::window % CONFIG_T::tile == 0, "gaincell: whole tiles");
     static_assert(CONFIG_T::current_width >= 2 && CONFIG_T::current_width <= 32, "gaincell: currents of 2 to 32 bits");
     static_assert(CONFIG_T::pulse_shift >= 0 && CONFIG_T::pulse_shift < scaled_width, "gaincell: pulses are shifted away");
@@ -98,10 +107,10 @@ template <typename CONFIG_T> struct gaincell_sizes {
 // What heads remember from token to token.  The caller owns it; zero in every byte it is an empty window.
 template <typename CONFIG_T> struct gaincell_state {
     typedef gaincell_sizes<CONFIG_T> sizes;
-    typename sizes::k_code keys[sizes::slots][sizes::D];
-    typename sizes::v_code values[sizes::slots][sizes::D];
-    typename integer<bit_length(CONFIG_T::window) + 1>::type next;   // slot of the next token
-    typename integer<bit_length(CONFIG_T::window) + 1>::type filled; // slots that hold a token
+    typename sizes::key_memory keys;
+    typename sizes::value_memory values;
+    typename sizes::slot_t next;   // slot of the next token
+    typename sizes::slot_t filled; // slots that hold a token
 };
 
 // An empty window.

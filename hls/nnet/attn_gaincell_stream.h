@@ -40,15 +40,26 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
     #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=banks::scale
     #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=banks::offset
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    gaincell_state<CONFIG_T> state;
-    #pragma HLS ARRAY_RESHAPE variable=state.keys complete dim=2
-    #pragma HLS ARRAY_RESHAPE variable=state.values complete dim=2
-    gaincell_clear(state);
-    gaincell_codes<CONFIG_T> token;
-    gaincell_lanes<CONFIG_T> lanes;
-    gaincell_cursor<CONFIG_T> at;
+    typename sizes::key_memory keys;
+    #pragma HLS ARRAY_RESHAPE variable=keys complete dim=2
+    typename sizes::value_memory values;
+    #pragma HLS ARRAY_RESHAPE variable=values complete dim=2
+    typename sizes::q_token query;
+    #pragma HLS ARRAY_PARTITION variable=query complete dim=0
+    typename sizes::k_token key;
+    #pragma HLS ARRAY_PARTITION variable=key complete dim=0
+    typename sizes::v_token value;
+    #pragma HLS ARRAY_PARTITION variable=value complete dim=0
+    typename sizes::tile_charges acc;
+    #pragma HLS ARRAY_PARTITION variable=acc complete
+    typename sizes::held_charges held;
+    #pragma HLS ARRAY_PARTITION variable=held complete dim=0
+    typename sizes::code_sums sums;
+    #pragma HLS ARRAY_PARTITION variable=sums complete dim=0
     typename res_T::value_type y[CONFIG_T::heads][sizes::passes][sizes::lanes];
     #pragma HLS ARRAY_PARTITION variable=y complete dim=0
+    gaincell_cursor<CONFIG_T> at;
+    typename sizes::slot_t next = 0, filled = 0;
     int row = 0;
     bool busy = false;
     for (long long n = 0; n < CONFIG_T::rows * at.most; n++) {
@@ -57,30 +68,30 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
             if (row == length) {
                 break;
             }
-            const q_T query = q.read();
-            const k_T key = k.read();
-            const v_T value = v.read();
+            const q_T q_row = q.read();
+            const k_T k_row = k.read();
+            const v_T v_row = v.read();
             for (int c = 0; c < sizes::channels; c++) {
                 #pragma HLS UNROLL
-                token.q[c / sizes::D][c % sizes::D] = level<CONFIG_T::q_levels>(raw(query[c]));
-                token.k[c / sizes::D][c % sizes::D] = level<CONFIG_T::k_levels>(raw(key[c]));
-                token.v[c / sizes::D][c % sizes::D] = level<CONFIG_T::v_levels>(raw(value[c]));
+                query[c / sizes::D][c % sizes::D] = level<CONFIG_T::q_levels>(raw(q_row[c]));
+                key[c / sizes::D][c % sizes::D] = level<CONFIG_T::k_levels>(raw(k_row[c]));
+                value[c / sizes::D][c % sizes::D] = level<CONFIG_T::v_levels>(raw(v_row[c]));
             }
-            at.enter(state);
+            at.enter(next, filled);
         }
-        if (add_codes<CONFIG_T>(at, lanes)) {
+        if (add_codes<CONFIG_T>(at, held, sums)) {
             for (int z = 0; z < sizes::lanes; z++) {
                 #pragma HLS UNROLL
                 const int d = int(at.pass) * sizes::lanes + z;
                 if (d < sizes::D) {
                     const int element = (int(at.made) * CONFIG_T::rows + row) * sizes::D + d;
                     y[at.made][at.pass][z] = finish<typename res_T::value_type, CONFIG_T, elements>(
-                        lanes.sums[at.pass][z], element, d, scale, offset);
+                        sums[at.pass][z], element, d, scale, offset);
                 }
             }
         }
         if (at.scans()) {
-            scan_slot<CONFIG_T>(state, currents, token, at, lanes);
+            scan_slot<CONFIG_T>(keys, values, currents, query, key, value, at, acc, held);
         }
         busy = at.next();
         if (!busy) {
