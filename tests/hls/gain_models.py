@@ -59,7 +59,7 @@ def reference(spec: GainCellSpec, q: Codes, k: Codes, v: Codes) -> Codes:
 def cells_model(
     spec: GainCellSpec, tokens: int, seed: int = 0, channels: int = 12, tail: str = "channel", out: Fixed | None = None
 ) -> onnx.ModelProto:
-    """Tokens ``(tokens, channels)``, three dense layers, gain cells with a scale and an offset, a dense layer.
+    """Tokens ``(tokens, channels)``, dense layers, gain cells with a scale and an offset, a dense layer, a residual.
 
     Args:
         spec: the cells.
@@ -89,6 +89,7 @@ def cells_model(
         y = b.node("Add", [y, b.quantised_constant("o_shift", rng.integers(-9, 9, of), Fixed(6, 3))], "o_add", shape)
         y = b.quant(y, out or Fixed(8, 3), "o_quant", shape)
     y = b.reshape(b.transpose(y, (1, 0, 2), "merge"), (tokens, wide), "merged")
-    weights = b.quantised_constant("out_w", rng.integers(-15, 16, (wide, 5)), Fixed(5, 4))
-    y = b.quant(b.node("MatMul", [y, weights], "out", (tokens, 5)), Fixed(10, 4), "out_q", (tokens, 5))
+    weights = b.quantised_constant("out_w", rng.integers(-15, 16, (wide, channels)), Fixed(5, 4))
+    y = b.quant(b.node("MatMul", [y, weights], "out", (tokens, channels)), Fixed(10, 4), "out_q", (tokens, channels))
+    y = b.node("Add", [y, now], "residual", (tokens, channels))
     return b.model(["tokens"], [y], {})
