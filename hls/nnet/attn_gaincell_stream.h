@@ -20,14 +20,18 @@
 
 namespace hls4attn {
 
+template <typename CONFIG_T> struct gaincell_rows : gaincell_sizes<CONFIG_T> {
+    typedef gaincell_sizes<CONFIG_T> sizes;
+    typedef tail_banks<CONFIG_T, sizes::lanes, CONFIG_T::heads * CONFIG_T::rows, sizes::D> banks;
+};
+
 template <class q_T, class k_T, class v_T, class res_T, typename CONFIG_T, class current_T, int CURRENTS,
           class scale_T, int SCALES, class offset_T, int OFFSETS>
 void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls::stream<res_T> &res,
               const current_T (&currents)[CURRENTS], const scale_T (&scale)[SCALES],
               const offset_T (&offset)[OFFSETS], const int length) {
-    typedef gaincell_sizes<CONFIG_T> sizes;
+    typedef gaincell_rows<CONFIG_T> sizes;
     typedef tail_sizes<sizes::channels * CONFIG_T::rows, sizes::D> elements;
-    typedef tail_banks<CONFIG_T, sizes::lanes, CONFIG_T::heads * CONFIG_T::rows, sizes::D> banks;
     static_assert(same_row<q_T, sizes::channels, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "gaincell: the rows of Q are not the ones the model has");
     static_assert(same_row<k_T, sizes::channels, CONFIG_T::in2_width, CONFIG_T::in2_frac, CONFIG_T::in2_signed>::value,
@@ -37,8 +41,8 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
     static_assert(int(res_T::size) == sizes::channels, "gaincell: a result row has one value a channel of its heads");
     static_assert(covers<CONFIG_T::core_width, -sizes::total, sizes::total>::value, "gaincell: a sum fits the tail");
     #pragma HLS ARRAY_RESHAPE variable=currents cyclic factor=sizes::entries
-    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=banks::scale
-    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=banks::offset
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=sizes::banks::scale
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=sizes::banks::offset
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typename sizes::key_memory keys;
     #pragma HLS ARRAY_RESHAPE variable=keys complete dim=2

@@ -17,19 +17,19 @@ SMALL = {"score_saturation": 30.0, "context_saturation": 15.0}
 
 #: Name, spec and tokens: what can differ between two heads.
 SPECS: dict[str, tuple[GainCellSpec, int]] = {
-    "wraps": (GainCellSpec(2, 8, 16, 8, **SMALL), 100),
-    "paper": (GainCellSpec(1, 64, 128, 64, pulse_steps=600), 300),
+    "wraps": (GainCellSpec(2, 8, 16, 8, **SMALL), 5000),
+    "paper": (GainCellSpec(1, 64, 128, 64, pulse_steps=600), 600),
     "one tile, never full": (GainCellSpec(1, 16, 64, 64), 40),
     "strong leak": (GainCellSpec(1, 16, 32, 8, leak=0.2, **SMALL), 120),
     "saturates": (GainCellSpec(1, 64, 64, 16, score_saturation=8.0, context_saturation=2.0), 150),
     "levels of no power of two": (GainCellSpec(3, 12, 15, 5, q_levels=11, k_levels=5, v_levels=13, **SMALL), 70),
-    "levels of keys and values differ": (GainCellSpec(2, 8, 16, 4, k_levels=16, v_levels=4, pulse_steps=150), 80),
-    "more elements than slots of a tile": (GainCellSpec(2, 24, 12, 3, pulse_steps=15, out_levels=16, **SMALL), 60),
+    "levels of keys and values differ": (GainCellSpec(2, 8, 16, 4, k_levels=16, v_levels=4, pulse_steps=150), 1800),
+    "more elements than slots of a tile": (GainCellSpec(2, 24, 12, 3, pulse_steps=15, out_levels=16, **SMALL), 1200),
     "a tile is a slot": (GainCellSpec(1, 9, 5, 1, **SMALL), 40),
     "a window is a slot": (GainCellSpec(2, 8, 1, 1, **SMALL), 20),
     "coarse currents": (GainCellSpec(1, 32, 32, 16, current_frac=2, **SMALL), 90),
     "fine currents": (GainCellSpec(1, 32, 32, 16, current_frac=16, pulse_steps=2400, **SMALL), 90),
-    "split tiles": (GainCellSpec(2, 8, 12, 4, tiling="absolute", **SMALL), 70),
+    "split tiles": (GainCellSpec(2, 8, 12, 4, tiling="absolute", **SMALL), 1800),
     "split tiles, more elements than slots": (GainCellSpec(1, 10, 9, 3, tiling="absolute", **SMALL), 50),
 }
 
@@ -37,8 +37,8 @@ SPECS: dict[str, tuple[GainCellSpec, int]] = {
 def random_codes(spec: GainCellSpec, tokens: int, seed: int, batch: tuple[int, ...] = ()) -> tuple[Codes, Codes, Codes]:
     """q, k and v of shape ``(*batch, tokens, heads, head_dim)``.
 
-    Half of the tokens are random over their whole formats, which holds codes beyond the last level, too; the others stay
-    near one level a token, so that charges add up and tiles saturate.
+    Half of the tokens are random over their whole formats, which hold codes beyond the last level, too; the others
+    stay near one level a token, so that charges add up and tiles saturate.
     """
     rng = np.random.default_rng(seed)
     found = []
