@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# make setup | demo | test | test-all | lint     Everything goes into .venv; a missing g++ is installed by apt-get, as
-# root on Debian and Ubuntu only, else the line to run is printed.
+# make setup | demo | test | test-all | lint     Everything goes into .venv; a missing g++ or clang++ (the tests' second
+# compiler) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run is printed.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then echo "hls4attn needs Python 3.11 or 3.10 (TensorFlow 2.14 has no wheel for others): install one, or run make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi
 	@command -v g++ >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy g++; } \
 		|| { echo "A C++ compiler is missing; install it with: sudo apt-get install g++" >&2; exit 1; }
+	@command -v clang++ >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends clang; } \
+		|| echo "clang++ is missing, which only the tests need; install it with: sudo apt-get install clang" >&2
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (about two minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -22,12 +22,13 @@ FLAGS = (
     "-std=c++11",
     "-O2",
     "-ftree-vectorize",
-    "-fvect-cost-model=dynamic",
     "-fPIC",
     "-shared",
     "-fvisibility=hidden",
     "-w",
 )
+#: What else g++ needs to vectorise at -O2; clang++ does so, and does not know the option.
+GCC_FLAGS = ("-fvect-cost-model=dynamic",)
 _INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
 
@@ -118,8 +119,9 @@ def compile_library(main: Path, includes: Sequence[Path], defines: Sequence[str]
         ToolError: if there is no compiler, or it fails: with the first error and the path of the log.
     """
     compiler = find_compiler()
-    flags = [*FLAGS, *(f"-D{d}" for d in defines)]
-    digest = _digest(main, includes, (*compiler, _version(compiler), *flags))
+    version = _version(compiler)
+    flags = [*FLAGS, *(() if "clang" in version else GCC_FLAGS), *(f"-D{d}" for d in defines)]
+    digest = _digest(main, includes, (*compiler, version, *flags))
     target = cache_dir() / "csim" / f"{digest[:32]}.so"
     try:
         if target.is_file():

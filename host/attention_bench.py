@@ -19,7 +19,7 @@ from rich.table import Table
 from hls4attn.hls.design import HwNode
 from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.attention_sim import AttentionFormats, AttentionSim, attention_graph, attention_node
-from hls4attn.hls.stream.cycles import interval, latencies, row_times, slices
+from hls4attn.hls.stream.cycles import latencies, row_times, slices, steady_interval
 from hls4attn.hls.stream.kernels import stream_resources
 from hls4attn.host.estimate import CHARTS, CLOCK_MHZ, figure, render
 from hls4attn.host.paths import check_output
@@ -120,7 +120,7 @@ def measure(spec: Spec, length: int, head_dim: int, lanes: int) -> Growth:
     seconds = float(np.median(times)) / batch
     return Growth(
         length=length,
-        cycles=interval(node),
+        cycles=steady_interval(node),
         latency_cycles=int(row_times(node, [arrivals] * 3)[-1]),
         bank_bits=used.bits("ram"),
         fifo_words=length + sum(m.words for m in used.memories if m.kind == "fifo"),
@@ -190,13 +190,14 @@ def print_growth(
         raise InputError(f"{chart}: a chart must end in {' or '.join(CHARTS)}")
     check_output(chart, inputs=[json])
     drawn = figure(10, 4) if chart else None
-    title = f"streaming attention, {score}, {heads} heads of {head_dim}, {lanes} keys at a time"
+    title = f"streaming attention, {score}, heads: {heads} of {head_dim}, keys at a time: {lanes}"
     out.print(f"{title}; times of the C simulation on this machine", soft_wrap=True, markup=False, highlight=False)
     spec = SPECS[score](heads, lanes)
     rows = [measure(spec, length, head_dim, lanes) for length in lengths]
     out.print(_table(rows))
     for note in (
-        "cycles between sequences = heads * length * ceil(length / lanes), all elements of a head at once; "
+        "cycles between sequences = heads * length * ceil(length / lanes), all elements of a head at once "
+        "(short sequences: or half of what a bank takes to be filled and read); "
         f"us at an assumed clock of {CLOCK_MHZ} MHz.",
         "K, V bits: two halves of both banks, 2 * 2 * length (rounded up to lanes) * heads * head-dim * 8.  "
         "Latency, BRAM36, DSP: estimates, nothing was synthesised.",

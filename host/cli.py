@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(emoji=False)
+out = Console(emoji=False, width=None if sys.stdout.isatty() else 160)  # tables in files are not squeezed
 err = Console(stderr=True, emoji=False)
 
 ModelFile = Annotated[Path, typer.Argument(help="ONNX model file.", show_default=False)]

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
-from hls4attn.hls.estimate import Capacity, Estimate, Fit, Suggestion, estimate, fit, smallest_reuse, suggest, to_dict
+from hls4attn.hls.estimate import Estimate, estimate, to_dict
+from hls4attn.hls.fit import Capacity, Fit, Suggestion, fit, smallest_reuse, suggest
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.hls.stream.resources import NARROW
 from hls4attn.host.connect import chosen_board
@@ -27,7 +28,8 @@ CHARTS = (".png", ".svg")
 
 _NOTES = {
     "io_stream": (
-        "cycles: iterations a sequence of all processes of a kernel; interval: those of its busiest process.",
+        "cycles: iterations a sequence of all processes of a kernel; interval: those of its busiest process,",
+        "or (filling + reading + latency + 2) / 2 of a bank of two halves, if that is more; no FIFO fills up.",
         "dense: rows * ceil(n_in / in_block) * ceil(n_out / out_block);  add, norms: rows * ceil(channels / lanes);",
         "attention: sum over rows of heads / P * ceil(keys / L) * R, R = ceil(head_dim / width): the reuse factor.",
         "latency: from the first input row to the last result, with modelled pipeline depths; nothing was synthesised.",

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,7 @@ class Flow:
         keras: opens the Keras stage, if not from `source`.
         board: board name; `chosen_board` if not given.
         config: conversion options.
+        fitted: whether the smallest reuse factor that fits the board replaces that of `config` (io_stream only).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Flow:
     keras: Callable[[Graph], KerasStage] | None = None
     board: str = field(default_factory=chosen_board)
     config: HlsConfig | None = None
+    fitted: bool = False
 
     @classmethod
     def open(cls, path: Path, **options: Any) -> Flow:
@@ -88,11 +90,24 @@ class Flow:
 
     @cached_property
     def settings(self) -> HlsConfig:
-        """Conversion options: those given, or the board's."""
+        """Conversion options: those given, or the board's.
+
+        Raises:
+            UnsupportedError: if the reuse factor is to be chosen, and none fits the board.
+        """
         from hls4attn.hls.config import HlsConfig
+        from hls4attn.hls.fit import auto_reuse
+        from hls4attn.hls.lowering import lower_graph
+        from hls4attn.hls.stream.network import to_stream
+        from hls4attn.host.estimate import capacity
         from hls4attn.overlays.boards import board
 
-        return self.config or HlsConfig(part=board(self.board).part)
+        target = board(self.board)
+        config = self.config or HlsConfig(part=target.part)
+        if not self.fitted or config.io_type != "io_stream":
+            return config
+        plain = lower_graph(self.graph)
+        return replace(config, reuse_factor=auto_reuse(lambda c: to_stream(plain, c), config, capacity(target)))
 
     @cached_property
     def project(self) -> Project:

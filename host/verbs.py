@@ -125,15 +125,17 @@ def convert(
     """Convert a model, compile its C simulation, write its overlay."""
     check_folder(folder)
     board = chosen_board(board)
-    settings = _settings(board, config, {"backend": backend} | dict(choices or {}))
+    options, fitted = _settings(board, config, {"backend": backend} | dict(choices or {}))
     with working(err, "reading") as tell:
-        flow = Flow.open(path, folder=folder, board=board, config=settings)
+        flow = Flow.open(path, folder=folder, board=board, config=options, fitted=fitted)
+        settings = flow.settings
         tell("converting")
         project = flow.project
         tell("compiling the C simulation")
         _ = flow.csim
         tell("writing the overlay")
         package = flow.package
+    _tell_reuse(out, flow)
     found = "found finished" if project.cached else "written"
     described = f"{settings.backend}, {settings.io_type}, {settings.part}"
     out.print(f"project {found}: {folder} ({described})", soft_wrap=True, markup=False)
@@ -141,21 +143,36 @@ def convert(
     out.print(f"overlay: {inside} for the emulated {board}; no bitstream was built", soft_wrap=True, markup=False)
 
 
-def _settings(board: str, config: Path | None = None, choices: Mapping[str, Any] | None = None) -> HlsConfig:
-    """Conversion options from a file and from the command line, which must not contradict each other."""
+def _settings(
+    board: str, config: Path | None = None, choices: Mapping[str, Any] | None = None
+) -> tuple[HlsConfig, bool]:
+    """Conversion options from a file and from the command line, which must not contradict each other.
+
+    Returns:
+        The options, and whether the reuse factor is left to us.
+    """
     from hls4attn.hls.config import HlsConfig
     from hls4attn.overlays.boards import board as find_board
 
     part = find_board(board).part
     given = {name: value for name, value in (choices or {}).items() if value is not None} | {"part": part}
     if config is None:
-        return HlsConfig(**given)
+        return HlsConfig(**given), "reuse_factor" not in given
     settings = HlsConfig.from_toml(config, **given)
     for name, wanted in given.items():
         received = getattr(settings, name)
         if wanted != received:
             raise InputError(f"{config} says {name}={received!r}, the command line {wanted!r} (board {board})")
-    return settings
+    # Another default tells whether the file has one of its own.
+    probe = HlsConfig.from_toml(config, **{"reuse_factor": settings.reuse_factor + 1, **given})
+    return settings, probe.reuse_factor != settings.reuse_factor
+
+
+def _tell_reuse(out: Console, flow: Flow) -> None:
+    """Say what was chosen for the user."""
+    settings = flow.settings
+    if flow.fitted and settings.io_type == "io_stream":
+        out.print(f"io_stream, reuse factor {settings.reuse_factor}: the smallest that fits {flow.board}", markup=False)
 
 
 def verify(
@@ -182,16 +199,17 @@ def verify(
         raise InputError(f"The seed must not be negative. Received: {seed}")
     check_output(json, inputs=[path])
     board = chosen_board(board)
-    settings = _settings(board, choices=choices) if choices else None
+    settings, fitted = _settings(board, choices=choices)
     rungs: list[Rung] = []
     try:
         if path is not None:
-            flow = Flow.open(path, board=board, config=settings)
+            flow = Flow.open(path, board=board, config=settings, fitted=fitted)
             codes, described = verification_codes(flow.graph, samples, seed)
             out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
+            _tell_reuse(out, flow)
             climb_and_print(out, err, flow, codes, names, into=rungs)
         else:
-            _verify_operator(out, err, operator or "", samples, seed, names, board, rungs, settings)
+            _verify_operator(out, err, operator or "", samples, seed, names, board, rungs, settings, fitted)
     finally:
         if json and rungs:
             write_json(json, [r.to_json() for r in rungs])
@@ -209,7 +227,8 @@ def _verify_operator(
     names: list[str] | None,
     board: str,
     rungs: list[Rung],
-    settings: HlsConfig | None = None,
+    settings: HlsConfig,
+    fitted: bool,
 ) -> None:
     from hls4attn.host.operator_models import (
         is_norm,
@@ -228,6 +247,7 @@ def _verify_operator(
             operator_model(spec),
             board=board,
             config=settings,
+            fitted=fitted,
             keras=lambda graph, s=spec: _operator_keras_stage(graph, s),  # type: ignore[misc]
         )
         codes = operator_codes(flow.graph, rows, seed)
@@ -297,7 +317,8 @@ def run(
     check_output(result, inputs=[path, data])
     check_output(json, inputs=[path, data, result])
     board = chosen_board(board)
-    flow = Flow.open(path, board=board, config=_settings(board, choices=choices) if choices else None)
+    settings, fitted = _settings(board, choices=choices)
+    flow = Flow.open(path, board=board, config=settings, fitted=fitted)
     batch, labels = _batch(flow, data)
     codes = quantise_input(flow.graph, batch)
     clipped = _clipped(flow.graph.input.format, batch, codes)

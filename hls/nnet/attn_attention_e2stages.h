@@ -11,7 +11,7 @@
 // Formula:  m, k_j, S, ks, q of attn_e2stages.h over slices of slice_length scores (0: the whole row, two passes);
 //           p_j of attn_e2softmax.h,  or the context of attn_e2context.h
 // Cycles a sequence: sum over rows of G * slices(i) * R, as in attn_attention.h; the stages take 1 / R of that and
-// overlap: a row leaves a slice of the function, a row and the pipelines' depth after its scores (two passes: two rows).
+// overlap: a row leaves a slice of the function, a row and the pipelines' depth after its scores; two passes: two rows.
 // `lanes` divides slice_length, so that no word belongs to two slices of the function.
 // Source: SOLE, arXiv 2510.17189, section III-B, algorithm 1, figure 4.
 

@@ -41,7 +41,8 @@ void dense(hls::stream<in_T> &data, hls::stream<res_T> &res, const weight_T (&we
     static_assert(same_row<in_T, CONFIG_T::n_in, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "dense: the input rows are not those the model has");
     static_assert(int(res_T::size) == CONFIG_T::n_out, "dense: n_out values a row");
-    static_assert(CONFIG_T::in_stride == 1 && (CONFIG_T::rows == 1 || CONFIG_T::row_stride == CONFIG_T::n_in),
+    static_assert((CONFIG_T::n_in == 1 || CONFIG_T::in_stride == 1) &&
+                      (CONFIG_T::rows == 1 || CONFIG_T::row_stride == CONFIG_T::n_in),
                   "dense: a stream cannot be read transposed");
     static_assert(WEIGHTS == blocks::cycles * blocks::size, "dense: whole blocks of weights, filled up with zeros");
     typedef tail_sizes<CONFIG_T::rows * CONFIG_T::n_out, CONFIG_T::n_out> elements;

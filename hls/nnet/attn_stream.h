@@ -11,6 +11,7 @@
 // The marks are nothing in synthesis and in plain C simulation: a process is its call, a bank is its array.
 // HLS4ATTN_DATAFLOW turns them on: the processes then run side by side on FIFOs of their real depth, stall at random,
 // and are timed (sim/attn_dataflow.h).
+// Formula:  each output word is a function of the words read before it, and of nothing else
 // Source: Kahn process networks; the results of such a network do not depend on timing, only its progress does.
 
 #ifndef HLS4ATTN_STREAM_H_

@@ -3,9 +3,10 @@
 
 ::
 
-    q --> AttnMatMul --> AttnConSmax, AttnSoftmax, AttnE2Softmax --> AttnMatMul --> y      four tensors of (rows, channels)
-    k ----^                                                     v ---^
-    q, k --> AttnMatMul --> AttnE2Context <-- v                                             in the shift form
+    q, k --> AttnMatMul --> AttnConSmax, AttnSoftmax, AttnE2Softmax --> AttnMatMul --> y
+                                                                v ------^
+    q, k --> AttnMatMul --> AttnE2Context --> y     in the shift form
+                       v ----^
 
 The kernel reads q, k and v row by row with the heads side by side in the channels, and writes y likewise.  What it
 does not do is refused by name, with the remedy.
@@ -136,7 +137,9 @@ def _check_chain(qk: HwNode, middle: HwNode, last: HwNode) -> None:
     for before, after in ((qk, middle), (middle, last)):
         if before is not after and after.inputs[0] not in dict(before.tensors()):
             _refuse(
-                after, f"its operand {after.inputs[0]!r}, which {before.name} does not produce", "let nothing come between"
+                after,
+                f"its operand {after.inputs[0]!r}, which {before.name} does not produce",
+                "let nothing come between",
             )
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -18,13 +16,11 @@ from hls4attn.hls.bridge import EXPORT
 from hls4attn.hls.compiler import ap_types_dir, cache_dir, compile_library
 from hls4attn.hls.design import HwNode
 from hls4attn.hls.emit import config_cpp, cpp_type, stream_call_cpp
-from hls4attn.hls.lowering import lower_graph
-from hls4attn.hls.stream.attention import fuse, with_structure
+from hls4attn.hls.stream.attention import with_structure
+from hls4attn.hls.stream.attention_graph import AttentionFormats, attention_graph, attention_node
 from hls4attn.models.errors import InputError, SimulationError
-from hls4attn.models.export.graph import Graph, Node, Tensor
-from hls4attn.models.export.infer import infer
 from hls4attn.models.files import atomic_write
-from hls4attn.models.formats import Codes, Fixed
+from hls4attn.models.formats import Codes
 from hls4attn.models.operators import E2ContextSpec, ScoreSpec
 
 _ENTRY = "hls4attn_attention"
@@ -80,80 +76,6 @@ template <class T> static void put(hls::stream<hls4attn::row<T, {channels}> > &r
 """
 
 
-@dataclass(frozen=True)
-class AttentionFormats:
-    """Formats around an attention.
-
-    Attributes:
-        q: of the queries.
-        k: of the keys.
-        v: of the values; a shift form has its own.
-        output: of the result; a shift form has its own.
-        probability: a requantisation of the probabilities; none if not given.
-    """
-
-    q: Fixed = field(default_factory=lambda: Fixed(8, 5))
-    k: Fixed = field(default_factory=lambda: Fixed(8, 5))
-    v: Fixed = field(default_factory=lambda: Fixed(8, 5))
-    output: Fixed = field(default_factory=lambda: Fixed(8, 5))
-    probability: Fixed | None = None
-
-    def of(self, spec: ScoreSpec | E2ContextSpec) -> Mapping[str, Fixed]:
-        """Formats by tensor name."""
-        shift_form = isinstance(spec, E2ContextSpec)
-        return {
-            "q": self.q,
-            "k": self.k,
-            "v": spec.v_format if isinstance(spec, E2ContextSpec) else self.v,
-            "scores": spec.in_format,
-            "y": spec.out_format if shift_form else self.output,
-        }
-
-
-def attention_graph(spec: ScoreSpec | E2ContextSpec, rows: int, head_dim: int, formats: AttentionFormats) -> Graph:
-    """A typed graph whose one input is requantised to q, k and v, followed by an attention."""
-    heads, named = spec.heads, formats.of(spec)
-    port = Tensor("x", (rows, heads * head_dim), Fixed(16, 8))
-    tensors = {"x": port}
-    nodes: list[Node] = []
-
-    def add(node: Node, fmt: Fixed | None = None, shape: tuple[int, ...] = ()) -> str:
-        target = Tensor("", shape, fmt or port.format) if node.op in ("Quant", "Reshape") else None
-        tensors[node.output] = infer(node, [tensors[n] for n in node.inputs], target)
-        nodes.append(node)
-        return node.output
-
-    def split(name: str, order: tuple[int, int, int]) -> str:
-        add(Node("Quant", f"quantise_{name}", ("x",), name), named[name])
-        add(Node("Reshape", f"heads_{name}", (name,), f"{name}_heads"), shape=(rows, heads, head_dim))
-        return add(Node("Transpose", f"split_{name}", (f"{name}_heads",), f"{name}_split", permutation=order))
-
-    q, k, v = split("q", (1, 0, 2)), split("k", (1, 2, 0)), split("v", (1, 0, 2))
-    add(Node("MatMul", "qk", (q, k), "products"))
-    add(Node("Quant", "quantise_scores", ("products",), "scores"), named["scores"])
-    if isinstance(spec, E2ContextSpec):
-        context = add(Node("Context", "attention", ("scores", v), "context", context=spec))
-    else:
-        p = add(Node("Score", "attention", ("scores",), "probabilities", spec=spec))
-        if formats.probability is not None:
-            p = add(Node("Quant", "quantise_probabilities", (p,), "requantised"), formats.probability)
-        add(Node("MatMul", "pv", (p, v), "sums"))
-        context = add(Node("Quant", "quantise_context", ("sums",), "context"), named["y"])
-    add(Node("Transpose", "merge", (context,), "merged", permutation=(1, 0, 2)))
-    add(Node("Reshape", "merge_heads", ("merged",), "y"), shape=(rows, heads * head_dim))
-    return Graph("attention", port, tensors["y"], "float_x", tuple(nodes), tensors)
-
-
-def attention_node(graph: Graph) -> HwNode:
-    """The streaming attention of such a graph.
-
-    Raises:
-        UnsupportedError: for what the kernel does not do.
-    """
-    parts = [n for n in lower_graph(graph).nodes if n.op != "AttnAffine"]
-    return fuse(*parts) if len(parts) == 3 else fuse(parts[0], None, parts[1])
-
-
 class AttentionSim:
     """Plain C simulation of one streaming attention.
 
@@ -206,10 +128,10 @@ class AttentionSim:
 
     def source(self) -> str:
         """The C++ text of the simulation."""
-        named = self.formats.of(self.spec) | {"y": self.node.format}
-        types = "".join(
-            f"typedef {cpp_type(named[n])} {n}_t;\ntypedef hls4attn::row<{n}_t, {self.channels}> {n}_row;\n" for n in "qkvy"
-        )
+        named = {**self.formats.of(self.spec), "y": self.node.format}
+        types = ""
+        for n in "qkvy":
+            types += f"typedef {cpp_type(named[n])} {n}_t;\ntypedef hls4attn::row<{n}_t, {self.channels}> {n}_row;\n"
         return _TEXT.format(
             header=self.node.kernel.stream_header,
             types=types,
@@ -278,15 +200,16 @@ class AttentionSim:
         return fmt["y"].requantise(_product(p, v), grid.frac + fmt["v"].frac)
 
     def random_codes(self, batch: int, seed: int) -> tuple[Codes, Codes, Codes]:
-        """Codes of q, k and v: the first sequences at both ends of the formats, then random at several scales."""
+        """Codes of q, k and v: eight sequences at the ends of the formats, then random ones of several sizes."""
         rng = np.random.default_rng(seed)
-        parts = []
+        parts: list[Codes] = []
         for place, name in enumerate("qkv"):
             fmt = self.formats.of(self.spec)[name]
-            codes = rng.integers(fmt.min, fmt.max, (batch, self.rows, self.channels), endpoint=True)
+            shape = (batch, self.rows, self.channels)
+            codes: Codes = rng.integers(fmt.min, fmt.max, shape, dtype=np.int64, endpoint=True)
             scale = rng.integers(1, 9, (batch, 1, 1)) if name != "v" else np.ones((batch, 1, 1), dtype=np.int64)
             codes = np.maximum(codes // scale, fmt.min)
-            for sample in range(min(4, batch)):  # all four pairs of ends of q and k
+            for sample in range(min(8, batch)):  # every combination of the ends of q, k and v
                 codes[sample] = (fmt.min, fmt.max)[sample >> place & 1]
             parts.append(codes)
         return parts[0], parts[1], parts[2]
@@ -308,10 +231,12 @@ class AttentionSim:
             codes.append(a.astype(np.int64))
         tokens = np.full(batch, self.rows) if lengths is None else np.asarray(lengths)
         if tokens.dtype.kind not in "iu" or tokens.shape != (batch,) or tokens.min() < 1 or tokens.max() > self.rows:
-            raise InputError(f"lengths must be {batch} integers from 1 to {self.rows}. Received: {lengths}")
+            raise InputError(f"lengths must be {batch} integers from 1 to {self.rows}. Received: {tokens}")
         return codes, tokens.astype(np.int64)
 
 
 def _product(a: Codes, b: Codes) -> Codes:
-    """Exact: float64 holds sums of products of codes this narrow."""
-    return cast(Codes, np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64))
+    """Exact: in float64, which is fast, where it holds every sum of products."""
+    if int(np.abs(a).max()) * int(np.abs(b).max()) * a.shape[-1] < 1 << 53:
+        return cast(Codes, np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64))
+    return cast(Codes, np.matmul(a, b))

@@ -157,6 +157,19 @@ def interval(node: HwNode, length: int | None = None) -> int:
     return max(cycles for _, cycles in processes(node, length))
 
 
+def steady_interval(node: HwNode, length: int | None = None) -> int:
+    """Cycles between two sequences of a streaming kernel, its banks included.
+
+    Each half of a bank is filled, read latency + 1 cycles later, and filled again a cycle after that; two halves take
+    turns:  max( interval, ceil((fill + drain + latency + 2) / 2) ).  FIFOs are taken to be deep enough.
+    """
+    busy = dict(processes(node, length))
+    latency = node.ints.get("latency", latencies(node)["latency"])
+    banks = (("load_keys", "score_slices"), ("load_values", "weigh_slices"), ("load", "emit"))
+    turns = [busy[fill] + busy[drain] + latency + 2 for fill, drain in banks if fill in busy]
+    return max([interval(node, length), *(ceil_div(cycles, 2) for cycles in turns)])
+
+
 def waiting_rows(node: HwNode) -> int:
     """Rows that a normalisation's FIFO between statistics and affine must hold so that statistics never wait for it.
 
@@ -362,7 +375,7 @@ class Schedule:
     Attributes:
         nodes: every kernel's part.
         latency: from writing the first input row to reading the last output row.
-        interval: between two sequences: that of the busiest kernel.
+        interval: between two sequences: that of the busiest kernel, if no FIFO fills up.
         bottleneck: name of that kernel.
     """
 
@@ -388,7 +401,7 @@ def schedule(design: Design, length: int | None = None) -> Schedule:
         tokens = length if streams[node.output if node.op == "AttnPermute" else node.inputs[0]].tokens else None
         out = row_times(node, [times[n] for n in node.inputs], tokens)
         times |= dict.fromkeys(node.outputs, out)
-        parts.append(NodeTimes(node.name, int(out[0]), int(out[-1]), interval(node, tokens)))
+        parts.append(NodeTimes(node.name, int(out[0]), int(out[-1]), steady_interval(node, tokens)))
     paced = {n.name for n in design.nodes if is_attention(n)}  # of equals, the one that others keep pace with
     slowest = max(parts, key=lambda p: (p.interval, p.name in paced))
     return Schedule(tuple(parts), int(times[design.result][-1]), slowest.interval, slowest.name)

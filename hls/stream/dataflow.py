@@ -220,9 +220,6 @@ class DataflowSim:
         if failed:
             raise SimulationError(f"{design.name}: {text}")
         found: dict[str, Any] = json.loads(text)
-        return DataflowRun(
-            y.reshape(len(x), *design.output_tensor.shape).astype(np.int64),
-            *times.T,
-            busy=found["busy"],
-            fifos=found["fifos"],
-        )
+        result = y.reshape(len(x), *design.output_tensor.shape).astype(np.int64)
+        first_in, last_in, first_out, last_out = times.T
+        return DataflowRun(result, first_in, last_in, first_out, last_out, found["busy"], found["fifos"])

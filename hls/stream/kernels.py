@@ -47,7 +47,8 @@ def stream_resources(node: HwNode) -> Resources:
     channels, lanes = _channels(node), ints["lanes"]
     parts = _by_lanes(node, lanes)
     if "Norm" in node.op:
-        parts.memory("rows", "fifo", 1, waiting_rows(node), channels * node.in_formats[0].width)
+        code = 9 if node.op == "AttnAILayerNorm" else carrier(node.in_formats[0])
+        parts.memory("rows", "fifo", 1, waiting_rows(node), channels * code)
     for fmt in node.in_formats:
         parts.row(fmt.width, channels, lanes)
     parts.hold(channels * node.format.width)
@@ -192,23 +193,26 @@ def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int
     if name.startswith("ConSmax"):
         function_parts(parts, name, ints, scores, ints["rows"], ints["function_core_width"], ports=2)
         return 0
-    row = ints["rows"]
+    row, causal = ints["rows"], ints.get("causal")
     slice_words = ints.get("slice_length", 0) // ints["lanes"]
-    parts.memory("waiting", "fifo", 1, 2 * (slice_words or slices), scores * score)
-    parts.memory("maxima", "fifo", 1, 2, heads * (score + 1))
+    waiting = 2 * (slice_words or slices)
+    parts.memory("waiting", "fifo", 1, waiting, scores * score)
+    parts.memory("maxima", "fifo", 1, waiting if causal else 2, heads * (score + 1))
     if name == "Softmax":
         function_parts(parts, name, ints, scores, row, ints["function_core_width"], heads=heads, ports=2)
-        exponent = ints["exp_frac"] + 2
-        parts.memory("exponentials", "fifo", 1, 2 * slices + ints["latency"], scores * exponent)
+        exponent, depth = ints["exp_frac"] + 2, 2 * slices + 2 * ints["latency"] + 2
+        parts.memory("exps", "fifo", 1, depth, scores * exponent)
         parts.memory("sums", "fifo", 1, 2, heads * (exponent + row.bit_length()))
-        parts.memory("ratios", "fifo", 1, 2, heads * (ints["out_frac"] + ints["guard"] + 3))
+        ratios = depth if causal else max(depth // slices, 2)
+        parts.memory("ratios", "fifo", 1, ratios, heads * (ints["out_frac"] + ints["guard"] + 3))
         return 0
     code, unit = ints["code_width"] + 1, heads * (score + 1 + 7 + ints["divider_frac"] + 1)
+    row_slices = ceil_div(slices, slice_words) if slice_words else 1
     e2_stage(parts, ints, scores, heads, row)
     parts.add(scores, code)  # corrections
     parts.memory("codes", "fifo", 1, 2 * slices, scores * code)
-    parts.memory("tops", "fifo", 1, 2 * (ceil_div(slices, slice_words) if slice_words else 1), heads * (score + 1))
-    parts.memory("units", "fifo", 1, 2, unit)
+    parts.memory("tops", "fifo", 1, 2 * (slices if causal else row_slices), heads * (score + 1))
+    parts.memory("units", "fifo", 1, 2 * slices if causal else 2, unit)
     if name == "E2Context":
         return unit
     e2_division(parts, ints, scores)

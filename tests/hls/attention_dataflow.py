@@ -115,7 +115,7 @@ class AttentionDataflow:
         atomic_write(main, text.encode())
         self._run = ctypes.CDLL(str(compile_library(main, sim.includes))).run
 
-    def run(self, codes: tuple[Codes, ...], lengths: Codes, seed: int = 0, stalls: int = 0, interrupts: int = 0) -> Timed:
+    def run(self, codes: tuple[Codes, ...], lengths: Codes, seed: int = 0, stalls: int = 0, switches: int = 0) -> Timed:
         given = [np.ascontiguousarray(a, dtype=np.int32) for a in (*codes, lengths)]
         result = np.zeros(given[0].shape, dtype=np.int32)
         ends = np.zeros(len(result), dtype=np.int64)
@@ -124,7 +124,7 @@ class AttentionDataflow:
         failed = self._run(
             *pointers,
             ctypes.c_long(len(result)),
-            *(ctypes.c_int(n) for n in (seed, stalls, interrupts)),
+            *(ctypes.c_int(n) for n in (seed, stalls, switches)),
             ctypes.c_void_p(ends.ctypes.data),
             report,
             ctypes.c_long(1 << 16),

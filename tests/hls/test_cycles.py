@@ -9,8 +9,12 @@ import stream_nodes as made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.hls.stream import cycles
+from hls4attn.hls.stream.dataflow import DataflowSim
+from hls4attn.hls.stream.network import to_stream
+from hls4attn.models.export.execute import random_codes
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.zoo import zoo_model
 
@@ -264,6 +268,46 @@ def test_iterations_start_when_they_can(ready, cost):
     for t, start in zip(ready, found, strict=True):
         now = max(now + cost, t)
         assert start == now
+
+
+# ---- banks, and the whole network ------------------------------------------------------------------------------------
+
+
+def test_banks_of_two_halves():
+    """16 lanes: K is filled in 16 * 2 cycles and read in as many, 11 + 2 more: 77 cycles for two sequences."""
+    node = made.attention(CONSMAX, 16, 2, 8, lanes=16, width=8, latency=11)
+    assert cycles.interval(node) == 32
+    assert cycles.steady_interval(node) == 39
+    slow = made.attention(CONSMAX, 16, 2, 8, lanes=4, width=8, latency=11)  # filled in 32, read in 128
+    assert cycles.steady_interval(slow) == cycles.interval(slow) == 128
+    move = made.permute(16, 4, 8, 8)
+    move.ints["latency"] = 20
+    assert cycles.steady_interval(move) == (16 + 8 + 22) // 2
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize(
+    ("model", "reuse", "lanes"),
+    [
+        ("consmax", 16, 4),
+        pytest.param("sole", 8, 1, marks=pytest.mark.slow),
+        pytest.param("softmax", 16, 3, marks=pytest.mark.slow),
+        pytest.param("consmax", 2, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_the_schedule_is_what_the_dataflow_simulation_measures(model, reuse, lanes):
+    """Cycle for cycle: every process, the latency, the interval."""
+    plain = lower_graph(read_graph(zoo_model("digits-vit").folder / f"{model}.onnx"))
+    design = to_stream(plain, HlsConfig(io_type="io_stream", reuse_factor=reuse, lanes=lanes))
+    sim, codes = DataflowSim(design), random_codes(design.input, 4, 0)
+    for length in (1, 7):
+        shorter = sim.run(codes, lengths=[length] * 4)
+        assert cycles.schedule(design, length).latency == shorter.latency
+    found = sim.run(codes)
+    plan = cycles.schedule(design)
+    assert (plan.latency, plan.interval) == (found.latency, found.interval)
+    busy = [n // 4 for name, n in found.busy.items() if name not in ("source", "sink")]
+    assert sorted(busy) == sorted(n for node in design.nodes for _, n in cycles.processes(node))
 
 
 # ---- properties ------------------------------------------------------------------------------------------------------

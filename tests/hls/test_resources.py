@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import stream_nodes as made
+from attention_dataflow import AttentionDataflow
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hls4attn.hls.lowering import lower_graph
+from hls4attn.hls.stream.attention_sim import AttentionSim
 from hls4attn.hls.stream.kernels import parallel_resources, stream_resources
 from hls4attn.hls.stream.resources import Memory, Parts, Resources, dsp_slices, total
+from hls4attn.host.attention_bench import SPECS, attention
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.zoo import zoo_model
 
@@ -129,7 +133,8 @@ def test_attention_stages():
 
     softmax = memories(of("AttnAttentionSoftmax"))
     assert softmax["waiting"].words == 2 * 4
-    assert (softmax["exponentials"].words, softmax["exponentials"].width) == (2 * 4 + 9, 4 * 17)
+    assert (softmax["exps"].words, softmax["exps"].width) == (2 * 4 + 2 * 9 + 2, 4 * 17)
+    assert softmax["ratios"].words == 28 // 4
     assert dict(of("AttnAttentionSoftmax").multipliers)[17, 14] == 4  # e * r
 
     online = memories(of("AttnAttentionE2Softmax", slice_length=8))
@@ -209,3 +214,17 @@ def test_totals_add_up():
     for name in ("multiplier_count", "lut", "ff", "bram36"):
         assert getattr(both, name) == sum(getattr(p, name) for p in parts)
     assert both.dsp("zynquplus") == sum(p.dsp("zynquplus") for p in parts)
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("op", ["softmax", "e2softmax-online"])
+def test_fifos_of_an_attention_are_those_of_the_header(op):
+    """Depths that the dataflow simulation reports."""
+    spec = SPECS[op](1, 2)
+    sim = AttentionSim(spec, 12, 4, lanes=2, node=attention(spec, 12, 4, 2))
+    codes = sim.random_codes(2, 0)
+    run = AttentionDataflow(sim).run(codes, np.full(2, 12, dtype=np.int64))
+    depths = {name.split("/")[-1]: fifo["depth"] for name, fifo in run.fifos.items()}
+    counted = {m.what: m.words for m in stream_resources(sim.node).memories if m.kind == "fifo"}
+    counted["probabilities"] = counted.pop("weights")
+    assert {name: depths[name] for name in counted} == counted

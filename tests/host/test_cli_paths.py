@@ -273,3 +273,25 @@ def test_a_configuration_without_a_part_takes_the_boards(tmp_path):
     path.write_text('[hls]\npart = "xc7z020clg400-1"\n')
     with pytest.raises(InputError, match="says part='xc7z020clg400-1', the command line 'xck26"):
         _settings("kv260", path)
+
+
+def test_projects_of_both_io_types_lie_side_by_side(tmp_path, monkeypatch):
+    import hls4attn.hls.project as module
+
+    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "convert", lambda model, folder, config: (folder, config.io_type))
+    found = [Flow("x", load_model(MODEL), config=HlsConfig(io_type=io)).project for io in ("io_parallel", "io_stream")]
+    assert [folder.parent for folder, _ in found] == [tmp_path / "projects"] * 2
+    assert [folder.name.rsplit("-", 1)[1] for folder, _ in found] == ["io_parallel", "io_stream"]
+
+
+def test_the_command_line_and_a_file_must_agree_on_streams(tmp_path):
+    from hls4attn.host.verbs import _settings
+
+    path = tmp_path / "c.toml"
+    path.write_text('[hls]\nio_type = "io_stream"\nreuse_factor = 4\nlanes = 8\nparallel_heads = 2\n')
+    settings = _settings("pynq-z2", path, {"io_type": "io_stream", "lanes": None})
+    assert (settings.reuse_factor, settings.lanes, settings.parallel_heads) == (4, 8, 2)
+    with pytest.raises(InputError, match="says lanes=8, the command line 4"):
+        _settings("pynq-z2", path, {"lanes": 4})
+    assert cli._choices("io_stream", 2) == {"io_type": "io_stream", "reuse_factor": 2}

@@ -11,16 +11,8 @@ import pytest
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode, Stream
-from hls4attn.hls.estimate import (
-    MAX_UNROLL,
-    Capacity,
-    auto_reuse,
-    estimate,
-    fit,
-    smallest_reuse,
-    suggest,
-    to_dict,
-)
+from hls4attn.hls.estimate import MAX_UNROLL, estimate, to_dict
+from hls4attn.hls.fit import Capacity, auto_reuse, fit, smallest_reuse, suggest
 from hls4attn.hls.stream.cycles import ceil_div, latencies
 from hls4attn.hls.stream.resources import Resources
 from hls4attn.host import cli
@@ -315,13 +307,13 @@ def test_growth_of_an_attention(capsys, monkeypatch, tmp_path):
     pytest.importorskip("matplotlib")
     target, chart = tmp_path / "out.json", tmp_path / "out.svg"
     code, out, err = command(
-        capsys, monkeypatch, "bench", "attention", "--lengths", "4,8", "--head-dim", 4, "--heads", 2, "--lanes", 2,
+        capsys, monkeypatch, "bench", "attention", "--lengths", "12,16", "--head-dim", 4, "--heads", 2, "--lanes", 2,
         "--json", target, "--chart", chart,
     )  # fmt: skip
     assert (code, err) == (0, "")
     values = json.loads(target.read_text())
     assert (values["score"], values["heads"], values["head_dim"], values["lanes"]) == ("consmax", 2, 4, 2)
-    for row, length in zip(values["rows"], (4, 8), strict=True):
+    for row, length in zip(values["rows"], (12, 16), strict=True):
         assert row["length"] == length
         assert row["cycles"] == 2 * length * (length // 2)
         assert row["bank_bits"] == 2 * 2 * length * 2 * 4 * 8
@@ -339,12 +331,12 @@ def test_growth_of_an_attention(capsys, monkeypatch, tmp_path):
 def test_every_score_function_is_measured(capsys, monkeypatch, tmp_path, score):
     target = tmp_path / "out.json"
     code, _, err = command(
-        capsys, monkeypatch, "bench", "attention", "--lengths", "6", "--head-dim", 3, "--score", score,
+        capsys, monkeypatch, "bench", "attention", "--lengths", "24", "--head-dim", 3, "--score", score,
         "--lanes", 3, "--json", target,
     )  # fmt: skip
     assert (code, err) == (0, "")
     (row,) = json.loads(target.read_text())["rows"]
-    assert (row["cycles"], row["mismatches"]) == (6 * 2, 0)
+    assert (row["cycles"], row["mismatches"]) == (24 * 8, 0)
 
 
 @pytest.mark.parametrize(
