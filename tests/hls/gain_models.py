@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from hls4attn.hls.gaincell import current_rows, structure
 from hls4attn.models.export.builder import GraphBuilder
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import GainCellSpec
@@ -66,7 +67,7 @@ def cells_model(
         tokens: of the longest sequence.
         seed: of the weights.
         channels: of the input.
-        tail: what the scale belongs to: "none", "channel" (of a head), or "head".
+        tail: what the scale and the offset belong to: "none", "channel" (of a head), "head", or "token".
         out: format of the cells' requantised result.
     """
     rng = np.random.default_rng(seed)
@@ -84,7 +85,7 @@ def cells_model(
     shape = (heads, tokens, dim)
     y = b.cells(*parts, spec, "cells", shape)
     if tail != "none":
-        of = (dim,) if tail == "channel" else (heads, 1, 1)
+        of = {"channel": (dim,), "head": (heads, 1, 1), "token": (tokens, 1)}[tail]
         y = b.node("Mul", [y, b.quantised_constant("o_scale", rng.integers(9, 32, of), Fixed(6, 5))], "o_mul", shape)
         y = b.node("Add", [y, b.quantised_constant("o_shift", rng.integers(-9, 9, of), Fixed(6, 3))], "o_add", shape)
         y = b.quant(y, out or Fixed(8, 3), "o_quant", shape)
@@ -93,3 +94,25 @@ def cells_model(
     y = b.quant(b.node("MatMul", [y, weights], "out", (tokens, channels)), Fixed(10, 4), "out_q", (tokens, channels))
     y = b.node("Add", [y, now], "residual", (tokens, channels))
     return b.model(["tokens"], [y], {})
+
+
+def token_source(spec: GainCellSpec) -> str:
+    """A top function that takes one token, or forgets them all; its state is the caller's."""
+    ints = structure(spec, 12)
+    members = "".join(
+        f"    static const {'long long' if name == 'charge_limit' else 'int'} {name} = {value};\n"
+        for name, value in ints.items()
+    )
+    channels, entries = spec.heads * spec.head_dim, current_rows(spec).size
+    codes = ", ".join(f"const ap_uint<8> (&{name})[{channels}]" for name in "qkv")
+    return f"""#include "attn_gaincell.h"
+struct config : hls4attn::gaincell_config {{
+{members}}};
+void top(hls4attn::gaincell_state<config> &state, const short (&currents)[{entries}], {codes},
+         ap_int<16> (&sums)[{channels}], bool clear) {{
+    if (clear) {{
+        hls4attn::gaincell_clear(state);
+    }}
+    hls4attn::gaincell_token<config>(state, currents, q, k, v, sums);
+}}
+"""

@@ -232,6 +232,7 @@ NETWORKS = [
     ("levels of keys and values differ", 12, "none", pytest.mark.slow),
     ("one tile, never full", 12, "head", pytest.mark.slow),
     ("more elements than slots of a tile", 20, "channel", pytest.mark.slow),
+    ("split tiles, more elements than slots", 15, "token", pytest.mark.slow),
 ]
 
 
@@ -295,6 +296,15 @@ def test_a_window_that_no_sequence_fills_is_not_built() -> None:
         _, ints, roms = gaincell_parameters(paper, rows, "cells")
         assert (ints["window"], ints["tile"], roms["currents"].size) == (window, tile, window * 8)
         assert ints["split_tiles"] == (rows > 1024)
+
+
+def test_constants_of_a_head_are_not_stored_for_every_token() -> None:
+    for tail, by, size in (("head", 2, 16), ("channel", 2, 16), ("token", 3, 30 * 16)):
+        node = next(
+            n for n in lower_graph(read_graph(cells_model(TINY, 30, tail=tail))).nodes if n.op == "AttnGainCell"
+        )
+        assert (node.ints["scale_by"], node.roms["scale"].size) == (by, size)
+        assert (node.ints["offset_by"], node.roms["offset"].size) == (by, size)
 
 
 # ---- cycles and resources --------------------------------------------------------------------------------------------
