@@ -132,7 +132,7 @@ def print_gpu_attention(out: Console, json: Path | None) -> None:
     device = torch.cuda.get_device_name()
     rows = [measure(torch, batch) for batch in BATCHES]
     out.print(
-        f"{device}, PyTorch {torch.__version__}: next token, {GPU_HEADS} heads of {HEAD_DIM}, cache of {WINDOW} tokens, "
+        f"{device}, PyTorch {torch.__version__}: next token, {GPU_HEADS} heads of {HEAD_DIM}, {WINDOW} tokens cached, "
         f"fp16, one fused kernel a call ({MEASURED}; the time between calls is in it)",
         soft_wrap=True,
         markup=False,
