@@ -139,7 +139,7 @@ def verify(
     operator: Annotated[
         str | None,
         typer.Option(
-            help="Instead of a model: one operator alone (consmax, softmax, e2softmax, ailayernorm, layernorm).",
+            help="One operator alone: consmax, softmax, e2softmax, ailayernorm, layernorm or gaincell.",
             show_default=False,
         ),
     ] = None,
