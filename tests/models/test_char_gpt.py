@@ -5,10 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from hls4attn.host import char_gpt as verb
+from hls4attn.host.cli import main
 from hls4attn.models.errors import InputError, ModelFileError, SpecError, ToolError
-from hls4attn.models.export.keras_stage import require_keras
 from hls4attn.models.zoo.char_gpt import data as data_module
+from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS
+from hls4attn.models.zoo.char_gpt.checkpoint import TrainedGpt, load_gpt, save_gpt
 from hls4attn.models.zoo.char_gpt.data import (
     batches,
     cached_text,
@@ -19,14 +23,8 @@ from hls4attn.models.zoo.char_gpt.data import (
     text_of,
     windows,
 )
-from hls4attn.models.zoo.char_gpt.generate import characters, generate
-
-require_keras()
-import tensorflow as tf
-
-from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS
-from hls4attn.models.zoo.char_gpt.checkpoint import TrainedGpt, load_gpt, save_gpt
 from hls4attn.models.zoo.char_gpt.experiment import ROUTES, Experiment
+from hls4attn.models.zoo.char_gpt.generate import characters, generate
 from hls4attn.models.zoo.char_gpt.model import GptSize, char_gpt, copy_weights
 from hls4attn.models.zoo.char_gpt.recipe import Recipe, train_phase, validation_loss
 
@@ -237,6 +235,47 @@ def test_routes_have_three_phases_and_end_with_their_attention():
     for name, route in ROUTES.items():
         assert len(route) == 3
         assert name.startswith(route[-1])
+
+
+# --- command line
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["char-gpt", "--score", "consmax"], "char-gpt takes no --score"),
+        (["char-gpt", "--epochs", "3", "--score", "sole"], "char-gpt takes no --score and no --epochs"),
+        (["digits-vit", "--attention", "consmax"], "digits-vit takes no --attention"),
+        (["digits-vit", "--text", "x", "--steps", "2"], "digits-vit takes no --text and no --steps"),
+        (["char-gpt", "--attention", "relu"], "is trained with attention softmax,"),
+        (["char-gpt", "--steps", "1"], "Steps are 2 to"),
+        (["char-gpt", "--seeds", "1,1"], "distinct"),
+    ],
+)
+def test_the_command_line_refuses(arguments, message, tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_bytes(synthetic())
+    given = [] if "--text" in arguments or arguments[0] != "char-gpt" else ["--text", str(text)]
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *arguments, *given, "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_of_the_command_line(tmp_path, capsys, monkeypatch):
+    losses = dict(name="consmax", meaning="", steps=40, losses=[1.0, 2.0], mean=1.5, spread=0.70710678)
+    result = dict(rows=[losses], seeds=[3, 4], validation_characters=100)
+    monkeypatch.setattr(Experiment, "run", lambda self, attentions, seeds: result)
+    text = tmp_path / "text.txt"
+    text.write_bytes(synthetic())
+    main(["train", verb.NAME, "--text", str(text), "--out", str(tmp_path), "--json", str(tmp_path / "r.json")])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].split() == ["model", "steps", "loss", "spread", "seed", "3", "seed", "4"]
+    assert printed[2].split() == ["consmax", "40", "1.5000", "0.7071", "1.0000", "2.0000"]
+    assert json.loads((tmp_path / "r.json").read_text()) == result
 
 
 # --- writing

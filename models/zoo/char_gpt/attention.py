@@ -10,13 +10,17 @@ import tensorflow as tf
 from tensorflow.keras.layers import Dense, Layer
 
 from hls4attn.models.layers import QSelfAttention
+from hls4attn.models.operators import GainCellSpec
+from hls4attn.models.operators.gain_curve import CUBIC_CELL, LINEAR_CELL, CellCurve
+from hls4attn.models.zoo.char_gpt.formats import BIAS, KERNEL, STREAM
+from hls4attn.models.zoo.char_gpt.gaincell import GainCellSelfAttention
 
-KERNEL = "quantized_bits(8,0,alpha=1)"
-BIAS = "quantized_bits(8,1,alpha=1)"
-#: Format of what enters and leaves the large layers.
-STREAM = "fixed<8,4>"
-#: Hidden scores beyond the masked ones' exponential.
+#: Slots of a pair of arrays.
+TILE = 64
+#: Added to a hidden score: its exponential is 0.
 _MASKED = -1e9
+
+Maker = Callable[..., Layer]
 
 
 class FloatSelfAttention(Layer):  # type: ignore[misc]
@@ -54,7 +58,7 @@ class FloatSelfAttention(Layer):  # type: ignore[misc]
         return {**super().get_config(), "heads": self.heads, "head_dim": self.head_dim}
 
 
-def _integer(score: str) -> Callable[[int, int, str], Layer]:
+def _integer(score: str) -> Maker:
     def make(heads: int, head_dim: int, name: str) -> Layer:
         return QSelfAttention(
             heads,
@@ -74,14 +78,20 @@ def _integer(score: str) -> Callable[[int, int, str], Layer]:
     return make
 
 
-#: Makers of attention layers: heads, head_dim and name to a layer.
-ATTENTIONS: dict[str, Callable[[int, int, str], Layer]] = {
+def _gain_cells(cell: CellCurve) -> Maker:
+    def make(heads: int, head_dim: int, name: str, **options: Any) -> Layer:
+        return GainCellSelfAttention(
+            GainCellSpec(heads=heads, head_dim=head_dim, tile=TILE, cell=cell, **options), STREAM, name=name
+        )
+
+    return make
+
+
+#: Makers of attention layers: heads, head_dim and name to a layer; those of gain cells take further fields of a spec.
+ATTENTIONS: dict[str, Maker] = {
     "softmax": lambda heads, head_dim, name: FloatSelfAttention(heads, head_dim, name=name),
     "integer-softmax": _integer("softmax"),
     "consmax": _integer("consmax"),
+    "gaincell-linear": _gain_cells(LINEAR_CELL),
+    "gaincell": _gain_cells(CUBIC_CELL),
 }
-
-
-def attention_layer(attention: str, heads: int, head_dim: int, name: str) -> Layer:
-    """A causal self-attention layer by its name in `ATTENTIONS`."""
-    return ATTENTIONS[attention](heads, head_dim, name)

@@ -7,7 +7,7 @@ start the training of another; only what is inside the attention differs.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qkeras import QDense
@@ -22,13 +22,9 @@ from hls4attn.models.layers import (
     QEmbedding,
     QPositionEmbedding,
 )
-from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS, BIAS, KERNEL, STREAM, attention_layer
+from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS
+from hls4attn.models.zoo.char_gpt.formats import BIAS, HIDDEN, KERNEL, LOGITS, RESIDUAL, STREAM, TABLE
 
-#: Of sums that enter a normalisation, and of the embedding: 12 bits.
-RESIDUAL = "fixed<12,7>"
-TABLE = "fixed<8,6>"
-HIDDEN = "ufixed<8,5>"
-LOGITS = "fixed<8,3>"
 #: Standard deviation of the initial table: many steps of its format.
 EMBEDDING_SPREAD = 0.2
 MAX_LAYERS, HEAD_DIMS, WINDOWS = 4, (32, 64), (64, 256)
@@ -74,22 +70,29 @@ class GptSize:
         return asdict(self)
 
 
-def char_gpt(attention: str, vocabulary: int, size: GptSize | None = None) -> keras.Model:
+def char_gpt(attention: str, vocabulary: int, size: GptSize | None = None, **cells: Any) -> keras.Model:
     """The untrained model: codes ``(batch, window)`` to logits ``(batch, window, vocabulary)`` of the next character.
 
     "softmax" is float throughout; all others have 8-bit projections, integer LayerNorm and 12-bit residual sums.
+
+    Args:
+        attention: a name in `ATTENTIONS`.
+        vocabulary: number of characters.
+        size: of the model.
+        **cells: for gain cells, fields of their spec such as `leak`; `nonideal` gets another seed in every block.
 
     Raises:
         SpecError: for an unknown attention.
     """
     if attention not in ATTENTIONS:
         raise SpecError(f"Unknown attention {attention!r}; known: {', '.join(ATTENTIONS)}")
-    return _Builder(attention, vocabulary, size or GptSize()).model()
+    return _Builder(attention, vocabulary, size or GptSize(), cells).model()
 
 
 class _Builder:
-    def __init__(self, attention: str, vocabulary: int, size: GptSize) -> None:
+    def __init__(self, attention: str, vocabulary: int, size: GptSize, cells: dict[str, Any]) -> None:
         self.attention, self.vocabulary, self.size = attention, vocabulary, size
+        self.cells = {"window": size.window} | cells if attention.startswith("gaincell") else cells
         self.quantised = attention != "softmax"
 
     def model(self) -> keras.Model:
@@ -100,13 +103,16 @@ class _Builder:
         x = (QPositionEmbedding(TABLE, name="position") if self.quantised else PositionEmbedding(name="position"))(x)
         x = self.activation(x, RESIDUAL, "embedded")
         for block in range(self.size.layers):
-            x = self.block(x, f"block{block}")
+            x = self.block(x, block)
         logits = self.activation(self.dense(self.norm(x, "norm"), self.vocabulary, "head"), LOGITS, "logits")
         return keras.Model(codes, logits, name=f"char_gpt_{self.attention.replace('-', '_')}")
 
-    def block(self, x: Any, name: str) -> Any:
-        attention = attention_layer(self.attention, self.size.heads, self.size.head_dim, f"{name}_attention")
-        y = attention(self.norm(x, f"{name}_norm0"))
+    def block(self, x: Any, number: int) -> Any:
+        name, cells = f"block{number}", dict(self.cells)
+        if "nonideal" in cells:
+            cells["nonideal"] = replace(cells["nonideal"], seed=cells["nonideal"].seed * MAX_LAYERS + number)
+        make = ATTENTIONS[self.attention]
+        y = make(self.size.heads, self.size.head_dim, f"{name}_attention", **cells)(self.norm(x, f"{name}_norm0"))
         x = self.activation(Add(name=f"{name}_sum0")([x, y]), RESIDUAL, f"{name}_residual0")
         y = self.dense(self.norm(x, f"{name}_norm1"), 4 * self.size.width, f"{name}_expand")
         y = self.activation(y, HIDDEN, f"{name}_hidden") if self.quantised else ReLU(name=f"{name}_hidden")(y)

@@ -17,7 +17,7 @@ from hls4attn.models.zoo.char_gpt.data import Codes32, batches, windows
 #: Windows that are evaluated at once.
 EVALUATION_BATCH = 128
 #: Weight decay is for matrices: not for vectors, nor for what scales a head.
-_UNDECAYED = ("bias", "gamma", "beta", "scale")
+_UNDECAYED = ("bias", "gamma", "beta", "scale", "offset")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def train_phase(
     @tf.function  # type: ignore[untyped-decorator]
     def step(piece: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(_losses(model(piece[:, :-1], training=True), piece[:, 1:]))
+            loss = tf.reduce_mean(character_losses(model(piece[:, :-1], training=True), piece[:, 1:]))
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
@@ -114,13 +114,14 @@ def validation_loss(model: keras.Model, codes: Codes32) -> float:
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def total(piece: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(tf.cast(_losses(model(piece[:, :-1], training=False), piece[:, 1:]), tf.float64))
+        return tf.reduce_sum(tf.cast(character_losses(model(piece[:, :-1], training=False), piece[:, 1:]), tf.float64))
 
     parts = (pieces[n : n + EVALUATION_BATCH] for n in range(0, len(pieces), EVALUATION_BATCH))
     return float(np.sum([float(total(tf.constant(part))) for part in parts]) / pieces[:, 1:].size)
 
 
-def _losses(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+def character_losses(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Nats lost on each character."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
