@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hls4attn.models.errors import FormatError, InputError, SpecError, UnsupportedError
-from hls4attn.models.formats import Codes
+from hls4attn.models.formats import Codes, Reals
 from hls4attn.models.operators.base import Attributes
 from hls4attn.models.operators.gain_scaling import Rescale
 from hls4attn.models.operators.gain_state import GainCellState
@@ -35,11 +35,16 @@ if TYPE_CHECKING:
 _QUERIES, _ELEMENTS = 64, 1 << 21
 
 
-def current_table(spec: GainCellSpec, levels: int) -> Codes:
-    """Currents by age and level; a last row of zeros for slots that hold nothing."""
+def real_currents(spec: GainCellSpec, levels: int) -> Reals:
+    """Currents by age and stored level, in microampere."""
     age = np.arange(spec.window)[:, None]
     deviation = (2 * np.arange(levels) - (levels - 1)) * (spec.vdd / (2 * (levels - 1)))
-    current = spec.cell.current(deviation * np.exp(-spec.leak * age), spec.mid_rail)
+    return spec.cell.current(deviation * np.exp(-spec.leak * age), spec.mid_rail)
+
+
+def current_table(spec: GainCellSpec, levels: int) -> Codes:
+    """Integer currents by age and level; a last row of zeros for slots that hold nothing."""
+    current = real_currents(spec, levels)
     scaled = np.floor(np.ldexp(current, spec.current_frac) + 0.5)
     if np.abs(scaled).max() >= 1 << 31:
         raise SpecError(f"{spec.op_type}: currents up to {np.abs(current).max():g} uA do not fit 32 bits")
@@ -127,7 +132,7 @@ def _codes(spec: GainCellSpec, charges: Codes) -> Codes:
     return np.clip(spec.rescales[1](limited), -spec.code_limit, spec.code_limit)
 
 
-def _exact(bound: int) -> Any:
+def exact_type(bound: int) -> Any:
     """The fastest type whose sums of integers up to `bound` are exact."""
     return np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
 
@@ -144,7 +149,7 @@ def _blocks(spec: GainCellSpec, q: Codes, k: Codes, v: Codes) -> Iterator[tuple[
     if q.size == 0:
         return
     q, k, v = (a.reshape(-1, tokens, dim) for a in (q, k, v))
-    tables = [t.T.astype(_exact(b)) for t, b in zip(spec.tables, bounds(spec), strict=True)]
+    tables = [t.T.astype(exact_type(b)) for t, b in zip(spec.tables, bounds(spec), strict=True)]
     known: dict[tuple[int, int, int], tuple[NDArray[Any], NDArray[Any]]] = {}
     for start in range(0, tokens, _QUERIES):
         stop = min(start + _QUERIES, tokens)

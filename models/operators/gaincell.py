@@ -248,17 +248,26 @@ class GainCellSpec:
         """Parameters and the constants of the ONNX function bodies."""
         return self.parameters() | gain_integer.constants(self, _NO_ROUND)
 
+    def to_config(self) -> dict[str, Any]:
+        """The defining parameters as plain values, for JSON."""
+        return {name: np.asarray(value).tolist() for name, value in self.parameters().items()}
+
     @classmethod
-    def from_attributes(cls, attributes: Mapping[str, Any]) -> GainCellSpec:
-        """The spec that `to_attributes` described; constants are recomputed and must agree."""
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> GainCellSpec:
+        """The inverse of `parameters` and of `to_config`; other entries are ignored."""
         plain = [f for f in fields(cls) if f.name not in ("cell", "scalers", "nonideal")]
         names = [f.name for f in plain] + ["cell_kind", "cell", *Scalers.NAMES, *NonIdeality.NAMES]
-        a = take_attributes(cls.op_type, attributes, names)
-        spec = cls(
+        a = take_attributes(cls.op_type, parameters, names)
+        return cls(
             **{f.name: from_attribute(f.name, f.type, a[f.name]) for f in plain},
             cell=curve_from_attributes(a),
             scalers=Scalers.from_attributes(a),
             nonideal=NonIdeality.from_attributes(a),
         )
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> GainCellSpec:
+        """The spec that `to_attributes` described; constants are recomputed and must agree."""
+        spec = cls.from_parameters(attributes)
         check_same_attributes(cls.op_type, attributes, spec.to_attributes())
         return spec
