@@ -61,6 +61,12 @@ def _print(out: Console, result: dict[str, Any]) -> None:
         losses = (f"{loss:.4f}" for loss in row["losses"])
         table.add_row(row["name"], str(row["steps"]), f"{row['mean']:.4f}", f"{row['spread']:.4f}", *losses)
     out.print(table)
+    for name, points in result.get("sweeps", {}).items():
+        if isinstance(points, list):
+            sweep = Table(name, "loss", "spread", box=None, pad_edge=False)
+            for point in points:
+                sweep.add_row(f"{point['value']:g}", f"{point['mean']:.4f}", f"{point['spread']:.4f}")
+            out.print(sweep)
     out.print(
         f"loss in nats a character on {result['validation_characters']} characters that were not trained on; spread: "
         "standard deviation over the seeds",

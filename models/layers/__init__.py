@@ -7,6 +7,7 @@ from hls4attn.models.layers.ailayernorm import AILayerNorm, calibrate_norms
 from hls4attn.models.layers.attention import QSelfAttention
 from hls4attn.models.layers.e2softmax import E2Context, E2Softmax
 from hls4attn.models.layers.embedding import QEmbedding
+from hls4attn.models.layers.gain_attention import GainCellAttention
 from hls4attn.models.layers.gaincell import GainCells
 from hls4attn.models.layers.norm import IntegerLayerNorm, NormLayer
 from hls4attn.models.layers.quantizers import FixedQuantizer, fixed_of
@@ -21,6 +22,7 @@ CUSTOM_OBJECTS = {
         E2Context,
         E2Softmax,
         FixedQuantizer,
+        GainCellAttention,
         GainCells,
         IntegerLayerNorm,
         IntegerSoftmax,
@@ -41,6 +43,7 @@ __all__ = [
     "E2Context",
     "E2Softmax",
     "FixedQuantizer",
+    "GainCellAttention",
     "GainCells",
     "IntegerLayerNorm",
     "IntegerSoftmax",

@@ -171,7 +171,7 @@ class GainCells(Layer):  # type: ignore[misc]
         by_value = tf.matmul(self._by_tile(a.phi * decay), by_tile, transpose_a=True)
         by_value = tf.reshape(by_value, (-1, spec.heads, self.padded, spec.head_dim))
         passed = tf.cast((a.score >= 0.0) & (a.score <= 1.0), tf.float32)
-        by_score = spec.slope * by_phi * passed * (decay * decay / spec.score_saturation)
+        by_score = spec.slope**2 * by_phi * passed * (decay * decay / spec.score_saturation)
         by_query = tf.matmul(by_score, k) / (spec.q_levels - 1)
         by_key = tf.matmul(by_score, q, transpose_a=True)[:, :, : self.tokens] * steps[0]
         return by_query, by_key, spec.slope * by_value[:, :, : self.tokens] * steps[1]

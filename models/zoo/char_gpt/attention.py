@@ -13,7 +13,7 @@ from hls4attn.models.layers import QSelfAttention
 from hls4attn.models.operators import GainCellSpec
 from hls4attn.models.operators.gain_curve import CUBIC_CELL, LINEAR_CELL, CellCurve
 from hls4attn.models.zoo.char_gpt.formats import BIAS, KERNEL, STREAM
-from hls4attn.models.zoo.char_gpt.gaincell import GainCellSelfAttention
+from hls4attn.models.zoo.char_gpt.gaincell import QGainCellAttention
 
 #: Slots of a pair of arrays.
 TILE = 64
@@ -80,9 +80,8 @@ def _integer(score: str) -> Maker:
 
 def _gain_cells(cell: CellCurve) -> Maker:
     def make(heads: int, head_dim: int, name: str, **options: Any) -> Layer:
-        return GainCellSelfAttention(
-            GainCellSpec(heads=heads, head_dim=head_dim, tile=TILE, cell=cell, **options), STREAM, name=name
-        )
+        spec = GainCellSpec(heads=heads, head_dim=head_dim, tile=TILE, cell=cell, **options)
+        return QGainCellAttention(spec, name=name)
 
     return make
 

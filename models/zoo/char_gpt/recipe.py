@@ -17,7 +17,7 @@ from hls4attn.models.zoo.char_gpt.data import Codes32, batches, windows
 #: Windows that are evaluated at once.
 EVALUATION_BATCH = 128
 #: Weight decay is for matrices: not for vectors, nor for what scales a head.
-_UNDECAYED = ("bias", "gamma", "beta", "scale", "offset")
+_UNDECAYED = ("bias", "gamma", "beta", "_[ab]:")
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,16 @@ def train_phase(
 
 def validation_loss(model: keras.Model, codes: Codes32) -> float:
     """Mean loss in nats a character over a text, in windows that do not overlap: each begins without context."""
-    pieces = windows(codes, int(model.inputs[0].shape[1]))
+    return loss_on(model, windows(codes, int(model.inputs[0].shape[1])))
+
+
+def loss_on(model: keras.Model, pieces: Codes32) -> float:
+    """Mean loss in nats a character on pieces of ``window + 1`` characters."""
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def total(piece: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(tf.cast(character_losses(model(piece[:, :-1], training=False), piece[:, 1:]), tf.float64))
+        losses = character_losses(model(piece[:, :-1], training=False), piece[:, 1:])
+        return tf.reduce_sum(tf.cast(losses, tf.float64))
 
     parts = (pieces[n : n + EVALUATION_BATCH] for n in range(0, len(pieces), EVALUATION_BATCH))
     return float(np.sum([float(total(tf.constant(part))) for part in parts]) / pieces[:, 1:].size)
