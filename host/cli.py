@@ -198,7 +198,7 @@ def quantise(
 @app.command()
 def report(
     what: Annotated[str, typer.Argument(help="claims: the papers' claims and what is measured here.")],
-    section: Annotated[str | None, typer.Option(help="consmax or sole.", show_default=False)] = None,
+    section: Annotated[str | None, typer.Option(help="consmax, sole or gaincell.", show_default=False)] = None,
     json: JsonFile = None,
 ) -> None:
     """Tables that put figures beside their sources."""
