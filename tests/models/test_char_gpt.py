@@ -2,6 +2,7 @@
 """The character GPT: its text, its model, its training and what it writes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import tensorflow as tf
 from hls4attn.host import char_gpt as verb
 from hls4attn.host.cli import main
 from hls4attn.models.errors import InputError, ModelFileError, SpecError, ToolError
+from hls4attn.models.formats import Fixed
+from hls4attn.models.operators import GainCellSpec
+from hls4attn.models.operators.gain_scaling import NonIdeality
 from hls4attn.models.zoo.char_gpt import data as data_module
 from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS
 from hls4attn.models.zoo.char_gpt.checkpoint import TrainedGpt, load_gpt, save_gpt
@@ -23,7 +27,8 @@ from hls4attn.models.zoo.char_gpt.data import (
     text_of,
     windows,
 )
-from hls4attn.models.zoo.char_gpt.experiment import ROUTES, Experiment
+from hls4attn.models.zoo.char_gpt.experiment import ROUTES, SWEEPS, Experiment
+from hls4attn.models.zoo.char_gpt.gaincell import BIASES, KERNELS, UnevenCells
 from hls4attn.models.zoo.char_gpt.generate import characters, generate
 from hls4attn.models.zoo.char_gpt.model import GptSize, char_gpt, copy_weights
 from hls4attn.models.zoo.char_gpt.recipe import Recipe, train_phase, validation_loss
@@ -161,6 +166,86 @@ def test_impossible_models_are_refused():
         copy_weights(char_gpt("softmax", 5, ONE_LAYER), char_gpt("softmax", 6, ONE_LAYER))
 
 
+# --- gain cells
+
+
+def test_gain_cell_attention_is_what_integers_compute(models):
+    layer = models["gaincell"].get_layer("block0_attention")
+    rng = np.random.default_rng(4)
+    for name in "qkvo":  # no scaler at its initial value
+        layer.factor[name].assign([0.6 + rng.random()])
+        layer.offset[name].assign(layer.offset[name] + [0.1 * rng.random()])
+    codes = rng.integers(-40, 41, (2, 64, 32))
+    spec, stored = layer.cells.spec(), []
+    for name, fmt in zip("qkv", spec.in_formats, strict=True):
+        kernel, bias = layer.codes(name)
+        frac = 4 + KERNELS[name].frac
+        products = codes @ kernel + (bias << (frac - BIASES[name].frac))
+        stored.append(fmt.requantise(products, frac)[:, None])
+    sums = spec.reference(*stored)[:, 0]
+    assert min(np.unique(s).size for s in stored) > 2 and np.unique(sums).size > 10
+    kernel, bias = layer.codes("o")
+    result = Fixed(8, 4).requantise(sums @ kernel + (bias << (KERNELS["o"].frac - BIASES["o"].frac)), KERNELS["o"].frac)
+    np.testing.assert_array_equal(layer(codes.astype(np.float32) / 16).numpy() * 16, result)
+
+
+def test_folded_scalers_are_those_of_the_float_projections(models):
+    layer = models["gaincell-linear"].get_layer("block0_attention")
+    layer.factor["q"].assign([1.25])
+    layer.offset["q"].assign([0.3])
+    for name, exact in zip("qkvo", layer.code_projections(), strict=True):
+        for folded, fmt, wanted in zip(layer.projection(name), (KERNELS[name], BIASES[name]), exact, strict=True):
+            assert np.abs(folded - wanted).max() <= fmt.step / 2 + 1e-6
+
+
+def test_adaptation_restores_the_statistics(tmp_path):
+    experiment = Experiment(TEXT, tmp_path, Recipe(steps=2, batch=2), ONE_LAYER)
+    tf.keras.utils.set_random_seed(8)
+    source, model = (char_gpt(f"gaincell{k}", len(TEXT.vocabulary), ONE_LAYER) for k in ("-linear", ""))
+    entries = experiment._adapt(0, source, model)
+    for curve in (entries["adapted_errors"], entries["adapted_reset_errors"]):
+        assert curve[0] > 0.1
+        assert curve[-1] < 0.02
+    assert min(entries["adapted_loss"], entries["adapted_reset_loss"], entries["reset_loss"]) > 0
+
+
+def test_uneven_cells_are_the_same_for_a_seed_and_even_ones_without_noise():
+    rng = np.random.default_rng(2)
+    codes = [rng.integers(0, n, (2, 1, 64, 32)).astype(np.float32) for n in (16, 8, 8)]
+    spec = GainCellSpec(heads=1, head_dim=32, window=64)
+    even = spec.reference(*(c.astype(np.int64) for c in codes))
+
+    def uneven(**conditions):
+        return UnevenCells(replace(spec, nonideal=NonIdeality(**conditions)))([tf.constant(c) for c in codes]).numpy()
+
+    quiet = uneven(read_noise=1e-12)  # pulses between the arrays are not quantised
+    assert np.abs(quiet - even).max() <= 1 and np.mean(quiet != even) < 0.1
+    noisy = [uneven(read_noise=0.1, seed=seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(noisy[0], noisy[1])
+    assert np.any(noisy[0] != noisy[2]) and np.any(noisy[0] != quiet)
+
+
+def test_noise_differs_from_block_to_block():
+    model = char_gpt("gaincell", 5, GptSize(layers=2, heads=1), nonideal=NonIdeality(read_noise=0.1, seed=3))
+    seeds = [model.get_layer(f"block{n}_attention").cells.spec().nonideal.seed for n in (0, 1)]
+    assert seeds == [12, 13]
+
+
+@pytest.mark.slow
+def test_every_line_of_the_gain_cell_route(tmp_path):
+    result = Experiment(TEXT, tmp_path, TINY, ONE_LAYER).run(["gaincell"], [0, 1])
+    assert [row["steps"] for row in result["rows"]] == [2, 2, 3, 3, 3, 3, 3, 4]
+    for row in result["rows"]:
+        assert row["mean"] == pytest.approx(np.mean(row["losses"])) and len(row["losses"]) == 2
+    sweeps = result["sweeps"]
+    paper = next(point for point in sweeps["leak"] if point["value"] == 1.6e-4)
+    assert paper["losses"] == sweeps["read_noise"][0]["losses"] == sweeps["mismatch"][0]["losses"]
+    assert {name: len(points) for name, points in sweeps.items() if name != "characters"} == {
+        name: len(values) for name, values in SWEEPS.items()
+    }
+    assert Experiment(TEXT, tmp_path, TINY, ONE_LAYER).run(["gaincell"], [0, 1]) == result
+
+
 # --- training
 
 
@@ -193,12 +278,13 @@ def test_a_finished_phase_is_not_trained_again(tmp_path):
     assert not told
 
 
-def test_two_trainings_with_one_seed_are_the_same(tmp_path):
+def test_two_trainings_with_one_seed_are_the_same():
     runs = []
-    for k in range(2):
-        experiment = Experiment(TEXT, tmp_path / str(k), TINY, ONE_LAYER)
-        experiment.phase(5, ("consmax",))
-        runs.append(experiment.trained(5, ("consmax",)).get_weights())
+    for _ in range(2):
+        tf.keras.utils.set_random_seed(5)
+        model = char_gpt("consmax", len(TEXT.vocabulary), ONE_LAYER)
+        losses = train_phase(model, TEXT.train, TINY, seed=5)
+        runs.append([losses, *model.get_weights()])
     for a, b in zip(*runs, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -271,7 +357,9 @@ def test_the_table_of_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Experiment, "run", lambda self, attentions, seeds: result)
     text = tmp_path / "text.txt"
     text.write_bytes(synthetic())
-    main(["train", verb.NAME, "--text", str(text), "--out", str(tmp_path), "--json", str(tmp_path / "r.json")])
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", verb.NAME, "--text", str(text), "--out", str(tmp_path), "--json", str(tmp_path / "r.json")])
+    assert stopped.value.code == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[1].split() == ["model", "steps", "loss", "spread", "seed", "3", "seed", "4"]
     assert printed[2].split() == ["consmax", "40", "1.5000", "0.7071", "1.0000", "2.0000"]
