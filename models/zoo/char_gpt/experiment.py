@@ -196,7 +196,8 @@ class Experiment:
         """Losses before and after adaptation; leaves the model adapted from the scalers of `source`."""
         drawn = batches(self.text.train, self.size.window, ADAPTATION_WINDOWS, 1, (seed, _ADAPTATION_STREAM))
         batch = next(drawn)[:, :-1]
-        targets, entries = collect_targets(source, [batch]), {}
+        entries: Record = {}
+        targets = collect_targets(source, [batch])
         for start in ("reset_", ""):
             copy_weights(source, model)
             if start:

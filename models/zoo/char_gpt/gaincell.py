@@ -105,10 +105,12 @@ class UnevenCells(Layer):  # type: ignore[misc]
     def __init__(self, spec: GainCellSpec, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._spec = spec
-        last = ((spec.q_levels - 1, 1.0), (spec.k_levels - 1, spec.vdd), (spec.v_levels - 1, spec.vdd))
         one, none = (1.0,) * spec.heads, (0.0,) * spec.heads
-        units = [value for n, high in last for value in ((high / n,) * spec.heads, none)]
-        self._on_codes = replace(spec, scalers=Scalers(*units, one, none))
+        q, k, v = (
+            (high / (n - 1),) * spec.heads
+            for high, n in ((1.0, spec.q_levels), (spec.vdd, spec.k_levels), (spec.vdd, spec.v_levels))
+        )
+        self._on_codes = replace(spec, scalers=Scalers(q, none, k, none, v, none, one, none))
 
     def spec(self) -> GainCellSpec:
         """The operator spec."""
