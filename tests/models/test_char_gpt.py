@@ -272,7 +272,7 @@ def test_a_finished_phase_is_not_trained_again(tmp_path):
     again = experiment.run(["softmax"], [7])
     assert [t[1] for t in told] == [("softmax",) * 3]
     assert again["rows"] == first["rows"]  # bit for bit
-    assert json.loads((tmp_path / "softmax.json").read_text()) == again
+    assert json.loads((tmp_path / "char-gpt-softmax.json").read_text()) == again
     told.clear()
     assert experiment.run(["softmax"], [7]) == again
     assert not told

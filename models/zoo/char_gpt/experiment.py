@@ -65,12 +65,7 @@ _LINES: tuple[tuple[str, str, Route, str], ...] = (
     ("softmax", "float, trained on", ROUTES["softmax"], "loss"),
     ("integer-softmax", "exact integer softmax, 8 bits, from scratch", ROUTES["integer-softmax"], "loss"),
     ("consmax", "8 bits, from scratch", ROUTES["consmax"], "loss"),
-    (
-        "linear cells, untrained",
-        "weights of the first phase, linear current",
-        _LINEAR[:2],
-        "initial_loss",
-    ),
+    ("linear cells, untrained", "weights of the first phase, linear current", _LINEAR[:2], "initial_loss"),
     ("linear cells", "fine-tuned for one phase", _LINEAR[:2], "loss"),
     ("gaincell-linear", "trained on", _LINEAR, "loss"),
     ("cubic cells, unadapted", "weights and scalers of the linear cells after one phase", _CELLS, "initial_loss"),
@@ -108,10 +103,10 @@ class Experiment:
         check_length(self.text, self.size.window)
 
     def run(self, attentions: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-        """Train what is not finished; write and return ``<attention>.json``, or for several ``char-gpt.json``.
+        """Train what is not finished; write and return ``char-gpt-<attention>.json``, for several ``char-gpt.json``.
 
-        The first seed's models are written as ``<attention>.npz``, whatever their losses: choosing the best would be
-        choosing on the validation text.
+        The first seed's models are written as ``char-gpt-<attention>.npz``, whatever their losses: choosing the best
+        would be choosing on the validation text.
 
         Raises:
             SpecError: for unknown attentions, no or repeated seeds, or a folder with results of another recipe.
@@ -129,7 +124,7 @@ class Experiment:
                 self._save_checkpoints(attentions, seed)
         sweeps = [self.sweeps(seed) for seed in seeds] if "gaincell" in attentions else []
         result = self._summary(attentions, seeds, records) | ({"sweeps": summarise(sweeps)} if sweeps else {})
-        name = attentions[0] if len(attentions) == 1 else "char-gpt"
+        name = f"char-gpt-{attentions[0]}" if len(attentions) == 1 else "char-gpt"
         write_json(self.out / f"{name}.json", result)
         return result
 
@@ -141,26 +136,22 @@ class Experiment:
             return _read_record(path, identity)
         start = time.monotonic()
         model = self.start(seed, route)
-        entries = {"initial_loss": self._loss(model)}
+        entries: Record = {"initial_loss": self._loss(model)}
         if route == ROUTES["gaincell"]:
             entries |= self._adapt(seed, self.trained(seed, route[:-1]), model)
         steps = self.recipe.length(len(route) - 1)
         told = self.on_step and (lambda done, loss: self.on_step(seed, route, done, steps))  # type: ignore[misc]
         losses = train_phase(model, self.text.train, self.recipe, seed, len(route) - 1, told)
-        record = (
-            identity
-            | entries
-            | {
-                "train_loss": float(np.mean(losses[-max(steps // 10, 1) :])),
-                "loss": self._loss(model),
-                "seconds": round(time.monotonic() - start, 1),
-                "device": device(),
-                "tensorflow": tf.__version__,
-            }
-        )
+        entries |= {
+            "train_loss": float(np.mean(losses[-max(steps // 10, 1) :])),
+            "loss": self._loss(model),
+            "seconds": round(time.monotonic() - start, 1),
+            "device": device(),
+            "tensorflow": tf.__version__,
+        }
         write_arrays(path.with_suffix(".npz"), weight_arrays(model))
-        write_json(path, record)  # last: it is what says that the phase is finished
-        return record
+        write_json(path, identity | entries)  # last: it is what says that the phase is finished
+        return identity | entries
 
     def start(self, seed: int, route: Route) -> keras.Model:
         """The untrained model of a route's last phase, with the weights of the phase before it."""
@@ -232,7 +223,7 @@ class Experiment:
             model = self.trained(seed, ROUTES[attention])
             freeze_weights(model)
             trained = TrainedGpt(model, ROUTES[attention][-1], self.text.vocabulary)
-            save_gpt(self.out / f"{attention}.npz", trained, self.size.to_json())
+            save_gpt(self.out / f"char-gpt-{attention}.npz", trained, self.size.to_json())
 
     def _summary(
         self, attentions: Sequence[str], seeds: Sequence[int], records: dict[tuple[int, Route], Record]
