@@ -83,9 +83,9 @@ class GainCellDesign(OverlayDesign):
                 f"current_width must be {needed} (of the spec's own currents) to {MAX_CURRENT_WIDTH}. "
                 f"Received: {self.current_width}"
             )
-        expected = {"model_id": cells_id(self.spec, self.layers, self.current_width)}
-        expected |= dict(zip(("input", "output"), token_ports(self.spec), strict=True))
-        for name, value in expected.items():
+        source, answer = token_ports(self.spec)
+        identity = cells_id(self.spec, self.layers, self.current_width)
+        for name, value in (("model_id", identity), ("input", source), ("output", answer)):
             if getattr(self, name) != value:
                 raise SpecError(f"{name} is not that of the spec. Expected: {value}. Received: {getattr(self, name)}")
         super().__post_init__()
