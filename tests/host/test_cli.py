@@ -55,7 +55,7 @@ def test_verify_prints_every_rung_and_writes_json(name, tmp_path):
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("operator", ["consmax", "softmax", "e2softmax", "ailayernorm", "layernorm"])
+@pytest.mark.parametrize("operator", ["consmax", "softmax", "e2softmax", "ailayernorm", "layernorm", "gaincell"])
 def test_verify_of_one_operator(operator, tmp_path):
     done = hls4attn("verify", "--operator", operator, "--samples", 2000, "--json", tmp_path / "out.json")
     assert done.returncode == 0, done.stderr
