@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hls4attn.host.connect import chosen_board, connect
+from hls4attn.host.connect import chosen_board
 from hls4attn.host.paths import check_folder, check_output
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.keras_stage import require_keras
@@ -124,22 +124,14 @@ def on_board(gpt: IntegerGpt, board: str | None = None) -> Iterator[GainCellMode
         DeviceError: if the board is not there or refuses.
         ToolError: if PYNQ is missing, or the compiler of the C simulation.
     """
-    from hls4attn.hls.compiler import cache_dir
-    from hls4attn.host.driver import load_overlay
-    from hls4attn.overlays.boards import board as find_board
-    from hls4attn.overlays.gaincell import GainCellDesign, in_logic
-    from hls4attn.overlays.package import write_package
+    from hls4attn.host.cell_stage import cells_on_board
+    from hls4attn.overlays.gaincell import in_logic
 
-    name = chosen_board(None if board == EMULATED else board)
     first, *others = gpt.specs
     if any(in_logic(spec) != in_logic(first) for spec in others):
         raise UnsupportedError("The layers' gain cells differ; a board has one kind for all layers")
-    design = GainCellDesign.of(first, find_board(name), layers=len(gpt.specs))
-    package = write_package(design, cache_dir() / "overlays" / f"{design.name}-{design.model_id[:12]}-{name}")
-    device = connect(name, emulated=package.emulation or None, quiet=True)
-    with load_overlay(package, device) as overlay:
-        overlay.model.require(first)
-        yield overlay.model
+    with cells_on_board(first, chosen_board(None if board == EMULATED else board), len(gpt.specs)) as model:
+        yield model
 
 
 def _print_cycles(out: Console, summary: dict[str, Any], clock_mhz: float) -> None:
