@@ -161,6 +161,16 @@ def test_one_packet_or_many_give_the_same(model) -> None:
     assert model.last == RunStats(1, 1, 36, 12)
 
 
+def test_ten_thousand_tokens_without_a_mismatch(tmp_path) -> None:
+    """A head as in the paper but for its window, more than 80 times around it."""
+    spec = GainCellSpec(heads=1, head_dim=64, window=128)
+    operands = draw(spec, 10_240, 11)
+    with load_overlay(package(tmp_path, spec), EmulatedDevice("pynq-z2")) as overlay:
+        found = overlay.model.step(*operands, layer=2)
+        assert np.count_nonzero(found != sequence(spec, *operands)) == 0
+        assert overlay.model.last == RunStats(10_240, 2, 10_240 * 192, 10_240 * 64)
+
+
 def test_a_token_may_be_any_integers(model) -> None:
     operands = draw(SMALL, 1, 3)
     expected = sequence(SMALL, *operands)[0]

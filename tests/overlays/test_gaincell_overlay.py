@@ -151,6 +151,7 @@ def test_every_other_json_is_refused(text: str, match: str) -> None:
         GainCellDesign.from_json(text)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_damaged_specs_are_refused_and_nothing_else_happens() -> None:
     """Any value of a spec replaced by anything: refused as a file, or the same logic."""
     design = cells()
