@@ -175,7 +175,8 @@ def _cells_model(b: GraphBuilder, spec: GainCellSpec, tokens: int) -> onnx.Model
         constant = b.quantised_constant(f"{name}_selection", selection, Fixed(2, fmt.width - wanted.width))
         cut = b.node("MatMul", [x, constant], f"{name}_cut", (spec.heads, tokens, dim))
         parts.append(b.quant(cut, wanted, name, (spec.heads, tokens, dim)))
-    return b.model(["input"], [b.cells(*parts, spec, "cells", (spec.heads, tokens, dim))], {})
+    q, k, v = parts
+    return b.model(["input"], [b.cells(q, k, v, spec, "cells", (spec.heads, tokens, dim))], {})
 
 
 def operator_codes(graph: Graph, rows: int, seed: int) -> Codes:

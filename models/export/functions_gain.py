@@ -2,7 +2,7 @@
 """ONNX function bodies of gain-cell attention, as a sequence and as one token with its state.
 
 Rules as in `functions_sole`, and one more: onnxruntime 1.31 computes Max and Min of int64 wrongly where two values are
-2**31 to 2**33 apart, so that charges are limited by a comparison and Where.
+2**31 to 2**32 apart (seen with AVX-512), so that charges are limited by a comparison and Where.
 
 A look-up per element of K or V is one product per level with the elements that hold it (sequence), or a Gather (one
 token).

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hls4attn.models.operators.gaincell import GainCellSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GainCellState:
     """A window of a spec.  A step gives a new state and leaves the old one as it was.
 

@@ -25,6 +25,7 @@ CASES = {
     "strong leak": SMALL | {"leak": 0.4},
     "no leak": SMALL | {"leak": 0.0},
     "absolute tiles": SMALL | {"tiling": "absolute"},
+    "absolute, one tile": SMALL | {"tiling": "absolute", "tile": 12},
     "linear cell": SMALL | {"cell": LINEAR_CELL},
     "fifth power": SMALL | {"cell": PolynomialCurve((0.1, 5.0, 0.0, 0.0, 0.0, 300.0))},
     "measured cell": SMALL | {"cell": MEASURED},

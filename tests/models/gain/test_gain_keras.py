@@ -12,18 +12,22 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("qkeras")
 
 from gain_oracles import CASES, SMALL, random_codes, tile_of  # noqa: E402
+from qkeras import QDense  # noqa: E402
 from tensorflow import keras  # noqa: E402
 
 from hls4attn.models.errors import InputError, SpecError, UnsupportedError  # noqa: E402
 from hls4attn.models.export import Reference, read_graph  # noqa: E402
 from hls4attn.models.export.keras_export import export_keras  # noqa: E402
 from hls4attn.models.export.keras_stage import KerasStage, load_keras  # noqa: E402
-from hls4attn.models.layers import ClippedActivation, GainCellAttention, GainCells  # noqa: E402
+from hls4attn.models.export.stages import OnnxRuntimeStage, QonnxStage  # noqa: E402
+from hls4attn.models.formats import Fixed  # noqa: E402
+from hls4attn.models.layers import ClippedActivation, FixedQuantizer, GainCellAttention, GainCells  # noqa: E402
 from hls4attn.models.operators import GainCellSpec  # noqa: E402
-from hls4attn.models.operators.gain_curve import LINEAR_CELL, PolynomialCurve  # noqa: E402
-from hls4attn.models.operators.gain_float import code_sums  # noqa: E402
+from hls4attn.models.operators.gain_curve import CUBIC_CELL, LINEAR_CELL  # noqa: E402
+from hls4attn.models.operators.gain_float import code_sums, gradient  # noqa: E402
 from hls4attn.models.operators.gain_integer import real_currents  # noqa: E402
 from hls4attn.models.operators.gain_scaling import NonIdeality, Scalers  # noqa: E402
+from hls4attn.models.quantise import choose_format  # noqa: E402
 from hls4attn.models.quantise.adapt import Probe, adapt_scalers, collect_targets, gain_layers  # noqa: E402
 
 
@@ -129,6 +133,7 @@ def test_export_gives_the_same_codes():
 LINEAR = GainCellSpec(
     2, 8, window=16, tile=8, k_levels=4, v_levels=4, score_saturation=10.0, context_saturation=5.0, cell=LINEAR_CELL
 )
+CUBIC = replace(LINEAR, cell=CUBIC_CELL)
 
 
 def network(spec, seed, layers=2, quantised=False):
@@ -152,7 +157,7 @@ def batch_of(seed, samples=8):
 @pytest.mark.parametrize("quantised", [True, False])
 def test_attention_is_its_spec_between_projections(quantised):
     """Float cells: the spec's own float function; integers: its reference, from the folded projections."""
-    model = network(replace(LINEAR, cell=PolynomialCurve((0.5, 13.6, -2.6, 46.0))), 0, 1, quantised)
+    model = network(CUBIC, 0, 1, quantised)
     (layer,) = gain_layers(model).values()
     x = batch_of(1)
     got = layer(x).numpy()
@@ -172,14 +177,29 @@ def test_attention_is_its_spec_between_projections(quantised):
 
 
 def test_scalers_and_projections_train():
-    model = network(LINEAR, 0, 1, True)
+    """Gradients of the float layer are the spec's own, carried through the projections."""
+    model = network(CUBIC, 0, 1)
     (layer,) = gain_layers(model).values()
     x = batch_of(2)
+    upstream = np.random.default_rng(3).normal(size=x.shape).astype(np.float32)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(x) ** 2)
-    found = tape.gradient(loss, layer.trainable_variables)
+        loss = tf.reduce_sum(layer(x) * upstream)
+    found = dict(
+        zip((v.name for v in layer.trainable_variables), tape.gradient(loss, layer.trainable_variables), strict=True)
+    )
     assert len(found) == 16
-    assert all(np.abs(g.numpy()).max() > 0 for g in found)
+    raw = [(x @ d.kernel + d.bias).numpy() for d in (layer.wq, layer.wk, layer.wv)]
+    heads = [r.reshape(8, 24, 2, 8).swapaxes(1, 2) for r in raw]
+    inner = (upstream @ layer.wo.kernel.numpy().T).reshape(8, 24, 2, 8).swapaxes(1, 2)
+    want = gradient(layer.spec(), *heads, upstream=inner)
+    for name in Scalers.NAMES:
+        (got,) = (g.numpy() for n, g in found.items() if n.split("/")[-1].startswith(f"{name}:"))
+        assert np.allclose(got, want[name], rtol=1e-4, atol=1e-4 * np.abs(want[name]).max()), name
+    for name, dense in zip("qkv", (layer.wq, layer.wk, layer.wv), strict=True):
+        by_column = want[name].swapaxes(1, 2).reshape(8, 24, 16)
+        (got,) = (g.numpy() for n, g in found.items() if n == dense.kernel.name)
+        kernel = np.einsum("btm,btc->mc", x, by_column)
+        assert np.allclose(got, kernel, rtol=1e-4, atol=1e-4 * np.abs(kernel).max()), name
 
 
 def test_folding_keeps_the_function(tmp_path):
@@ -194,7 +214,43 @@ def test_folding_keeps_the_function(tmp_path):
     assert np.array_equal(load_keras(tmp_path / "folded.keras")(x).numpy(), model(x).numpy())
 
 
-CUBIC = replace(LINEAR, cell=PolynomialCurve((0.52136361391, 13.612260634, -2.620445619, 46.05483778)))
+def test_folded_attention_exports_as_a_whole():
+    """Quantised projections with the scalers inside, the cells, and back: every stage gives the reference's codes."""
+    source = network(CUBIC, 0, 1, quantised=True)
+    (layer,) = gain_layers(source).values()
+    spec, p = layer.spec(), layer.code_projections()
+
+    def dense(name, x, weights, out_format):
+        formats = [choose_format(w, bits, cover=True) for w, bits in zip(weights, (8, 14), strict=True)]
+        made = QDense(
+            weights[1].size,
+            kernel_quantizer=FixedQuantizer(formats[0]),
+            bias_quantizer=FixedQuantizer(formats[1]),
+            name=name,
+        )
+        y = ClippedActivation(str(out_format), name=f"{name}_codes")(made(x))
+        made.set_weights([f.to_real(f.quantise(w)) for f, w in zip(formats, weights, strict=True)])
+        return y
+
+    x = keras.Input((24, 12), name="x")
+    tokens = ClippedActivation("fixed<8,4>", name="tokens")(x)
+    operands = []
+    for name, weights, fmt in zip("qkv", p[:3], spec.in_formats, strict=True):
+        flat = dense(name, tokens, weights, fmt)
+        operands.append(keras.layers.Permute((2, 1, 3), name=f"{name}_heads")(keras.layers.Reshape((24, 2, 8))(flat)))
+    sums = GainCells(spec, name="cells")(operands)
+    merged = keras.layers.Reshape((24, 16))(keras.layers.Permute((2, 1, 3))(sums))
+    model = keras.Model(x, dense("out", merged, p.o, Fixed(10, 6)), name="folded")
+    proto = export_keras(model)
+    graph = read_graph(proto)
+    codes = np.clip(np.rint(batch_of(9) * 16), -128, 127).astype(np.int64)
+    want, trace = Reference(graph).run(codes), Reference(graph).trace(codes)
+    for stage in (KerasStage(graph, model), OnnxRuntimeStage(graph, proto), QonnxStage(graph, proto)):
+        assert np.count_nonzero(stage.run(codes) != want) == 0, stage.name
+        for name, value in stage.trace(codes).items():
+            assert np.array_equal(value, trace[name]), (stage.name, name)
+    exact = layer((codes / 16).astype(np.float32)).numpy()
+    assert np.corrcoef(want.ravel(), exact.ravel())[0, 1] > 0.98
 
 
 @pytest.fixture(scope="module")
