@@ -184,7 +184,6 @@ class OperatorSim:
             )
         return self.simulation.run(np.concatenate([x.swapaxes(-1, -2), v], axis=-1))
 
-
     def _run_cells(self, spec: GainCellSpec, *given: ArrayLike | None) -> Codes:
         parts = [np.asarray(a) for a in given]
         wanted = (spec.heads, self.rows, spec.head_dim)

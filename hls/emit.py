@@ -152,7 +152,7 @@ def _stream_design_cpp(design: Design, function: str) -> str:
     names = {design.input.name: ("port_in_row", "port_in")}
     types = [_row_cpp("port_in", cpp_type(design.input.format), design.input_stream)]
     configs, fifos, calls = [], [], []
-    result, position = design.result, 0
+    result, position, asked = design.result, 0, False
     for index, node in enumerate(design.nodes, start=1):
         configs.append(config_cpp(node, index))
         types.append(_row_cpp(f"layer{index}", cpp_type(node.format), design.streams[node.output]))
@@ -164,6 +164,7 @@ def _stream_design_cpp(design: Design, function: str) -> str:
                 fifos.append(_fifo_cpp(*names[name], design.streams[name].depth))
         counted = length_rows(node, design.streams)
         length = "length" if counted.tokens else str(counted.rows)
+        asked |= counted.tokens
         call = stream_call_cpp(node, index, [names[n] for n in node.inputs], [names[n] for n in node.outputs], length)
         mark = "REGION" if node.kernel.region else "PROCESS"
         calls.append(f"    HLS4ATTN_{mark}({call})\n")
@@ -175,7 +176,7 @@ def _stream_design_cpp(design: Design, function: str) -> str:
         + "".join(types)
         + "".join(configs)
         + f"template <class length_T>\nvoid {function}(hls::stream<port_in_row> &port_in, "
-        + f"hls::stream<port_out_row> &{names[result][1]}, const length_T length) {{\n"
+        + f"hls::stream<port_out_row> &{names[result][1]}, const length_T{' length' if asked else ''}) {{\n"
         + "    #pragma HLS DATAFLOW\n"
         + "".join(fifos)
         + "".join(calls)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from hls4attn.hls.design import Parameters
+from hls4attn.hls.design import HwNode, Parameters
 from hls4attn.hls.tail import signed_bits
 from hls4attn.models.errors import SpecError, UnsupportedError
 from hls4attn.models.formats import Codes
@@ -15,6 +17,7 @@ from hls4attn.models.operators import GainCellSpec
 MAX_CURRENT_WIDTH = 32
 #: Largest magnitude of any intermediate result of the kernel.
 _MAX_BITS = 63
+_BY_CHANNEL, _BY_ELEMENT = 2, 3
 
 
 def gaincell_parameters(spec: GainCellSpec, rows: int, where: str) -> Parameters:
@@ -45,6 +48,21 @@ def current_rows(spec: GainCellSpec) -> Codes:
     keys, values = (table[:-1] for table in spec.tables)  # the last one stands for an empty slot
     shared = spec.k_levels == spec.v_levels
     return np.ascontiguousarray(keys if shared else np.concatenate([keys, values], axis=1), dtype=np.int64)
+
+
+def with_channels(node: HwNode) -> HwNode:
+    """The node with the constants of its tail by channel of all heads, where they are the same for every token."""
+    ints, roms = dict(node.ints), dict(node.roms)
+    heads, rows, head_dim = (ints[name] for name in ("heads", "rows", "head_dim"))
+    for name in ("scale", "offset"):
+        by = ints.get(f"{name}_by")
+        if by == _BY_CHANNEL:  # so far of a head
+            roms[name] = np.tile(roms[name], heads)
+        elif by == _BY_ELEMENT:
+            codes = roms[name].reshape(heads, rows, head_dim)
+            if (codes == codes[:, :1]).all():
+                ints[f"{name}_by"], roms[name] = _BY_CHANNEL, codes[:, 0].ravel()
+    return replace(node, ints=ints, roms=roms)
 
 
 def structure(spec: GainCellSpec, current_width: int, where: str = "GainCell") -> dict[str, int]:

@@ -130,7 +130,7 @@ class GainCellSim:
                 ("values", keys if values is None else values, spec.v_levels),
             )
         ]
-        if shared and not np.array_equal(*tables):
+        if shared and not np.array_equal(tables[0], tables[1]):
             raise InputError(
                 f"{spec.op_type}: with k_levels = v_levels = {spec.k_levels} keys and values share one table; leave "
                 "values out"
@@ -160,7 +160,7 @@ class GainCellSim:
         sums = np.empty(codes[0].shape, dtype=np.int32)
         tokens = sums.size // (self.spec.heads * self.spec.head_dim)
         with self._lock:
-            self._functions["step"](self._handle, *(a.ctypes.data for a in (*codes, sums)), tokens)
+            self._functions["step"](self._handle, *(a.ctypes.data for a in codes), sums.ctypes.data, tokens)
         return sums.reshape(shape).astype(np.int64)
 
     def cycles(self, tokens: int = 1) -> NDArray[np.int64]:

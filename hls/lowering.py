@@ -11,7 +11,7 @@ from math import prod
 
 from hls4attn.hls.design import Design
 from hls4attn.hls.e2 import e2context_parameters
-from hls4attn.hls.gaincell import gaincell_parameters
+from hls4attn.hls.gaincell import gaincell_parameters, with_channels
 from hls4attn.hls.layout import carrier, merge_output
 from hls4attn.hls.norms import norm_parameters
 from hls4attn.hls.placement import Placement
@@ -125,6 +125,7 @@ class _Lowering(Placement):
         for prefix, strides in zip("qkvy", (*(s for _, s in operands), y_strides), strict=True):
             ints |= dict(zip((f"{prefix}_head", f"{prefix}_row", f"{prefix}_inner"), strides, strict=True))
         self._emit(op, node, tuple(base for base, _ in operands), tail, ints, roms, output=output, moved=moved)
+        self.nodes[-1] = with_channels(self.nodes[-1])
 
     def _norm(self, node: Node) -> None:
         if node.norm is None:

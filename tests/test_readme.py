@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from hls4attn.hls import HlsConfig
+from hls4attn.hls.estimate import estimate
+from hls4attn.hls.fit import fit
+from hls4attn.host.estimate import capacity, designs
 from hls4attn.host.operator_models import OPERATORS, operator_codes, operator_distance, operator_model
 from hls4attn.models.export.reader import read_graph
+from hls4attn.overlays.boards import board
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -96,6 +101,23 @@ def test_encoder_table():
         found = [next(r for r in run["rows"] if r["name"] == name)["agreement"] for run in runs]
         means = [sum(f[key]["mean"] for f in found) / len(found) for key in ("cosine", "spearman")]
         assert f"| {label} | {means[0]:.4f} | {means[1]:.4f} |" in README
+
+
+@pytest.mark.parametrize(
+    ("form", "choices"),
+    [
+        ("`io_parallel`", {"io_type": "io_parallel"}),
+        ("`io_stream`, reuse factor 1", {"io_type": "io_stream"}),
+        ("`io_stream`, reuse factor 16 (chosen)", {"io_type": "io_stream", "reuse_factor": 16}),
+    ],
+)
+def test_estimate_table(form, choices):
+    config = HlsConfig(**choices)
+    found = estimate(designs(ROOT / "models" / "zoo" / "digits_vit" / "consmax.onnx")(config), config)
+    on_board = fit(found.resources, capacity(board("pynq-z2")))
+    percent = " | ".join(f"{on_board.percent[kind]:.1f}" for kind in ("dsp", "bram36", "lut"))
+    fits = "yes" if on_board.fits else "no"
+    assert f"| {form} | {found.resources.multiplier_count} | {percent} | {found.interval} | {fits} |" in README
 
 
 def test_links_lead_somewhere():

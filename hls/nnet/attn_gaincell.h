@@ -95,7 +95,7 @@ void gaincell(const q_T q[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::head_dim]
                       same_format<v_T, CONFIG_T::in3_width, CONFIG_T::in3_frac, CONFIG_T::in3_signed>::value,
                   "gaincell: an operand's type is not the one the model has");
     typedef gaincell_sizes<CONFIG_T> sizes;
-    typedef tail_sizes<sizes::channels * CONFIG_T::rows, sizes::D> elements;
+    typedef tail_sizes<sizes::channels * CONFIG_T::rows, sizes::channels> elements;
     static_assert(covers<CONFIG_T::core_width, -sizes::total, sizes::total>::value, "gaincell: a sum fits the tail");
     #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=CONFIG_T::scale_banks
     #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=CONFIG_T::offset_banks
@@ -126,9 +126,9 @@ void gaincell(const q_T q[CONFIG_T::heads * CONFIG_T::rows * CONFIG_T::head_dim]
         for (int h = 0; h < CONFIG_T::heads; h++) {
             for (int d = 0; d < sizes::D; d++) {
                 #pragma HLS PIPELINE II=1
-                const int element = (h * CONFIG_T::rows + row) * sizes::D + d;
+                const int element = (h * CONFIG_T::rows + row) * sizes::D + d, channel = h * sizes::D + d;
                 res[h * CONFIG_T::y_head + row * CONFIG_T::y_row + d * CONFIG_T::y_inner] =
-                    finish<res_T, CONFIG_T, elements>(sums[h * sizes::D + d], element, d, scale, offset);
+                    finish<res_T, CONFIG_T, elements>(sums[channel], element, channel, scale, offset);
             }
         }
     }

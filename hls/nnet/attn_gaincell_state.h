@@ -99,8 +99,8 @@ template <typename CONFIG_T> struct gaincell_sizes {
     typedef sum_t code_sums[passes][lanes];     // of the tiles before
     static_assert(CONFIG_T::window % CONFIG_T::tile == 0, "gaincell: whole tiles");
     static_assert(CONFIG_T::current_width >= 2 && CONFIG_T::current_width <= 32, "gaincell: currents of 2 to 32 bits");
-    static_assert(CONFIG_T::pulse_shift >= 0 && CONFIG_T::pulse_shift < scaled_width, "gaincell: pulses are shifted away");
-    static_assert(CONFIG_T::code_shift >= 0 && CONFIG_T::code_shift < rounded_width, "gaincell: codes are shifted away");
+    static_assert(CONFIG_T::pulse_shift >= 0 && CONFIG_T::pulse_shift < scaled_width, "gaincell: nothing is left");
+    static_assert(CONFIG_T::code_shift >= 0 && CONFIG_T::code_shift < rounded_width, "gaincell: nothing is left");
     static_assert(passes <= CONFIG_T::tile, "gaincell: a tile's codes are made before the next tile ends");
 };
 

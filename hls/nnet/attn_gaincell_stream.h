@@ -20,14 +20,24 @@
 
 namespace hls4attn {
 
+// Memories that a constant of the tail is spread over: the lanes read neighbours of one head.
+template <typename CONFIG_T> struct gaincell_rows : gaincell_sizes<CONFIG_T> {
+    typedef gaincell_sizes<CONFIG_T> sizes;
+    template <int BY> struct banks {
+        static const int rows = CONFIG_T::heads * (BY == by_element ? CONFIG_T::rows : 1);
+        static const int by = BY == by_channel ? int(by_element) : BY; // a head need not start at a lane
+        static const int value = lane_banks<by, sizes::lanes, rows, sizes::D>::value;
+    };
+    static const int scale_banks = banks<CONFIG_T::scale_by>::value, offset_banks = banks<CONFIG_T::offset_by>::value;
+};
+
 template <class q_T, class k_T, class v_T, class res_T, typename CONFIG_T, class current_T, int CURRENTS,
           class scale_T, int SCALES, class offset_T, int OFFSETS>
 void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls::stream<res_T> &res,
               const current_T (&currents)[CURRENTS], const scale_T (&scale)[SCALES],
               const offset_T (&offset)[OFFSETS], const int length) {
-    typedef gaincell_sizes<CONFIG_T> sizes;
-    typedef tail_sizes<sizes::channels * CONFIG_T::rows, sizes::D> elements;
-    typedef tail_banks<CONFIG_T, sizes::lanes, CONFIG_T::heads * CONFIG_T::rows, sizes::D> banks;
+    typedef gaincell_rows<CONFIG_T> sizes;
+    typedef tail_sizes<sizes::channels * CONFIG_T::rows, sizes::channels> elements;
     static_assert(same_row<q_T, sizes::channels, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "gaincell: the rows of Q are not the ones the model has");
     static_assert(same_row<k_T, sizes::channels, CONFIG_T::in2_width, CONFIG_T::in2_frac, CONFIG_T::in2_signed>::value,
@@ -37,8 +47,8 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
     static_assert(int(res_T::size) == sizes::channels, "gaincell: a result row has one value a channel of its heads");
     static_assert(covers<CONFIG_T::core_width, -sizes::total, sizes::total>::value, "gaincell: a sum fits the tail");
     #pragma HLS ARRAY_RESHAPE variable=currents cyclic factor=sizes::entries
-    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=banks::scale
-    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=banks::offset
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=sizes::scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=sizes::offset_banks
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typename sizes::key_memory keys;
     #pragma HLS ARRAY_RESHAPE variable=keys complete dim=2
@@ -85,8 +95,9 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
                 const int d = int(at.pass) * sizes::lanes + z;
                 if (d < sizes::D) {
                     const int element = (int(at.made) * CONFIG_T::rows + row) * sizes::D + d;
+                    const int channel = int(at.made) * sizes::D + d;
                     y[at.made][at.pass][z] = finish<typename res_T::value_type, CONFIG_T, elements>(
-                        sums[at.pass][z], element, d, scale, offset);
+                        sums[at.pass][z], element, channel, scale, offset);
                 }
             }
         }

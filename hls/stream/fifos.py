@@ -35,7 +35,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls4attn.hls.design import Design, HwNode
-from hls4attn.hls.stream.cycles import ceil_div, is_attention, is_gain_cell, latencies, processes, row_interval, token_cycles
+from hls4attn.hls.stream.cycles import (
+    ceil_div,
+    is_attention,
+    is_gain_cell,
+    latencies,
+    processes,
+    row_interval,
+    token_cycles,
+)
 
 #: What a FIFO holds at least: one word that is written while another is read.
 DEFAULT_DEPTH = 2

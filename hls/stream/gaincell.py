@@ -48,6 +48,6 @@ def gain_cells(node: HwNode, reuse_factor: int = 1) -> Parts:
     parts.choose(at_once * (held + total), ceil_div(dim, at_once))
     parts.multiply(at_once, held, ints["code_multiplier"].bit_length() + 1)
     parts.add(3 * at_once, held)  # rounding, limit, sum
-    tail(parts, node, at_once, dim, heads * ints["rows"])
+    tail(parts, node, at_once, heads * dim, ints["rows"])
     parts.hold(heads * dim * node.format.width)
     return parts

@@ -268,7 +268,8 @@ def test_a_configuration_without_a_part_takes_the_boards(tmp_path):
 
     path = tmp_path / "c.toml"
     path.write_text("reuse_factor = 4\n")
-    settings = _settings("kv260", path)
+    settings, fitted = _settings("kv260", path)
+    assert not fitted
     assert (settings.part, settings.reuse_factor, settings.backend) == ("xck26-sfvc784-2LV-c", 4, "Vitis")
     path.write_text('[hls]\npart = "xc7z020clg400-1"\n')
     with pytest.raises(InputError, match="says part='xc7z020clg400-1', the command line 'xck26"):
@@ -290,8 +291,20 @@ def test_the_command_line_and_a_file_must_agree_on_streams(tmp_path):
 
     path = tmp_path / "c.toml"
     path.write_text('[hls]\nio_type = "io_stream"\nreuse_factor = 4\nlanes = 8\nparallel_heads = 2\n')
-    settings = _settings("pynq-z2", path, {"io_type": "io_stream", "lanes": None})
+    settings, fitted = _settings("pynq-z2", path, {"io_type": "io_stream", "lanes": None})
+    assert not fitted
     assert (settings.reuse_factor, settings.lanes, settings.parallel_heads) == (4, 8, 2)
     with pytest.raises(InputError, match="says lanes=8, the command line 4"):
         _settings("pynq-z2", path, {"lanes": 4})
+    path.write_text('[hls]\nio_type = "io_stream"\n')
+    assert _settings("pynq-z2", path)[1]
+    assert not _settings("pynq-z2", path, {"reuse_factor": 1})[1]
     assert cli._choices("io_stream", 2) == {"io_type": "io_stream", "reuse_factor": 2}
+
+
+def test_without_a_reuse_factor_the_smallest_that_fits_the_board_is_taken():
+    small = Flow.open(MODEL, board="pynq-z2", config=HlsConfig(io_type="io_stream"), fitted=True)
+    large = Flow.open(MODEL, board="zcu104", config=HlsConfig(io_type="io_stream"), fitted=True)
+    assert small.settings.reuse_factor > large.settings.reuse_factor >= 1
+    assert Flow.open(MODEL, config=HlsConfig(io_type="io_stream", reuse_factor=2)).settings.reuse_factor == 2
+    assert Flow.open(MODEL, config=HlsConfig(), fitted=True).settings.reuse_factor == 1
