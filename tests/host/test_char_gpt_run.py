@@ -181,6 +181,18 @@ def test_the_command_line_writes_the_same_text_with_and_without_a_board(weights,
 
 
 @pytest.mark.compile
+def test_the_committed_model_writes_the_same_text_on_the_board():
+    trained = checkpoint.load_gpt()
+    gpt = IntegerGpt.of(trained.model)
+    wanted = generate(trained.model, trained.vocabulary, PROMPT, 70, seed=3)
+    with verb.on_board(gpt) as cells:
+        for used in (cells, ReferenceCells(gpt.specs)):
+            text = "".join(continuation(Reader(gpt, used), gpt.window, trained.vocabulary, PROMPT, 70, seed=3))
+            assert text == wanted
+        assert cells.filled(0) == cells.filled(1) == 64
+
+
+@pytest.mark.compile
 def test_the_text_comes_from_the_board_s_cells(gpt, monkeypatch):
     step = GainCellSim.step
     monkeypatch.setattr(GainCellSim, "step", lambda self, q, k, v: -step(self, q, k, v))
