@@ -16,12 +16,12 @@ from hls4attn.hls.csim import Interface, Simulation
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
 from hls4attn.hls.lowering import lower_graph
-from hls4attn.models.errors import InputError
+from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.export.infer import infer
 from hls4attn.models.files import atomic_write
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec, norm_types
+from hls4attn.models.operators import E2ContextSpec, GainCellSpec, NormSpec, ScoreSpec, norm_types
 
 
 def design_simulation(design: Design, threads: int | None = None) -> Simulation:
@@ -45,7 +45,7 @@ def design_simulation(design: Design, threads: int | None = None) -> Simulation:
 
 
 #: What one operator's simulation takes.
-OperatorSpec = ScoreSpec | E2ContextSpec | NormSpec
+OperatorSpec = ScoreSpec | E2ContextSpec | NormSpec | GainCellSpec
 
 
 def operator_graph(spec: ScoreSpec, rows: int, cols: int) -> Graph:
@@ -117,6 +117,8 @@ class OperatorSim:
     """
 
     def __init__(self, spec: OperatorSpec, rows: int, cols: int | None = None, head_dim: int | None = None) -> None:
+        if isinstance(spec, GainCellSpec):
+            raise UnsupportedError(f"{spec.op_type} has no HLS kernel yet")
         self.spec, self.rows = spec, rows
         if spec.op_type in norm_types():
             _check_sizes(spec, rows=rows)

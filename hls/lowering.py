@@ -21,12 +21,26 @@ from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.formats import Codes
 
 
+def missing_kernel(graph: Graph) -> str | None:
+    """Why a typed graph has no hardware: the first node of an operator that has no kernel yet."""
+    for node in graph.nodes:
+        if node.op == "Cells":
+            return (
+                f"{node.name}: gain-cell attention has no HLS kernel yet; its software stages are keras, onnx, qonnx "
+                "and onnxruntime"
+            )
+    return None
+
+
 def lower_graph(graph: Graph) -> Design:
     """The hardware nodes of a typed graph.
 
     Raises:
         UnsupportedError: naming the node for which there is no kernel, with the remedy.
     """
+    missing = missing_kernel(graph)
+    if missing:
+        raise UnsupportedError(missing)
     return _Lowering(graph).run()
 
 

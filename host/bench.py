@@ -22,7 +22,7 @@ from hls4attn.host.paths import check_output
 from hls4attn.models.export.execute import Reference, random_codes
 from hls4attn.models.files import write_json
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import E2ContextSpec
+from hls4attn.models.operators import E2ContextSpec, GainCellSpec
 from hls4attn.models.zoo import zoo_model
 
 ROW = 64
@@ -76,7 +76,7 @@ def software_throughput() -> list[Throughput]:
 
 
 def _operands(spec: Any) -> list[Codes]:
-    """Random codes: rows of 64 scores (with values of 8 channels for the shift form), or rows of a norm's channels."""
+    """Random codes: rows of 64 scores (with values of 8 channels for the shift form), tokens, or rows of channels."""
     rng = np.random.default_rng(0)
 
     def draw(fmt: Fixed, *shape: int) -> Codes:
@@ -85,6 +85,8 @@ def _operands(spec: Any) -> list[Codes]:
     if is_norm(spec):
         return [draw(spec.in_format, ROWS, spec.channels)]
     samples = ROWS // ROW // spec.heads
+    if isinstance(spec, GainCellSpec):
+        return [draw(fmt, samples, spec.heads, ROW, spec.head_dim) for fmt in spec.in_formats]
     scores = draw(spec.in_format, samples, spec.heads, ROW, ROW)
     return [scores, draw(spec.v_format, samples, spec.heads, ROW, 8)] if isinstance(spec, E2ContextSpec) else [scores]
 

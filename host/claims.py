@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from hls4attn.host.gain_claims import gain_rows
 from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.models.files import write_json
 from hls4attn.models.formats import Codes, Fixed
@@ -238,7 +239,16 @@ def consmax_claims() -> list[Claim]:
     return [Claim("ConSmax", *row) for row in claims]
 
 
-SECTIONS: dict[str, Callable[[], list[Claim]]] = {"consmax": consmax_claims, "sole": sole_claims}
+def gain_claims() -> list[Claim]:
+    """Section gain cells."""
+    return [Claim("Gain cells", *row) for row in gain_rows(HERE)]
+
+
+SECTIONS: dict[str, Callable[[], list[Claim]]] = {
+    "consmax": consmax_claims,
+    "sole": sole_claims,
+    "gaincell": gain_claims,
+}
 
 
 def print_claims(out: Console, section: str | None, json_file: Path | None) -> None:

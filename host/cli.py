@@ -129,7 +129,7 @@ def verify(
     operator: Annotated[
         str | None,
         typer.Option(
-            help="Instead of a model: one operator alone (consmax, softmax, e2softmax, ailayernorm, layernorm).",
+            help="One operator alone: consmax, softmax, e2softmax, ailayernorm, layernorm or gaincell.",
             show_default=False,
         ),
     ] = None,
@@ -192,7 +192,7 @@ def quantise(
 @app.command()
 def report(
     what: Annotated[str, typer.Argument(help="claims: the papers' claims and what is measured here.")],
-    section: Annotated[str | None, typer.Option(help="consmax or sole.", show_default=False)] = None,
+    section: Annotated[str | None, typer.Option(help="consmax, sole or gaincell.", show_default=False)] = None,
     json: JsonFile = None,
 ) -> None:
     """Tables that put figures beside their sources."""

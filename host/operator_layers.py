@@ -17,6 +17,7 @@ from hls4attn.models.layers import (
     ConSmax,
     E2Context,
     E2Softmax,
+    GainCells,
     IntegerLayerNorm,
     IntegerSoftmax,
 )
@@ -26,6 +27,7 @@ from hls4attn.models.operators import (
     ConSmaxSplitSpec,
     E2ContextSpec,
     E2SoftmaxSpec,
+    GainCellSpec,
     SoftmaxSpec,
 )
 
@@ -41,6 +43,8 @@ def operator_keras(spec: Any, shape: tuple[int, ...]) -> keras.Model:
         SpecError: for an operator that has no layer.
     """
     start = keras.layers.Input(shape, name="values")
+    if isinstance(spec, GainCellSpec):
+        return keras.Model(start, GainCells(spec, name="cells")(_operands(spec, start)))
     if isinstance(spec, E2ContextSpec):
         products = keras.layers.Lambda(lambda x: tf.matmul(x, x, transpose_b=True))(start)
         scores = ClippedActivation(str(spec.in_format), name="scores")(products)
@@ -57,6 +61,14 @@ def operator_keras(spec: Any, shape: tuple[int, ...]) -> keras.Model:
     model = keras.Model(start, layer(start))
     _set_weights(layer, spec)
     return model
+
+
+def _operands(spec: GainCellSpec, tokens: Any) -> list[Any]:
+    """q, k and v as `operator_model` cuts them out of its input."""
+    widest = max(f.width for f in spec.in_formats)
+    parts = keras.layers.Lambda(lambda x: tf.split(x, 3, axis=-1))(tokens)
+    scaled = [p * 2.0 ** (f.width - widest) for p, f in zip(parts, spec.in_formats, strict=True)]
+    return [ClippedActivation(str(f), name=n)(p) for n, f, p in zip("qkv", spec.in_formats, scaled, strict=True)]
 
 
 def _score_layer(spec: Any) -> keras.layers.Layer:

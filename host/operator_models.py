@@ -22,10 +22,12 @@ from hls4attn.models.operators import (
     ConSmaxSplitSpec,
     E2ContextSpec,
     E2SoftmaxSpec,
+    GainCellSpec,
     IntegerLayerNormSpec,
     SoftmaxSpec,
 )
-from hls4attn.models.operators.distance import Distance, distance, norm_distance
+from hls4attn.models.operators.distance import Distance, distance, gain_distance, norm_distance
+from hls4attn.models.operators.gain_curve import LINEAR_CELL, MeasuredCurve
 
 HEADS, ROWS, CHANNELS, HEAD_DIM = 2, 16, 48, 8
 #: q and k of the shift form's model, whose scores are quantised to the operator's input format.
@@ -64,6 +66,18 @@ def _ailayernorm(**kwargs: Any) -> AILayerNormSpec:
     return AILayerNormSpec(_RESIDUAL, Fixed(8, 4), *_affine(), alpha, 120, 1, 2, **kwargs)
 
 
+def _gaincell(**kwargs: Any) -> GainCellSpec:
+    """A window that wraps within the model's 16 tokens; saturations for heads of this width."""
+    small = {"window": 8, "tile": 4, "score_saturation": 30.0, "context_saturation": 8.0}
+    return GainCellSpec(HEADS, HEAD_DIM, **{**small, **kwargs})
+
+
+def _measured() -> MeasuredCurve:
+    """Currents of the authors' circuit simulation at the eight stored voltages (their table, rounded)."""
+    currents = (-10.149, -5.777, -2.413, -0.297, 1.238, 3.312, 6.364, 9.973)
+    return MeasuredCurve(tuple(np.linspace(0.0, 0.9, 8)), currents)
+
+
 _NARROW, _WIDE, _RESIDUAL = Fixed(8, 3), Fixed(16, 11), Fixed(12, 6)
 
 OPERATORS: dict[str, tuple[OperatorCase, ...]] = {
@@ -92,6 +106,13 @@ OPERATORS: dict[str, tuple[OperatorCase, ...]] = {
         OperatorCase("squares from 32 entries", lambda: _ailayernorm(squares="lut32")),
         OperatorCase("exact squares", lambda: _ailayernorm(squares="exact")),
     ),
+    "gaincell": (
+        OperatorCase("the paper's cell", _gaincell),
+        OperatorCase("the paper's straight cell", lambda: _gaincell(cell=LINEAR_CELL)),
+        OperatorCase("measured cell, strong leak", lambda: _gaincell(cell=_measured(), leak=0.2)),
+        OperatorCase("tiles by absolute position", lambda: _gaincell(tiling="absolute")),
+        OperatorCase("other levels", lambda: _gaincell(q_levels=11, k_levels=16, v_levels=4, pulse_steps=100)),
+    ),
     "layernorm": (OperatorCase("12-bit input", lambda: IntegerLayerNormSpec(_RESIDUAL, Fixed(8, 4), *_affine())),),
 }
 
@@ -112,13 +133,19 @@ def is_norm(spec: Any) -> bool:
     return isinstance(spec, AILayerNormSpec | IntegerLayerNormSpec)
 
 
-def operator_model(spec: Any) -> onnx.ModelProto:
+def operator_model(spec: Any, rows: int = ROWS) -> onnx.ModelProto:
     """A file with nothing but the input quantiser and the operator.
 
     Scores come in as ``(heads, 16, 16)``, norms take ``(16, 48)``; the shift form takes tokens ``(heads, 16, 8)`` that
-    are q, k and v at once.
+    are q, k and v at once; gain cells take tokens ``(heads, 16, 3 head_dim)`` with q, k and v side by side.
+
+    Args:
+        spec: the operator.
+        rows: tokens of gain cells.
     """
     b = GraphBuilder(spec.op_type.lower())
+    if isinstance(spec, GainCellSpec):
+        return _cells_model(b, spec, rows)
     if is_norm(spec):
         x = b.quant(b.input("input", (ROWS, CHANNELS)), spec.in_format, "values", (ROWS, CHANNELS))
         return b.model(["input"], [b.norm(x, spec, "norm", (ROWS, CHANNELS))], {})
@@ -131,6 +158,25 @@ def operator_model(spec: Any) -> onnx.ModelProto:
     shape = (HEADS, ROWS, ROWS)
     scores = b.quant(b.input("input", shape), spec.in_format, "scores", shape)
     return b.model(["input"], [b.score(scores, spec, "score", shape)], {})
+
+
+def _cells_model(b: GraphBuilder, spec: GainCellSpec, tokens: int) -> onnx.ModelProto:
+    """q, k and v cut out of one input by products with constant selections.
+
+    The input has the widest of their formats; narrower ones are reached by halving, so that every level occurs.
+    """
+    dim, shape = spec.head_dim, (spec.heads, tokens, 3 * spec.head_dim)
+    fmt = max(spec.in_formats, key=lambda f: f.width)
+    x = b.quant(b.input("input", shape), fmt, "tokens", shape)
+    parts = []
+    for number, (name, wanted) in enumerate(zip("qkv", spec.in_formats, strict=True)):
+        selection = np.zeros((3 * dim, dim), dtype=np.int64)
+        selection[number * dim + np.arange(dim), np.arange(dim)] = 1
+        constant = b.quantised_constant(f"{name}_selection", selection, Fixed(2, fmt.width - wanted.width))
+        cut = b.node("MatMul", [x, constant], f"{name}_cut", (spec.heads, tokens, dim))
+        parts.append(b.quant(cut, wanted, name, (spec.heads, tokens, dim)))
+    q, k, v = parts
+    return b.model(["input"], [b.cells(q, k, v, spec, "cells", (spec.heads, tokens, dim))], {})
 
 
 def operator_codes(graph: Graph, rows: int, seed: int) -> Codes:
@@ -167,6 +213,10 @@ def operator_distance(spec: Any, codes: Codes) -> Distance | None:
     """
     if isinstance(spec, E2ContextSpec):
         return None
+    if isinstance(spec, GainCellSpec):
+        drop = [max(f.width for f in spec.in_formats) - f.width for f in spec.in_formats]
+        parts = np.split(codes, 3, axis=-1)
+        return gain_distance(spec, *(p >> n for p, n in zip(parts, drop, strict=True)))
     if not is_norm(spec):
         return distance(spec, codes)
     fmt = spec.in_format

@@ -24,7 +24,7 @@ from hls4attn.models.export.functions import (
 )
 from hls4attn.models.files import atomic_write
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec
+from hls4attn.models.operators import E2ContextSpec, GainCellSpec, NormSpec, ScoreSpec
 
 
 class GraphBuilder:
@@ -119,6 +119,11 @@ class GraphBuilder:
         """A node of our own domain that takes scores and values to a context."""
         self._functions.add(spec.op_type)
         return self.node(spec.op_type, [x, v], name, shape, DOMAIN, spec.to_attributes())
+
+    def cells(self, q: str, k: str, v: str, spec: GainCellSpec, name: str, shape: Sequence[int]) -> str:
+        """A gain-cell attention node of our own domain."""
+        self._functions.add(spec.op_type)
+        return self.node(spec.op_type, [q, k, v], name, shape, DOMAIN, spec.to_attributes())
 
     def norm(self, x: str, spec: NormSpec, name: str, shape: Sequence[int]) -> str:
         """A normalisation node of our own domain."""

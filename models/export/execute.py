@@ -63,11 +63,11 @@ class Reference:
         return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
     def saturations(self, codes: ArrayLike) -> dict[str, tuple[int, int]]:
-        """For each score function and normalisation: results limited to the output range, and all results."""
+        """For each operator of our own: results limited to the output range, and all results."""
         found: dict[str, tuple[int, int]] = {}
         for values in self._chunks(codes, True):
             for node in self.graph.nodes:
-                operator = node.spec or node.context or node.norm
+                operator = node.spec or node.context or node.norm or node.cells
                 if operator is not None:
                     limited, total = found.get(node.output, (0, 0))
                     limited += operator.saturations(*(values[n] for n in node.inputs))
@@ -146,6 +146,12 @@ def _norm(graph: Graph, node: Node, x: Codes) -> Codes:
     return node.norm.reference(x)
 
 
+def _cells(graph: Graph, node: Node, q: Codes, k: Codes, v: Codes) -> Codes:
+    if node.cells is None:
+        raise InputError(f"{node.name}: a gain-cell node without a spec")
+    return node.cells.reference(q, k, v)
+
+
 _OPERATIONS: dict[str, Callable[..., Codes]] = {
     "Quant": _quant,
     "MatMul": _matmul,
@@ -158,6 +164,7 @@ _OPERATIONS: dict[str, Callable[..., Codes]] = {
     "Score": _score,
     "Context": _context,
     "Norm": _norm,
+    "Cells": _cells,
 }
 
 

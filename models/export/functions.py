@@ -11,7 +11,7 @@ from functools import cache
 
 import onnx
 
-from hls4attn.models.export import functions_norm, functions_sole
+from hls4attn.models.export import functions_gain, functions_norm, functions_sole
 
 DOMAIN = "hls4attn"
 DOMAIN_VERSION = 1
@@ -161,12 +161,13 @@ IntegerSoftmax <in_format, score_scale, out_width, out_frac, exp_frac, guard, ma
 @cache
 def functions() -> dict[str, onnx.FunctionProto]:
     """Every function this package may write, by operator name."""
+    own = functions_sole.BODIES | functions_norm.BODIES | functions_gain.BODIES
     texts = {
         "Quant": (QUANT_DOMAIN, _QUANT),
         "ConSmax": (DOMAIN, _CONSMAX),
         "ConSmaxSplit": (DOMAIN, _SPLIT),
         "IntegerSoftmax": (DOMAIN, _SOFTMAX),
-        **{name: (DOMAIN, body) for name, body in (functions_sole.BODIES | functions_norm.BODIES).items()},
+        **{name: (DOMAIN, body) for name, body in own.items()},
     }
     return {
         name: onnx.parser.parse_function(_HEADER.format(domain=domain) + text) for name, (domain, text) in texts.items()

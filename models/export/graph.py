@@ -14,10 +14,13 @@ from functools import cached_property
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec
+from hls4attn.models.operators import E2ContextSpec, GainCellSpec, NormSpec, ScoreSpec
 
-#: Operators of a typed graph; scores, contexts and normalisations appear under one name each, with their spec.
-OPERATORS = ("Quant", "MatMul", "Add", "Mul", "Relu", "Transpose", "Reshape", "ReduceSum", "Score", "Context", "Norm")
+#: Operators of a typed graph; scores, contexts, norms and gain cells appear under one name each, with their spec.
+OPERATORS = (
+    *("Quant", "MatMul", "Add", "Mul", "Relu", "Transpose", "Reshape", "ReduceSum"),
+    *("Score", "Context", "Norm", "Cells"),
+)
 
 #: float32 represents every integer up to this magnitude, so codes below it are exact in Keras and onnxruntime.
 FLOAT32_EXACT = 1 << 24
@@ -53,6 +56,7 @@ class Node:
         spec: for Score.
         context: for Context: scores and values in, context out.
         norm: for Norm.
+        cells: for Cells: q, k and v in, the sums of their tiles' codes out.
     """
 
     op: str
@@ -64,6 +68,7 @@ class Node:
     spec: ScoreSpec | None = None
     context: E2ContextSpec | None = None
     norm: NormSpec | None = None
+    cells: GainCellSpec | None = None
 
 
 @dataclass(frozen=True)

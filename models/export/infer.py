@@ -184,6 +184,25 @@ def _norm(node: Node, x: Tensor) -> Tensor:
     return Tensor(node.output, x.shape, spec.out_format)
 
 
+def _cells(node: Node, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    spec = node.cells
+    if spec is None:
+        raise UnsupportedError(f"{node.name}: a gain-cell node without a spec")
+    if not spec.nonideal.ideal:
+        raise UnsupportedError(f"{node.name}: {spec.op_type} with noise or spread has no exact integer meaning")
+    if any(isinstance(t, Constant) for t in (q, k, v)):
+        raise UnsupportedError(f"{node.name}: {spec.op_type} takes computed q, k and v, not constants")
+    shape = q.shape
+    if len(shape) != 3 or (shape[0], shape[2]) != (spec.heads, spec.head_dim) or not shape == k.shape == v.shape:
+        raise UnsupportedError(
+            f"{node.name}: {spec.op_type} takes q, k and v of shape (heads={spec.heads}, tokens, "
+            f"head_dim={spec.head_dim}). Received: {q.shape}, {k.shape} and {v.shape}"
+        )
+    for what, tensor, wanted in zip(("queries", "keys", "values"), (q, k, v), spec.in_formats, strict=True):
+        _check_grid(node, spec.op_type, what, tensor, wanted)
+    return Tensor(node.output, shape, spec.out_format)
+
+
 _RULES: dict[str, Callable[..., Tensor]] = {
     "MatMul": _matmul,
     "Add": _add,
@@ -194,4 +213,5 @@ _RULES: dict[str, Callable[..., Tensor]] = {
     "Score": _score,
     "Context": _context,
     "Norm": _norm,
+    "Cells": _cells,
 }

@@ -19,6 +19,7 @@ from hls4attn.models.layers import (
     AILayerNorm,
     ClippedActivation,
     E2Context,
+    GainCells,
     IntegerLayerNorm,
     NormLayer,
     QBatchNorm,
@@ -203,6 +204,13 @@ def _context(
     return b.context(scores, values, layer.spec(), name or layer.name, shape)
 
 
+def _cells(b: GraphBuilder, layer: GainCells, inputs: list[str], shape: tuple[int, ...]) -> str:
+    if not layer.quantised:
+        raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
+    q, k, v = inputs
+    return b.cells(q, k, v, layer.spec(), layer.name, shape)
+
+
 def _norm(b: GraphBuilder, layer: NormLayer, inputs: list[str], shape: tuple[int, ...]) -> str:
     if not layer.quantised:
         raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
@@ -254,6 +262,7 @@ _EMITTERS: dict[type, Callable[[GraphBuilder, Any, list[str], tuple[int, ...]], 
     QMeanPool: _pool,
     QSelfAttention: _attention,
     E2Context: _context,
+    GainCells: _cells,
     AILayerNorm: _norm,
     IntegerLayerNorm: _norm,
     keras.layers.Add: _add,

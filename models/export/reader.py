@@ -19,6 +19,7 @@ from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.export.infer import infer
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import (
+    GainCellSpec,
     context_from_attributes,
     context_types,
     norm_from_attributes,
@@ -241,7 +242,7 @@ class _Reader:
         remedy = _REMEDIES.get(
             op,
             "supported: MatMul, Add, Mul, Relu, Transpose, Reshape, ReduceSum, Quant, "
-            + ", ".join((*score_types(), *context_types(), *norm_types())),
+            + ", ".join((*score_types(), *context_types(), *norm_types(), GainCellSpec.op_type)),
         )
         raise UnsupportedError(f"{name}: operator {op} has no exact integer meaning here; {remedy}")
 
@@ -265,15 +266,18 @@ class _Reader:
 
 def _own_operator(op: str, name: str, inputs: tuple[str, ...], output: str, attributes: dict[str, Any]) -> Node | None:
     """The typed node of an operator of our own domain; None if there is no such operator."""
-    wanted = 2 if op in context_types() else 1
-    if op in (*score_types(), *context_types(), *norm_types()) and len(inputs) != wanted:
-        raise SpecError(f"{op} takes {wanted} input(s). Received: {len(inputs)}")
+    operands = dict.fromkeys((*score_types(), *norm_types()), 1) | dict.fromkeys(context_types(), 2)
+    operands[GainCellSpec.op_type] = 3
+    if op in operands and len(inputs) != operands[op]:
+        raise SpecError(f"{op} takes {operands[op]} input(s). Received: {len(inputs)}")
     if op in score_types():
         return Node("Score", name, inputs, output, spec=score_from_attributes(op, attributes))
     if op in context_types():
         return Node("Context", name, inputs, output, context=context_from_attributes(op, attributes))
     if op in norm_types():
         return Node("Norm", name, inputs, output, norm=norm_from_attributes(op, attributes))
+    if op == GainCellSpec.op_type:
+        return Node("Cells", name, inputs, output, cells=GainCellSpec.from_attributes(attributes))
     return None
 
 

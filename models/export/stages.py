@@ -21,6 +21,7 @@ from hls4attn.models.export.functions import DOMAIN
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import (
+    GainCellSpec,
     context_from_attributes,
     context_types,
     norm_from_attributes,
@@ -193,6 +194,7 @@ def register_qonnx() -> None:
         (score_types(), score_from_attributes),
         (context_types(), context_from_attributes),
         (norm_types(), norm_from_attributes),
+        ((GainCellSpec.op_type,), lambda op_type, attributes: GainCellSpec.from_attributes(attributes)),
     )
     for op_types, from_attributes in families:
         for op_type in op_types:
@@ -206,7 +208,7 @@ def _qonnx_operator(op_type: str, from_attributes: Callable[..., Any], base: typ
         node = self.onnx_node
         attributes = {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute}
         spec = from_attributes(op_type, attributes)
-        formats = [spec.in_format, getattr(spec, "v_format", None)]
+        formats = getattr(spec, "in_formats", None) or [spec.in_format, getattr(spec, "v_format", None)]
         codes = [to_codes(context[name], fmt) for name, fmt in zip(node.input, formats, strict=False)]
         context[node.output[0]] = spec.out_format.to_real(spec.reference(*codes)).astype(np.float32)
 

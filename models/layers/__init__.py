@@ -6,6 +6,8 @@ from hls4attn.models.layers.affine import PositionEmbedding, QBatchNorm, QMeanPo
 from hls4attn.models.layers.ailayernorm import AILayerNorm, calibrate_norms
 from hls4attn.models.layers.attention import QSelfAttention
 from hls4attn.models.layers.e2softmax import E2Context, E2Softmax
+from hls4attn.models.layers.gain_attention import GainCellAttention
+from hls4attn.models.layers.gaincell import GainCells
 from hls4attn.models.layers.norm import IntegerLayerNorm, NormLayer
 from hls4attn.models.layers.quantizers import FixedQuantizer, fixed_of
 from hls4attn.models.layers.score import ConSmax, IntegerSoftmax, ScoreLayer
@@ -19,6 +21,8 @@ CUSTOM_OBJECTS = {
         E2Context,
         E2Softmax,
         FixedQuantizer,
+        GainCellAttention,
+        GainCells,
         IntegerLayerNorm,
         IntegerSoftmax,
         PositionEmbedding,
@@ -37,6 +41,8 @@ __all__ = [
     "E2Context",
     "E2Softmax",
     "FixedQuantizer",
+    "GainCellAttention",
+    "GainCells",
     "IntegerLayerNorm",
     "IntegerSoftmax",
     "NormLayer",

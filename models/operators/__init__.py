@@ -6,6 +6,7 @@ from hls4attn.models.operators.base import ScoreSpec, score_from_attributes, sco
 from hls4attn.models.operators.consmax import ConSmaxSpec, ConSmaxSplitSpec
 from hls4attn.models.operators.e2context import E2ContextSpec, context_from_attributes, context_types
 from hls4attn.models.operators.e2softmax import E2SoftmaxSpec
+from hls4attn.models.operators.gaincell import GainCellSpec
 from hls4attn.models.operators.layernorm import IntegerLayerNormSpec
 from hls4attn.models.operators.norm_base import NormSpec, norm_from_attributes, norm_types
 from hls4attn.models.operators.softmax import SoftmaxSpec
@@ -16,6 +17,7 @@ __all__ = [
     "ConSmaxSplitSpec",
     "E2ContextSpec",
     "E2SoftmaxSpec",
+    "GainCellSpec",
     "IntegerLayerNormSpec",
     "NormSpec",
     "ScoreSpec",

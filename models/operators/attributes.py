@@ -20,7 +20,9 @@ def check_ranges(spec: Any, ranges: Mapping[str, tuple[int, int]]) -> None:
 
 
 def as_attribute(value: Any) -> Any:
-    """A spec's field as an ONNX attribute: tuples become tensors, formats text, flags integers."""
+    """A spec's field as an ONNX attribute: tuples and floats become tensors, formats text, flags integers."""
+    if isinstance(value, float):
+        return np.array(value)  # ONNX's own float attributes hold 32 bits
     if isinstance(value, tuple):
         return np.array(value, dtype=np.float64 if isinstance(value[0], float) else np.int64)
     if isinstance(value, Fixed):
@@ -42,6 +44,8 @@ def from_attribute(name: str, kind: Any, value: Any) -> Any:
             return tuple(map(float, flat)) if "float" in kind else tuple(map(int, flat))
         if kind == "bool":
             return bool(value)
+        if kind == "float":
+            return float(np.asarray(value, dtype=np.float64))
         return int(value) if kind == "int" else str(value)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SpecError(f"Attribute {name!r} must be of type {kind}. Received: {value!r}") from error

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hls4attn.models.operators.base import ScoreSpec, causal_mask
+from hls4attn.models.operators.gain_float import code_sums
+from hls4attn.models.operators.gaincell import GainCellSpec
 from hls4attn.models.operators.norm_base import NormSpec
 
 
@@ -83,5 +85,24 @@ def norm_distance(spec: NormSpec, codes: ArrayLike) -> Distance:
         max_steps=float(error.max(initial=0.0)),
         mean_steps=float(error.mean()) if error.size else 0.0,
         gain=float(got[counted].std() / exact[counted].std()) if error.size else 1.0,
+        gain_of="deviation",
+    )
+
+
+def gain_distance(spec: GainCellSpec, q: ArrayLike, k: ArrayLike, v: ArrayLike) -> Distance:
+    """Compare ``reference`` with the float model on the same codes of shape ``(..., heads, tokens, head_dim)``.
+
+    Both give sums of tile codes; tiles that saturate do so in both and are compared like the others.
+    """
+    exact = code_sums(spec, q, k, v)
+    got = spec.reference(q, k, v)
+    error = np.abs(got - exact)
+    spread = float(exact.std())
+    return Distance(
+        elements=got.size,
+        saturated=spec.saturations(q, k, v),
+        max_steps=float(error.max(initial=0.0)),
+        mean_steps=float(error.mean()) if error.size else 0.0,
+        gain=float(got.std()) / spread if spread else 1.0,
         gain_of="deviation",
     )

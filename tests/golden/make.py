@@ -14,7 +14,7 @@ import numpy as np
 from hls4attn.host.operator_models import OPERATORS, is_norm
 from hls4attn.models.files import write_arrays
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.operators import E2ContextSpec
+from hls4attn.models.operators import E2ContextSpec, GainCellSpec
 
 FOLDER = Path(__file__).parent
 SEED = 20240630
@@ -26,11 +26,14 @@ def vectors(spec: Any) -> tuple[list[Codes], Codes]:
 
     def draw(fmt: Fixed, *shape: int) -> Codes:
         codes = rng.integers(fmt.min, fmt.max, (8, *shape), endpoint=True)
-        codes[0] = np.resize([fmt.min, -1, 0, 1, fmt.max], codes[0].shape)
+        extremes = [fmt.min, -1, 0, 1, fmt.max] if fmt.signed else [fmt.min, 1, fmt.max, fmt.max]
+        codes[0] = np.resize(extremes, codes[0].shape)
         codes[4:] >>= 3
         return codes
 
-    if is_norm(spec):
+    if isinstance(spec, GainCellSpec):
+        operands = [draw(fmt, spec.heads, 24, spec.head_dim) for fmt in spec.in_formats]
+    elif is_norm(spec):
         operands = [draw(spec.in_format, 4, spec.channels)]
     else:
         operands = [draw(spec.in_format, spec.heads, 8, 8)]

@@ -48,10 +48,10 @@ def test_table_and_json(tmp_path):
     console = Console(record=True, width=160)
     claims.print_claims(console, None, path)
     rows = json.loads(path.read_text())
-    assert {r["section"] for r in rows} == {"ConSmax", "SOLE"}
+    assert {r["section"] for r in rows} == {"ConSmax", "SOLE", "Gain cells"}
     for row in rows:
         assert row["not_shown"]
         assert bool(row["command"]) == (row["measured"] != "not measured")
     assert any("MiniLM" in r["measured"] for r in rows)
-    with pytest.raises(InputError, match="Unknown section 'gaincell'"):
-        claims.print_claims(console, "gaincell", None)
+    with pytest.raises(InputError, match="Unknown section 'fpga'"):
+        claims.print_claims(console, "fpga", None)
