@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
     from hls4attn.hls.csim import CSim
     from hls4attn.hls.design import Design, HwNode
+    from hls4attn.hls.gaincell_sim import GainCellSim
     from hls4attn.hls.guard import check_hls_model
     from hls4attn.hls.hwfile import lower, read_design
     from hls4attn.hls.lowering import lower_graph
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CSim": "csim",
     "Design": "design",
+    "GainCellSim": "gaincell_sim",
     "HlsConfig": "config",
     "HwNode": "design",
     "OperatorSim": "bench",
@@ -41,6 +43,7 @@ _HOME = {
 __all__ = [
     "CSim",
     "Design",
+    "GainCellSim",
     "HlsConfig",
     "HwNode",
     "OperatorSim",

@@ -16,7 +16,7 @@ from hls4attn.hls.csim import Interface, Simulation
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
 from hls4attn.hls.lowering import lower_graph
-from hls4attn.models.errors import InputError, UnsupportedError
+from hls4attn.models.errors import InputError
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.export.infer import infer
 from hls4attn.models.files import atomic_write
@@ -86,6 +86,22 @@ def context_graph(spec: E2ContextSpec, rows: int, cols: int, head_dim: int) -> G
     return _chain(spec.op_type, packed, nodes, constants, targets)
 
 
+def cells_graph(spec: GainCellSpec, rows: int) -> Graph:
+    """A typed graph of gain cells, fed from one port: q, k and v side by side, ``(heads, rows, 3 * head_dim)``."""
+    dim = spec.head_dim
+    widest = max(spec.in_formats, key=lambda fmt: fmt.width)
+    packed = Tensor("packed", (spec.heads, rows, 3 * dim), widest)
+    unit = np.eye(3 * dim, dtype=np.int64)
+    constants, nodes = [], []
+    for place, name in enumerate("qkv"):
+        part = unit[:, place * dim : (place + 1) * dim]
+        constants.append(Constant(f"take_{name}", part.shape, Fixed(1, 0, signed=False), part))
+        nodes.append(Node("MatMul", f"part_{name}", (packed.name, f"take_{name}"), f"wide_{name}"))
+        nodes.append(Node("Quant", f"limit_{name}", (f"wide_{name}",), name))
+    nodes.append(Node("Cells", "cells", ("q", "k", "v"), "sums", cells=spec))
+    return _chain(spec.op_type, packed, nodes, constants, dict(zip("qkv", spec.in_formats, strict=True)))
+
+
 def _chain(
     name: str,
     port: Tensor,
@@ -106,8 +122,8 @@ class OperatorSim:
     """C simulation of one operator.
 
     Args:
-        spec: a score function, a context operator or a normalisation.
-        rows: rows of a score matrix, or of a normalisation's input.
+        spec: a score function, a context operator, a normalisation or gain cells.
+        rows: rows of a score matrix or of a normalisation's input, or tokens of gain cells.
         cols: columns of a score matrix; a normalisation has its channels.
         head_dim: width of a head, for a context operator.
 
@@ -117,10 +133,12 @@ class OperatorSim:
     """
 
     def __init__(self, spec: OperatorSpec, rows: int, cols: int | None = None, head_dim: int | None = None) -> None:
-        if isinstance(spec, GainCellSpec):
-            raise UnsupportedError(f"{spec.op_type} has no HLS kernel yet")
         self.spec, self.rows = spec, rows
-        if spec.op_type in norm_types():
+        if isinstance(spec, GainCellSpec):
+            _check_sizes(spec, rows=rows)
+            _refuse(spec, cols=cols, head_dim=head_dim)
+            graph = cells_graph(spec, rows)
+        elif spec.op_type in norm_types():
             _check_sizes(spec, rows=rows)
             _refuse(spec, cols=cols, head_dim=head_dim)
             graph = norm_graph(spec, rows)  # type: ignore[arg-type]  # the registry says so
@@ -133,16 +151,22 @@ class OperatorSim:
             graph = operator_graph(spec, rows, cols or 1)  # type: ignore[arg-type]  # what else is a score function
         self.simulation = design_simulation(lower_graph(graph))
 
-    def run(self, codes: ArrayLike, values: ArrayLike | None = None) -> Codes:
+    def run(self, codes: ArrayLike, values: ArrayLike | None = None, keys: ArrayLike | None = None) -> Codes:
         """Result codes, as ``spec.reference`` gives them.
 
         Args:
-            codes: score codes of shape ``(batch, heads, rows, cols)``, or ``(batch, rows, channels)`` to normalise.
-            values: for a context operator: codes of V, shape ``(batch, heads, cols, head_dim)``.
+            codes: score codes of shape ``(batch, heads, rows, cols)``, or ``(batch, rows, channels)`` to normalise, or
+                queries of gain cells, ``(batch, heads, rows, head_dim)``.
+            values: for a context operator: codes of V, shape ``(batch, heads, cols, head_dim)``; for gain cells as of
+                the queries.
+            keys: for gain cells.
 
         Raises:
             InputError: for wrong shapes, dtypes or ranges.
         """
+        if isinstance(self.spec, GainCellSpec):
+            return self._run_cells(self.spec, codes, keys, values)
+        _refuse(self.spec, keys=keys)
         if not isinstance(self.spec, E2ContextSpec):
             _refuse(self.spec, values=values)
             return self.simulation.run(codes)
@@ -159,6 +183,19 @@ class OperatorSim:
                 f"{self.spec.op_type}: scores must be within {self.spec.in_format}, values within {self.spec.v_format}"
             )
         return self.simulation.run(np.concatenate([x.swapaxes(-1, -2), v], axis=-1))
+
+    def _run_cells(self, spec: GainCellSpec, *given: ArrayLike | None) -> Codes:
+        parts = [np.asarray(a) for a in given]
+        wanted = (spec.heads, self.rows, spec.head_dim)
+        for name, a, fmt in zip("qkv", parts, spec.in_formats, strict=True):
+            if a.dtype.kind not in "iu" or a.ndim != 4 or a.shape != (len(parts[0]), *wanted):
+                raise InputError(
+                    f"{spec.op_type}: {name} must be integer codes of shape (batch, *{wanted}). "
+                    f"Received: {a.dtype} of shape {a.shape}"
+                )
+            if not fmt.contains(a):
+                raise InputError(f"{spec.op_type}: {name} must be within {fmt}. Received: [{a.min()}, {a.max()}]")
+        return self.simulation.run(np.concatenate(parts, axis=-1))
 
 
 def _check_sizes(spec: OperatorSpec, **sizes: int | None) -> None:

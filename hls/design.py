@@ -74,6 +74,9 @@ KERNELS = {
     "AttnAttentionSoftmax": _attention("softmax", "softmax", ("table",)),
     "AttnAttentionE2Softmax": _attention("e2softmax", "e2softmax", _E2_ROMS),
     "AttnAttentionE2Context": _attention("e2context", "e2softmax", _E2_ROMS),
+    "AttnGainCell": Kernel(
+        "gaincell", "attn_gaincell.h", "gaincell_config", 3, ("currents",), "attn_gaincell_stream.h"
+    ),
     "AttnAILayerNorm": Kernel(
         "ailayernorm",
         "attn_ailayernorm.h",

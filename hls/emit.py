@@ -70,7 +70,7 @@ def _banks(node: HwNode, rom: Codes) -> int:
 
 
 def _ctype(name: str) -> str:
-    if name.endswith(("core_min", "core_max")):
+    if name.endswith(("core_min", "core_max", "charge_limit")):
         return "long long"
     return "bool" if name.endswith(_FLAGS) else "int"
 

@@ -33,7 +33,7 @@ def strides_of(index: Codes) -> tuple[int, ...] | None:
 def operand_ints(*formats: Fixed) -> dict[str, int]:
     """Configuration members that state the operands' formats."""
     members: dict[str, int] = {}
-    for prefix, fmt in zip(("in", "in2"), formats, strict=False):
+    for prefix, fmt in zip(("in", "in2", "in3"), formats, strict=False):
         members |= {
             f"{prefix}_width": fmt.width,
             f"{prefix}_frac": fmt.frac,

@@ -11,6 +11,7 @@ from math import prod
 
 from hls4attn.hls.design import Design
 from hls4attn.hls.e2 import e2context_parameters
+from hls4attn.hls.gaincell import gaincell_parameters, with_channels
 from hls4attn.hls.layout import carrier, merge_output
 from hls4attn.hls.norms import norm_parameters
 from hls4attn.hls.placement import Placement
@@ -21,26 +22,12 @@ from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.formats import Codes
 
 
-def missing_kernel(graph: Graph) -> str | None:
-    """Why a typed graph has no hardware: the first node of an operator that has no kernel yet."""
-    for node in graph.nodes:
-        if node.op == "Cells":
-            return (
-                f"{node.name}: gain-cell attention has no HLS kernel yet; its software stages are keras, onnx, qonnx "
-                "and onnxruntime"
-            )
-    return None
-
-
 def lower_graph(graph: Graph) -> Design:
     """The hardware nodes of a typed graph.
 
     Raises:
         UnsupportedError: naming the node for which there is no kernel, with the remedy.
     """
-    missing = missing_kernel(graph)
-    if missing:
-        raise UnsupportedError(missing)
     return _Lowering(graph).run()
 
 
@@ -67,6 +54,8 @@ class _Lowering(Placement):
             self._context(node)
         elif node.op == "Norm":
             self._norm(node)
+        elif node.op == "Cells":
+            self._cells(node)
         elif node.op == "ReduceSum":
             self._reduce(node)
         elif node.op in ("Add", "Mul") and self.graph.operand(node)[1] is None:
@@ -123,6 +112,20 @@ class _Lowering(Placement):
             raise UnsupportedError(f"{node.name}: a context node without a spec")
         scores = self.graph.tensors[node.inputs[0]]
         self._product(node, *e2context_parameters(node.context, scores.shape, node.name))
+
+    def _cells(self, node: Node) -> None:
+        if node.cells is None:
+            raise UnsupportedError(f"{node.name}: a gain-cell node without a spec")
+        heads, rows, head_dim = shape = self.graph.tensors[node.output].shape
+        op, ints, roms = gaincell_parameters(node.cells, rows, node.name)
+        operands = [self._operand_strides(name, shape) for name in node.inputs]
+        tail = Tail(self.graph, node.output)
+        tail.absorb_all()
+        y_strides, output, moved = merge_output(self.graph, tail.tensor, (heads, rows, head_dim))
+        for prefix, strides in zip("qkvy", (*(s for _, s in operands), y_strides), strict=True):
+            ints |= dict(zip((f"{prefix}_head", f"{prefix}_row", f"{prefix}_inner"), strides, strict=True))
+        self._emit(op, node, tuple(base for base, _ in operands), tail, ints, roms, output=output, moved=moved)
+        self.nodes[-1] = with_channels(self.nodes[-1])
 
     def _norm(self, node: Node) -> None:
         if node.norm is None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from hls4attn.hls.lowering import missing_kernel
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.models.errors import InputError, ToolError
@@ -203,9 +202,6 @@ class Flow:
                 require_keras()
         except ToolError as error:
             found["keras"] = str(error)
-        missing = missing_kernel(self.graph)
-        if missing:
-            return found | dict.fromkeys(("csim", "board"), missing)
         try:
             import_pynq()
         except ToolError as error:

@@ -135,6 +135,10 @@ constexpr int larger(int a, int b) {
     return a > b ? a : b;
 }
 
+constexpr int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+
 // Position of the leading one of 1 <= value < 2^(W-1).
 template <int W, class value_T> inline int leading_one_position(value_T value) {
     #pragma HLS INLINE

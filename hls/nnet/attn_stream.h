@@ -47,10 +47,6 @@ template <class T, unsigned N> struct row {
     const T &operator[](int i) const { return data[i]; }
 };
 
-constexpr int ceil_div(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 // Every streaming kernel checks its operands' rows against what the model said.
 template <class row_T, int CHANNELS, int WIDTH, int FRAC, bool SIGNED> struct same_row {
     static const bool value = int(row_T::size) == CHANNELS &&

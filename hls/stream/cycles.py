@@ -26,6 +26,7 @@ Times = NDArray[np.int64]
 _ELEMENTWISE = ("AttnAffine", "AttnAdd", "AttnMultiply")
 _NORMS = ("AttnAILayerNorm", "AttnIntegerLayerNorm")
 _ATTENTION = "AttnAttention"
+_GAIN_CELL = "AttnGainCell"
 _DIVISION = "reciprocals"
 #: Processes of an attention's score function: one iteration a slice of scores, the division one a row.
 _STAGES = {
@@ -53,9 +54,12 @@ def ceil_log2(n: int) -> int:
 def row_interval(node: HwNode) -> int:
     """Cycles between two rows of a streaming kernel other than attention.
 
-    dense: ceil(n_in / in_block) * ceil(n_out / out_block);  fork, permute: 1;  others: ceil(channels / lanes).
+    dense: ceil(n_in / in_block) * ceil(n_out / out_block);  fork, permute: 1;  others: ceil(channels / lanes);
+    gain cells: those of the first row, `token_cycles` has the later ones.
     """
     ints = node.ints
+    if is_gain_cell(node):
+        return int(token_cycles(ints, 1)[0])
     if node.op == "AttnDense":
         blocks = ints.get("in_block", ints["n_in"]), ints.get("out_block", ints["n_out"])
         return ceil_div(ints["n_in"], blocks[0]) * ceil_div(ints["n_out"], blocks[1])
@@ -76,6 +80,28 @@ def rows_of(node: HwNode, length: int | None = None) -> int:
 def is_attention(node: HwNode) -> bool:
     """Whether a kernel is a fused attention."""
     return node.op.startswith(_ATTENTION)
+
+
+def is_gain_cell(node: HwNode) -> bool:
+    """Whether a kernel is a gain-cell attention."""
+    return node.op == _GAIN_CELL
+
+
+def token_cycles(ints: Mapping[str, int], tokens: int, before: int = 0) -> Times:
+    """Cycles of each token of a gain-cell attention: every head scans the tiles in use, one slot a cycle.
+
+    heads * tile * ceil(n / tile) + C, with n slots filled, at most `window`;  C = ceil(head_dim / Z) cycles for the
+    codes of the last tile, Z = ceil(head_dim / tile);  one tile a head more if tiles are split and the window is full.
+
+    Args:
+        ints: the kernel's configuration.
+        tokens: how many.
+        before: tokens that the window has seen.
+    """
+    tile, window, head_dim = ints["tile"], ints["window"], ints["head_dim"]
+    filled = np.minimum(np.arange(before + 1, before + tokens + 1, dtype=np.int64), window)
+    tiles = -(-filled // tile) + ints["split_tiles"] * (filled == window)
+    return np.asarray(ints["heads"] * tile * tiles + ceil_div(head_dim, ceil_div(head_dim, tile)), dtype=np.int64)
 
 
 def score_function(node: HwNode) -> str:
@@ -114,6 +140,8 @@ def processes(node: HwNode, length: int | None = None) -> list[tuple[str, int]]:
         load, slow = units * chunks(node), words * chunks(node)
         stages = [(name, units if name == _DIVISION else words) for name in _STAGES[score_function(node)]]
         return [("load_keys", load), ("load_values", load), ("score_slices", slow), *stages, ("weigh_slices", slow)]
+    if is_gain_cell(node):
+        return [("gaincell", int(token_cycles(node.ints, rows).sum()))]
     if node.op == "AttnPermute":
         return [("load", node.ints["in_rows"]), ("emit", rows)]
     busy = rows * row_interval(node)
@@ -156,7 +184,8 @@ def parallel_cycles(node: HwNode, reuse_factor: int) -> int:
     """Cycles of an io_parallel kernel, whose loops run one after the other: iterations * reuse_factor, and loading.
 
     product of two operands: heads * (inner + rows * reuse);  score function: heads * rows * reuse, in slices twice
-    ceil(length / slice_length) of these;  others: rows * reuse.
+    ceil(length / slice_length) of these;  gain cells: token cycles * reuse, and 2 * heads * head_dim a row to load and
+    store;  others: rows * reuse.
     """
     ints = node.ints
     heads = ints.get("heads", 1)
@@ -164,6 +193,9 @@ def parallel_cycles(node: HwNode, reuse_factor: int) -> int:
     if ints.get("slice_length"):
         row = ints["inner"] if "inner" in ints else ints["cols"]
         twice = 2 * ceil_div(row, ints["slice_length"])
+    if is_gain_cell(node):
+        moved = 2 * ints["rows"] * heads * ints["head_dim"]
+        return int(token_cycles(ints, ints["rows"]).sum()) * reuse_factor + moved
     if node.op == "AttnPermute":
         return ints["n0"] * ints["n1"] * ints["n2"] * reuse_factor
     if node.op == "AttnReduceSum":
@@ -206,6 +238,8 @@ def _depths(node: HwNode) -> list[int]:
         return _norm_depths(node, ceil_log2(ints.get("lanes", ints["channels"]) + 1), tail)
     if is_attention(node):
         return _attention_depths(node, tail)
+    if is_gain_cell(node):
+        return [_gain_cell_depth(ints, tail)]
     return [tail + {"AttnAffine": 0, "AttnMultiply": _MULTIPLY, "AttnPermute": _ROM}.get(node.op, 1)]
 
 
@@ -217,6 +251,12 @@ def _norm_depths(node: HwNode, tree: int, tail: int) -> list[int]:
         prepare = _MULTIPLY + 1 + 1 + 1 + ints["root_bits"] + dividend  # C Ex2, - Ex^2, leading one, shift
         return [_MULTIPLY + tree, prepare, 3 * _MULTIPLY + 1 + 1 + 1 + tail]
     return [_MULTIPLY + 1 + _ROM + 1 + tree, 2 * _MULTIPLY + 1 + 1 + _ROM, 1 + 1 + 2 * _MULTIPLY + 1 + 1 + 1 + tail]
+
+
+def _gain_cell_depth(ints: Mapping[str, int], tail: int) -> int:
+    """Word and current, level, score, pulse, product, level, sum, limit; then its code and the sum of codes."""
+    scan = _ROM + 1 + _MULTIPLY + ceil_log2(ints["head_dim"]) + 1 + _MULTIPLY + 1 + 1 + 1
+    return scan + (_MULTIPLY if ints["pulse_multiplier"] != 1 else 0) + _MULTIPLY + 1 + 1 + tail
 
 
 def _attention_depths(node: HwNode, tail: int) -> list[int]:
@@ -252,7 +292,7 @@ def row_times(node: HwNode, inputs: list[Times], length: int | None = None) -> T
     if node.op == "AttnPermute":
         bank = starts(inputs[0], 1)[-1] + 1 + latency + 1
         return np.asarray(bank + np.arange(rows_of(node, length)) + latency + 1, dtype=np.int64)
-    cycles = row_interval(node)
+    cycles = token_cycles(node.ints, rows_of(node, length)) if is_gain_cell(node) else row_interval(node)
     ready = np.maximum.reduce([t[: rows_of(node, length)] for t in inputs])
     start = starts(ready, cycles)
     if node.op in _NORMS:

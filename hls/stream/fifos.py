@@ -18,6 +18,7 @@ any timing.  That way is played through here, row by row:
     attention:     keys and values are loaded row by row into banks of two sequences; then one row of q, one result
     permute:       all rows are loaded into such a bank, then dealt out
     reduce:        all rows come in, then one leaves
+    gain cells:    later rows take longer: at its pace of a row a slot on average, early ones share slots
     norms:         three pipelines, one behind the other
 
 A shorter sequence follows the same timetable with rows left out, so the depths hold for it, too.
@@ -34,7 +35,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls4attn.hls.design import Design, HwNode
-from hls4attn.hls.stream.cycles import ceil_div, is_attention, latencies, processes, row_interval
+from hls4attn.hls.stream.cycles import (
+    ceil_div,
+    is_attention,
+    is_gain_cell,
+    latencies,
+    processes,
+    row_interval,
+    token_cycles,
+)
 
 #: What a FIFO holds at least: one word that is written while another is read.
 DEFAULT_DEPTH = 2
@@ -117,6 +126,9 @@ class _Play:
             reads, results = [queries, keys, values], queries
             self._drain(node, "keys", queries)
             self._drain(node, "values", queries)
+        elif is_gain_cell(node):
+            results = self._paced(node, np.maximum.reduce(ready))
+            reads = [results] * len(ready)
         else:
             rows = self._steps(node, "rows", np.maximum.reduce(ready))
             reads, results = [rows] * len(ready), rows
@@ -135,6 +147,15 @@ class _Play:
         slots = np.maximum.accumulate(np.maximum(ready, self.free.get(key, 0)) - place) + place
         self.free[key] = int(slots[-1]) + 1
         return np.asarray(slots, dtype=np.int64)
+
+    def _paced(self, node: HwNode, ready: Slots) -> Slots:
+        """Rows of different length without a pause: each when those before it are done, none before it is ready."""
+        cycles = token_cycles(node.ints, len(ready))
+        busy = np.concatenate([[0], np.cumsum(cycles)])
+        slots = busy[:-1] * len(ready) // busy[-1]
+        begin = max(int((ready - slots).max()), self.free.get((node.name, "rows"), 0))
+        self.free[node.name, "rows"] = begin + len(ready)
+        return np.asarray(begin + slots, dtype=np.int64)
 
     def _fill(self, node: HwNode, bank: str, ready: Slots) -> Slots:
         """Rows into a bank of two halves: the sequence before the last one must have left."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from hls4attn.hls.design import HwNode
 from hls4attn.hls.layout import carrier
-from hls4attn.hls.stream.cycles import ceil_div, chunks, groups, is_attention, score_function, waiting_rows
+from hls4attn.hls.stream.cycles import (
+    ceil_div,
+    chunks,
+    groups,
+    is_attention,
+    is_gain_cell,
+    score_function,
+    waiting_rows,
+)
+from hls4attn.hls.stream.gaincell import gain_cells
 from hls4attn.hls.stream.resources import Parts, Resources
 from hls4attn.hls.stream.units import ailayernorm, e2_division, e2_stage, function_parts, layernorm, tail
 from hls4attn.models.errors import UnsupportedError
@@ -19,6 +28,8 @@ def stream_resources(node: HwNode) -> Resources:
     """
     if is_attention(node):
         return _attention(node)
+    if is_gain_cell(node):
+        return gain_cells(node).done()
     ints = node.ints
     if node.op == "AttnFork":
         parts = Parts()
@@ -62,6 +73,8 @@ def parallel_resources(node: HwNode, reuse_factor: int) -> Resources:
         tail(parts, node, outs, ints["cols"], ints["heads"] * ints["rows"])
     elif node.op.startswith("AttnE2Context"):
         parts = _context(node, reuse_factor)
+    elif is_gain_cell(node):
+        parts = gain_cells(node, reuse_factor)
     elif "cols" in ints:
         lanes = ceil_div(ints.get("slice_length") or ints["cols"], reuse_factor)
         parts = Parts()

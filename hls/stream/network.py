@@ -89,6 +89,8 @@ def _check_kernel(node: HwNode) -> None:
         raise UnsupportedError(
             f"{node.name}: only sums over the rows stream, from the first axis on; transpose first, {_PARALLEL}"
         )
+    if node.op == "AttnGainCell":
+        _check_merged(node)
     if node.kernel.stream_header:
         return
     if node.op == "AttnMatMul":
@@ -96,6 +98,20 @@ def _check_kernel(node: HwNode) -> None:
     else:
         reason = "a score function streams only between Q K^T and P V that nothing else reads"
     raise UnsupportedError(f"{node.name} ({node.op}): {reason}; change the model, {_PARALLEL}")
+
+
+def _check_merged(node: HwNode) -> None:
+    """A row of a gain-cell attention has all heads side by side, on every side."""
+    heads, rows, head_dim = (node.ints[name] for name in ("heads", "rows", "head_dim"))
+    wanted = (head_dim, heads * head_dim, 1)
+    for prefix, what in zip("qkvy", ("q", "k", "v", "the result"), strict=True):
+        found = tuple(node.ints[f"{prefix}_{axis}"] for axis in ("head", "row", "inner"))
+        if any(n > 1 and s != w for n, s, w in zip((heads, rows, head_dim), found, wanted, strict=True)):
+            raise UnsupportedError(
+                f"{node.name}: no streaming gain cells for {what} with strides {found} over (heads, rows, elements) "
+                f"instead of {wanted}; give it as (rows={rows}, {heads * head_dim}) with the heads side by side, "
+                f"{_PARALLEL}"
+            )
 
 
 # ---- row forms -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
     attention:   R = reuse_factor chunks of a head, L = lanes keys and P = parallel_heads heads at a time:
                  rows * heads / P * ceil(rows / L) * R cycles a sequence, 2 P L ceil(head_dim / R) multipliers
+    gain cells:  one slot a cycle, whatever is asked for
     all others:  as few lanes or blocks as fit into the longest attention's cycles; without attention R cycles a row
 
 A layer_reuse_factor replaces the cycles a row of one kernel, or the chunks of one attention.
@@ -17,7 +18,7 @@ from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import HwNode
 from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.blocks import block_order
-from hls4attn.hls.stream.cycles import ceil_div, interval, is_attention, latencies, row_interval, rows_of
+from hls4attn.hls.stream.cycles import ceil_div, interval, is_attention, is_gain_cell, latencies, row_interval, rows_of
 from hls4attn.models.errors import UnsupportedError
 
 #: Keys that an attention takes at a time, if nobody chose.
@@ -44,10 +45,12 @@ def scheduled(nodes: Sequence[HwNode], choices: HlsConfig) -> list[HwNode]:
             )
         if known[name].op in _ROW_A_CYCLE:
             raise UnsupportedError(f"layer_reuse_factor names {name!r}, which always passes one row a cycle; remove it")
+        if is_gain_cell(known[name]):
+            raise UnsupportedError(f"layer_reuse_factor names {name!r}, which always scans one slot a cycle; remove it")
     attentions = {n.name: _attention(n, choices, _reuse(n, choices)) for n in nodes if is_attention(n)}
     if not attentions and (choices.lanes or choices.parallel_heads != 1):
         raise UnsupportedError("lanes and parallel_heads are of attention, and this design has none; remove them")
-    longest = max(map(interval, attentions.values()), default=0)
+    longest = max(map(interval, (*attentions.values(), *filter(is_gain_cell, nodes))), default=0)
     made = []
     for plain in nodes:
         node = attentions.get(plain.name) or _others(plain, choices, longest)
@@ -74,7 +77,7 @@ def _attention(node: HwNode, choices: HlsConfig, chunks: int) -> HwNode:
 
 def _others(node: HwNode, choices: HlsConfig, longest: int) -> HwNode:
     """Blocks or lanes of a kernel that keeps up with the longest attention, or takes the cycles a row it was given."""
-    if node.op in _ROW_A_CYCLE:
+    if node.op in _ROW_A_CYCLE or is_gain_cell(node):
         return node
     rows = rows_of(node) + (node.op == "AttnReduceSum")  # the sum's tail is one row more
     budget = choices.layer_reuse_factor.get(node.name) or (max(longest // rows, 1) if longest else choices.reuse_factor)

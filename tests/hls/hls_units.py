@@ -9,6 +9,8 @@ from dataclasses import fields
 from functools import cache
 
 from attention_cases import CASES
+from gain_models import SPECS as CELLS
+from gain_models import cells_model, token_source
 from hls_models import consmax
 from hls_networks import residuals
 from hls_sole import CONTEXTS, NORMS, SOFTMAX
@@ -93,6 +95,9 @@ DESIGNS: dict[str, Callable[[], Design]] = {
         for name in ("ai_lut32", "ai_exact", "integer_3")
     },
     "stream_product": lambda: _stream(_product()),
+    "cells": lambda: lower_graph(read_graph(cells_model(CELLS["wraps"][0], 20, tail="head"))),
+    "stream_cells": lambda: _stream(read_graph(cells_model(CELLS["levels of no power of two"][0], 20))),
+    "stream_cells_split": lambda: _stream(read_graph(cells_model(CELLS["split tiles"][0], 20))),
 }
 
 #: A process by hand.
@@ -121,7 +126,8 @@ void top(hls::stream<row> &data, hls::stream<row> &res, const int length) {
 @cache
 def units() -> dict[str, str]:
     """The sources by name; the top function of each is `top`."""
-    return {"rows": _ROWS, **{name: _source(make()) for name, make in DESIGNS.items()}}
+    token = token_source(CELLS["wraps"][0])
+    return {"rows": _ROWS, "cells_token": token, **{name: _source(make()) for name, make in DESIGNS.items()}}
 
 
 def _source(design: Design) -> str:
