@@ -65,24 +65,52 @@ def _options(
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="Zoo model: digits-vit.")],
+    model: Annotated[str, typer.Argument(help="Zoo model: digits-vit or char-gpt.")],
     score: Annotated[
-        str, typer.Option(help="Score function: consmax or softmax; sole: float, then quantised.")
-    ] = "consmax",
+        str | None,
+        typer.Option(
+            help="digits-vit: score function, consmax or softmax [consmax]; sole: float, then quantised.",
+            show_default=False,
+        ),
+    ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            help="char-gpt: softmax, integer-softmax, consmax, gaincell-linear, gaincell, gaincell-direct or all "
+            "[gaincell].",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            help="char-gpt: UTF-8 text [tiny Shakespeare: from $HLS4ATTN_DATA, else downloaded].", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="char-gpt: of the first phase, the two others have half.", show_default=False)
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Comma-separated seeds; the first one's model is saved.")] = "0,1,2",
     folder: Annotated[Path, typer.Option("--out", help="Folder for weights, ONNX file and results.")] = Path(
         "build/train"
     ),
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="digits-vit: instead of the recipe's number.", show_default=False)
+    ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Train a zoo model, quantisation-aware, once a seed; print accuracy as mean and spread."""
-    from hls4attn.host import sole, verbs
+    """Train a zoo model, quantisation-aware, once a seed; print accuracy or loss as mean and spread."""
+    from hls4attn.host import char_gpt, sole, verbs
 
+    if model == char_gpt.NAME:
+        _refuse_options(model, score=score, epochs=epochs)
+        char_gpt.train(out, err, attention or "gaincell", text, steps, _seeds(seeds), folder, json)
+        return
+    _refuse_options(model, attention=attention, text=text, steps=steps)
     if score == "sole":
         sole.train(out, err, model, _seeds(seeds), folder, epochs, json)
         return
-    verbs.train(out, err, model, score, _seeds(seeds), folder, epochs, json)
+    verbs.train(out, err, model, score or "consmax", _seeds(seeds), folder, epochs, json)
 
 
 @app.command()
@@ -280,6 +308,12 @@ def _choices(io: str | None, reuse: int | None = None, lanes: int | None = None)
     """Conversion options that were given, by the names that a configuration file has for them."""
     given = {"io_type": io, "reuse_factor": reuse, "lanes": lanes}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _refuse_options(model: str, **options: Any) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{model} takes no {' and no '.join(given)}; see hls4attn train --help")
 
 
 def _seeds(text: str) -> list[int]:

@@ -70,7 +70,15 @@ def load_weights(model: Any, path: Path) -> None:
     Raises:
         ModelFileError: if names, shapes or values do not fit the model.
     """
-    arrays = read_arrays(path)
+    assign_weights(model, read_arrays(path), path)
+
+
+def assign_weights(model: Any, arrays: Mapping[str, Any], path: Path) -> None:
+    """Set a Keras model's variables from arrays that were read from `path`.
+
+    Raises:
+        ModelFileError: if names, shapes or values do not fit the model.
+    """
     names = [v.name for v in model.weights]
     if set(names) != set(arrays):
         odd = sorted(set(names) ^ set(arrays))

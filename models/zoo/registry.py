@@ -79,5 +79,5 @@ def zoo_model(name: str) -> ZooModel:
         SpecError: listing the known names.
     """
     if name not in _MODELS:
-        raise SpecError(f"Unknown model {name!r}; known: {', '.join(_MODELS)}")
+        raise SpecError(f"Unknown model {name!r}; known: {', '.join(_MODELS)}; char-gpt has a recipe of its own")
     return _MODELS[name]()
