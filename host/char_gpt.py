@@ -14,9 +14,10 @@ from rich.table import Table
 from hls4attn.host.paths import check_folder, check_output
 from hls4attn.models.export.keras_stage import require_keras
 from hls4attn.models.files import write_json
+from hls4attn.models.zoo.registry import GPT
 
 #: Its name on the command line.
-NAME = "char-gpt"
+NAME = GPT
 
 
 def train(
@@ -49,7 +50,11 @@ def train(
         experiment = Experiment(source, folder, recipe, on_step=on_step)
         result = experiment.run(list(ROUTES) if attention == "all" else [attention], seeds)
     _print(out, result)
-    out.print(f"written: {folder}: results, checkpoints of seed {seeds[0]}, every phase", soft_wrap=True, markup=False)
+    out.print(
+        f"written: {folder}: results, checkpoints of seed {seeds[0]} and their ONNX files, every phase",
+        soft_wrap=True,
+        markup=False,
+    )
     if json:
         write_json(json, result)
 

@@ -25,6 +25,8 @@ from hls4attn.models.layers import (
 from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS
 from hls4attn.models.zoo.char_gpt.formats import BIAS, BIT, HIDDEN, KERNEL, LOGITS, RESIDUAL, STREAM, TABLE
 
+#: The attention of the model that is float throughout.
+FLOAT = "softmax"
 #: Standard deviation of the initial table: many steps of its format.
 EMBEDDING_SPREAD = 0.2
 MAX_LAYERS, HEAD_DIMS, WINDOWS = 4, (32, 64), (64, 256)
@@ -96,7 +98,7 @@ class _Builder:
     def __init__(self, attention: str, vocabulary: int, size: GptSize, cells: dict[str, Any]) -> None:
         self.attention, self.vocabulary, self.size = attention, vocabulary, size
         self.cells = {"window": size.window} | cells if attention.startswith("gaincell") else cells
-        self.quantised = attention != "softmax"
+        self.quantised = attention != FLOAT
 
     def model(self, one_hot: bool) -> keras.Model:
         if one_hot:
