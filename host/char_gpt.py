@@ -30,7 +30,7 @@ def train(
     folder: Path,
     json: Path | None,
 ) -> None:
-    """Train a route, or all of them, once a seed; print the validation losses."""
+    """Train the routes to some attentions, separated by commas, or "all", once a seed; print the validation losses."""
     check_folder(folder)
     check_output(json, inputs=[text])
     require_keras()
@@ -48,7 +48,7 @@ def train(
             progress.update(task, completed=done, total=total, description=f"seed {seed}: {' > '.join(route)}")
 
         experiment = Experiment(source, folder, recipe, on_step=on_step)
-        result = experiment.run(list(ROUTES) if attention == "all" else [attention], seeds)
+        result = experiment.run(list(ROUTES) if attention == "all" else attention.split(","), seeds)
     _print(out, result)
     out.print(
         f"written: {folder}: results, checkpoints of seed {seeds[0]} and their ONNX files, every phase",
@@ -66,15 +66,17 @@ def _print(out: Console, result: dict[str, Any]) -> None:
         losses = (f"{loss:.4f}" for loss in row["losses"])
         table.add_row(row["name"], str(row["steps"]), f"{row['mean']:.4f}", f"{row['spread']:.4f}", *losses)
     out.print(table)
-    for name, points in result.get("sweeps", {}).items():
-        if isinstance(points, list):
-            sweep = Table(name, "loss", "spread", box=None, pad_edge=False)
-            for point in points:
-                sweep.add_row(f"{point['value']:g}", f"{point['mean']:.4f}", f"{point['spread']:.4f}")
-            out.print(sweep)
     out.print(
         f"loss in nats a character on {result['validation_characters']} characters that were not trained on; spread: "
         "standard deviation over the seeds",
         soft_wrap=True,
         markup=False,
     )
+    sweeps = dict(result.get("sweeps", {}))
+    characters = sweeps.pop("characters", 0)
+    for name, points in sweeps.items():
+        out.print(f"gaincell under another {name}, on {characters} of these characters:", markup=False)
+        table = Table(name, "loss", "spread", box=None, pad_edge=False)
+        for point in points:
+            table.add_row(f"{point['value']:g}", f"{point['mean']:.4f}", f"{point['spread']:.4f}")
+        out.print(table)

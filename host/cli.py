@@ -76,8 +76,8 @@ def train(
     attention: Annotated[
         str | None,
         typer.Option(
-            help="char-gpt: softmax, integer-softmax, consmax, gaincell-linear, gaincell, gaincell-direct or all "
-            "[gaincell].",
+            help="char-gpt: softmax, integer-softmax, consmax, gaincell-linear, gaincell, gaincell-direct, "
+            "several with commas, or all [gaincell].",
             show_default=False,
         ),
     ] = None,

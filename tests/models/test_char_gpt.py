@@ -2,6 +2,7 @@
 """The character GPT: its text, its model, its training and what it writes."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from hls4attn.models.operators import GainCellSpec
 from hls4attn.models.operators.gain_scaling import NonIdeality
 from hls4attn.models.zoo.char_gpt import data as data_module
 from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS
-from hls4attn.models.zoo.char_gpt.checkpoint import TrainedGpt, load_gpt, save_gpt
+from hls4attn.models.zoo.char_gpt.checkpoint import TRAINED, TrainedGpt, load_gpt, save_gpt
 from hls4attn.models.zoo.char_gpt.data import (
     batches,
     cached_text,
@@ -33,6 +34,9 @@ from hls4attn.models.zoo.char_gpt.generate import characters, generate
 from hls4attn.models.zoo.char_gpt.model import GptSize, char_gpt, copy_weights
 from hls4attn.models.zoo.char_gpt.recipe import Recipe, train_phase, validation_loss
 
+EVIDENCE = TRAINED.with_name("evidence.json")
+#: What the committed model writes after "ROMEO:" and a line break when it takes the likeliest character.
+WRITTEN = "?"
 ONE_LAYER = GptSize(layers=1, heads=1, head_dim=32, window=64)
 TINY = Recipe(steps=2, batch=4)
 
@@ -353,7 +357,8 @@ def test_the_command_line_refuses(arguments, message, tmp_path, capsys):
 
 def test_the_table_of_the_command_line(tmp_path, capsys, monkeypatch):
     losses = dict(name="consmax", meaning="", steps=40, losses=[1.0, 2.0], mean=1.5, spread=0.70710678)
-    result = dict(rows=[losses], seeds=[3, 4], validation_characters=100)
+    sweeps = dict(characters=64, leak=[dict(value=0.2, losses=[2.0, 2.5], mean=2.25, spread=0.35355339)])
+    result = dict(rows=[losses], seeds=[3, 4], validation_characters=100, sweeps=sweeps)
     monkeypatch.setattr(Experiment, "run", lambda self, attentions, seeds: result)
     text = tmp_path / "text.txt"
     text.write_bytes(synthetic())
@@ -363,6 +368,7 @@ def test_the_table_of_the_command_line(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out.splitlines()
     assert printed[1].split() == ["model", "steps", "loss", "spread", "seed", "3", "seed", "4"]
     assert printed[2].split() == ["consmax", "40", "1.5000", "0.7071", "1.0000", "2.0000"]
+    assert printed[5].split() == ["0.2", "2.2500", "0.3536"]
     assert json.loads((tmp_path / "r.json").read_text()) == result
 
 
@@ -426,3 +432,34 @@ def test_a_checkpoint_holds_all_that_is_needed(tmp_path, models):
     np.savez(path, header=np.frombuffer(b'{"attention": "relu", "vocabulary": "ab", "size": {}}', np.uint8))
     with pytest.raises(ModelFileError, match="not a character GPT's checkpoint: Unknown attention 'relu'"):
         load_gpt(path)
+
+
+# --- what is committed
+
+
+def test_the_committed_checkpoint_writes_the_same_text_everywhere():
+    trained = load_gpt()
+    assert (trained.attention, len(trained.vocabulary)) == ("gaincell", 65)
+    text = generate(trained.model, trained.vocabulary, "ROMEO:\n", 40, temperature=0)
+    assert text == WRITTEN
+
+
+def test_the_committed_losses_are_summed_up_correctly():
+    record = json.loads(EVIDENCE.read_text())
+    assert record["text_sha256"] == data_module.SHA256
+    assert record["vocabulary"] == load_gpt().vocabulary
+    for row in record["rows"]:
+        assert len(row["losses"]) == len(record["seeds"]) == 3
+        assert row["mean"] == pytest.approx(np.mean(row["losses"]), abs=1e-12)
+        assert row["spread"] == pytest.approx(np.std(row["losses"], ddof=1), abs=1e-12)
+    means = {row["name"]: row["mean"] for row in record["rows"]}
+    assert means["cubic cells, adapted"] < means["cubic cells, unadapted"] < means["cubic cells, scalers reset"]
+    assert means["gaincell"] < means["cubic cells, adapted"]
+
+
+def test_the_committed_checkpoint_has_the_committed_loss():
+    if not os.environ.get("HLS4ATTN_DATA"):
+        pytest.skip(f"set HLS4ATTN_DATA to a folder with {data_module.FILE_NAME} to measure the committed model")
+    rows = {row["name"]: row for row in json.loads(EVIDENCE.read_text())["rows"]}
+    loss = validation_loss(load_gpt().model, load_text().validation)
+    assert loss == pytest.approx(rows["gaincell"]["losses"][0], abs=1e-6)

@@ -155,6 +155,7 @@ class Experiment:
 
     def start(self, seed: int, route: Route) -> keras.Model:
         """The untrained model of a route's last phase, with the weights of the phase before it."""
+        keras.backend.clear_session()  # the graphs of earlier models
         keras.utils.set_random_seed(seed)
         model = self._build(route[-1])
         if len(route) > 1:
@@ -177,6 +178,7 @@ class Experiment:
         for name, values in SWEEPS.items():
             record[name] = []
             for value in values:
+                keras.backend.clear_session()
                 model = self._build("gaincell", **condition(name, value, seed))
                 copy_weights(trained, model)
                 record[name].append(loss_on(model, pieces))
