@@ -290,6 +290,16 @@ def attention(
     print_growth(out, parse_lengths(lengths), score, head_dim, heads, lanes, json, chart)
 
 
+@bench.command("gpu-attention")
+def gpu_attention(json: JsonFile = None) -> None:
+    """Single-token cached attention on this machine's GPU, the baseline of the gain-cell figures."""
+    from hls4attn.host.gpu_attention import print_gpu_attention
+    from hls4attn.host.paths import check_output
+
+    check_output(json)
+    print_gpu_attention(out, json)
+
+
 @app.command()
 def doctor(json: JsonFile = None) -> None:
     """What is installed, which tools were found, what each missing one would enable."""
