@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from hls4attn.models.errors import ModelFileError, ToolError, UnsupportedError
+from hls4attn.models.export.execute import chunk_size
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.export.stages import CHUNK, to_codes
+from hls4attn.models.export.stages import to_codes
 from hls4attn.models.files import read_arrays
 from hls4attn.models.formats import Codes
 
@@ -168,7 +169,8 @@ class KerasStage:
     def run(self, codes: Codes) -> Codes:
         """Output codes."""
         x = self.graph.input.format.to_real(codes).astype(np.float32)
-        return to_codes(self.model.predict(x, batch_size=CHUNK, verbose=0), self.graph.output.format)
+        y = self.model.predict(x, batch_size=chunk_size(self.graph.input), verbose=0)
+        return to_codes(y, self.graph.output.format)
 
     def trace(self, codes: Codes) -> Mapping[str, Codes]:
         """Codes of every layer's output, those inside attention layers too."""
