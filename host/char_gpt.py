@@ -17,13 +17,14 @@ from hls4attn.host.paths import check_folder, check_output
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.keras_stage import require_keras
 from hls4attn.models.files import write_json
+from hls4attn.models.zoo.registry import GPT
 
 if TYPE_CHECKING:
     from hls4attn.host.gaincell_model import GainCellModel
     from hls4attn.models.zoo.char_gpt.integer import IntegerGpt
 
 #: Its name on the command line.
-NAME = "char-gpt"
+NAME = GPT
 #: Values of --board that are no board's name: the chosen board, emulated; and the NumPy integers.
 EMULATED, NO_BOARD = "emulated", "none"
 PROMPT = "ROMEO:"
@@ -59,7 +60,11 @@ def train(
         experiment = Experiment(source, folder, recipe, on_step=on_step)
         result = experiment.run(list(ROUTES) if attention == "all" else attention.split(","), seeds)
     _print(out, result)
-    out.print(f"written: {folder}: results, checkpoints of seed {seeds[0]}, every phase", soft_wrap=True, markup=False)
+    out.print(
+        f"written: {folder}: results, checkpoints of seed {seeds[0]} and their ONNX files, every phase",
+        soft_wrap=True,
+        markup=False,
+    )
     if json:
         write_json(json, result)
 

@@ -115,10 +115,15 @@ def train(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="A .keras file, or the .npz weights of a zoo model.")],
+    source: Annotated[Path, typer.Argument(help="A .keras file, or the .npz weights of a zoo model or character GPT.")],
     target: Annotated[Path, typer.Argument(help="ONNX file to write.")],
-    model: Annotated[str, typer.Option(help="For .npz: the zoo model.")] = "digits-vit",
-    score: Annotated[str, typer.Option(help="For .npz: its score function.")] = "consmax",
+    model: Annotated[
+        str | None,
+        typer.Option(help="For .npz: the zoo model [digits-vit; a GPT's file says what it is].", show_default=False),
+    ] = None,
+    score: Annotated[
+        str | None, typer.Option(help="For .npz of digits-vit: its score function [consmax].", show_default=False)
+    ] = None,
 ) -> None:
     """Keras to QONNX; refuses by name what it cannot represent exactly."""
     from hls4attn.host import verbs

@@ -81,8 +81,8 @@ def train(
         write_json(json, result.to_json())
 
 
-def export(out: Console, source: Path, target: Path, name: str, score: str) -> None:
-    """Export a .keras file, or a zoo model from its weights."""
+def export(out: Console, source: Path, target: Path, name: str | None, score: str | None) -> None:
+    """Export a .keras file, or a zoo model from its weights; a character GPT's say themselves what they are."""
     check_output(target, ".onnx", [source])
     from hls4attn.models.export.keras_stage import (
         KEY_WEIGHTS,
@@ -96,13 +96,19 @@ def export(out: Console, source: Path, target: Path, name: str, score: str) -> N
     require_keras()
     from hls4attn.models.export.builder import save_model
     from hls4attn.models.export.keras_export import export_keras
+    from hls4attn.models.zoo.char_gpt.checkpoint import export_gpt, is_gpt
+    from hls4attn.models.zoo.registry import GPT
 
     beside = source.resolve().parent == target.resolve().parent
-    if source.suffix == ".npz":
+    if source.suffix == ".npz" and is_gpt(source):
+        if name not in (None, GPT) or score is not None:
+            raise InputError(f"{source} is a {GPT} and says itself which; leave out --model and --score")
+        export_gpt(source, target)
+    elif source.suffix == ".npz":
         from hls4attn.models.zoo import zoo_model
         from hls4attn.models.zoo.training import export_zoo_weights
 
-        zoo = zoo_model(name)
+        zoo, score = zoo_model(name or "digits-vit"), score or "consmax"
         model = zoo.build(score)
         load_weights(model, source)
         export_zoo_weights(zoo, score, model, source, target)
@@ -371,10 +377,11 @@ def _batch(flow: Flow, data: Path | None) -> tuple[Any, Any]:
     """The batch to run and, for a zoo model's test set, its labels."""
     if data is not None:
         return read_npy(data), None
-    name = flow.graph.metadata.get(KEY_MODEL)
-    if not name:
-        raise InputError("This model brings no test set; give a batch with --input FILE.npy")
     from hls4attn.models.zoo import zoo_model
+    from hls4attn.models.zoo.registry import GPT
 
+    name = flow.graph.metadata.get(KEY_MODEL)
+    if not name or name == GPT:
+        raise InputError("This model brings no test set; give a batch with --input FILE.npy")
     digits = zoo_model(name).load_data()
     return digits.x_test, digits.y_test

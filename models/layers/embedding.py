@@ -12,7 +12,9 @@ from hls4attn.models.layers.quantizers import fake_quantise, fixed_of, quantiser
 
 
 class QEmbedding(tf.keras.layers.Embedding):  # type: ignore[misc]
-    """A Keras Embedding whose table is quantised: ``y = Q(table)[code]``.
+    """A Keras Embedding whose table is quantised: ``y = Q(table)[code]`` for codes ``(batch, length)``.
+
+    Rows ``(batch, length, input_dim)`` that are one-hot give the same, as ``x Q(table)``, which hardware computes.
 
     Args:
         input_dim: rows of the table.
@@ -28,6 +30,9 @@ class QEmbedding(tf.keras.layers.Embedding):  # type: ignore[misc]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Rows of the table."""
+        if len(inputs.shape) == 3:
+            table = fake_quantise(self.embeddings, self.format) if self.quantised else self.embeddings
+            return tf.matmul(inputs, table)
         rows = super().call(inputs)
         return fake_quantise(rows, self.format) if self.quantised else rows
 

@@ -122,6 +122,11 @@ def decode(codes: NDArray[np.integer], vocabulary: str) -> str:
     return "".join(vocabulary[int(c)] for c in codes)
 
 
+def one_hot(codes: NDArray[np.integer], vocabulary: int) -> NDArray[np.float32]:
+    """Codes ``(..., window)`` as rows ``(..., window, vocabulary)``, which an exported file takes."""
+    return np.equal(codes[..., None], np.arange(vocabulary)).astype(np.float32)
+
+
 def batches(codes: Codes32, window: int, batch: int, steps: int, seed: tuple[int, ...]) -> Iterator[Codes32]:
     """Random pieces of ``window + 1`` characters, ``(batch, window + 1)`` a step; the same ones for a seed."""
     rng = np.random.default_rng(seed)

@@ -25,9 +25,9 @@ from hls4attn.models.export.keras_stage import load_weights, weight_arrays
 from hls4attn.models.files import write_arrays, write_json
 from hls4attn.models.operators.gain_scaling import NonIdeality, Scalers
 from hls4attn.models.quantise.adapt import adapt_scalers, collect_targets, gain_layers
-from hls4attn.models.zoo.char_gpt.checkpoint import TrainedGpt, save_gpt
+from hls4attn.models.zoo.char_gpt.checkpoint import TrainedGpt, export_gpt, save_gpt
 from hls4attn.models.zoo.char_gpt.data import CharText, Codes32, batches, check_length, windows
-from hls4attn.models.zoo.char_gpt.model import GptSize, char_gpt, copy_weights
+from hls4attn.models.zoo.char_gpt.model import FLOAT, GptSize, char_gpt, copy_weights
 from hls4attn.models.zoo.char_gpt.recipe import Recipe, device, loss_on, train_phase, validation_loss
 
 Route = tuple[str, ...]
@@ -105,8 +105,8 @@ class Experiment:
     def run(self, attentions: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
         """Train what is not finished; write and return ``char-gpt-<attention>.json``, for several ``char-gpt.json``.
 
-        The first seed's models are written as ``char-gpt-<attention>.npz``, whatever their losses: choosing the best
-        would be choosing on the validation text.
+        The first seed's models are written as ``char-gpt-<attention>.npz``, and ``.onnx`` where they are integer,
+        whatever their losses: choosing the best would be choosing on the validation text.
 
         Raises:
             SpecError: for unknown attentions, no or repeated seeds, or a folder with results of another recipe.
@@ -225,7 +225,10 @@ class Experiment:
             model = self.trained(seed, ROUTES[attention])
             freeze_weights(model)
             trained = TrainedGpt(model, ROUTES[attention][-1], self.text.vocabulary)
-            save_gpt(self.out / f"char-gpt-{attention}.npz", trained, self.size.to_json())
+            path = self.out / f"char-gpt-{attention}.npz"
+            save_gpt(path, trained, self.size.to_json())
+            if trained.attention != FLOAT:
+                export_gpt(path)
 
     def _summary(
         self, attentions: Sequence[str], seeds: Sequence[int], records: dict[tuple[int, Route], Record]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Number formats of the quantised character GPTs."""
 
+#: Of one-hot text.
+BIT = "ufixed<1,0>"
 KERNEL = "quantized_bits(8,0,alpha=1)"
 BIAS = "quantized_bits(8,1,alpha=1)"
 #: Of what enters and leaves the large layers.

@@ -15,10 +15,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.keras.layers import Dense, Layer
 
+from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.export.builder import GraphBuilder
 from hls4attn.models.formats import Codes, Fixed
-from hls4attn.models.layers import ClippedActivation
+from hls4attn.models.layers import ClippedActivation, GainCells
 from hls4attn.models.layers.gain_attention import MIN_FACTOR, GainCellAttention
-from hls4attn.models.layers.quantizers import fake_quantise, straight_through
+from hls4attn.models.layers.quantizers import fake_quantise, fixed_of, straight_through
 from hls4attn.models.operators import GainCellSpec
 from hls4attn.models.operators.gain_scaling import IDEAL, Scalers
 from hls4attn.models.zoo.char_gpt.formats import STREAM
@@ -74,8 +76,53 @@ class QGainCellAttention(GainCellAttention):
         kernel, bias = self.projection(name)
         return KERNELS[name].quantise(kernel.numpy()), BIASES[name].quantise(bias.numpy())
 
+    def freeze(self) -> None:
+        """Replace the weights by ones whose projections are on their grids already, whatever rounds them; in place."""
+        for name, dense in self.dense.items():
+            (kernel, bias), dim = self.codes(name), self.cells.spec().head_dim
+            kernel, bias = KERNELS[name].to_real(kernel), BIASES[name].to_real(bias)
+            a, b = (np.repeat(w[name].numpy().astype(np.float64), dim) for w in (self.factor, self.offset))
+            a = np.maximum(a, MIN_FACTOR)
+            if name == "o":
+                kernel = kernel / (a * self.step[name])[:, None]
+                dense.set_weights([kernel, bias - b @ kernel])
+            else:
+                dense.set_weights([kernel * (self.step[name] / a), (bias * self.step[name] - b) / a])
+
+    def to_graph(self, b: GraphBuilder, x: str, shape: tuple[int, ...]) -> str:
+        """Add the layer's nodes to a file; the name of the result.
+
+        Raises:
+            UnsupportedError: for cells with noise or spread.
+        """
+        if not isinstance(self.cells, GainCells):
+            raise UnsupportedError(f"{self.name}: noise and spread have no exact integer meaning; set nonideal=IDEAL")
+        spec, tokens = self.spec(), shape[0]
+        split, merged, by_head = (tokens, spec.heads, spec.head_dim), (tokens, spec.heads * spec.head_dim), (1, 0, 2)
+        operands = []
+        for name, fmt in zip("qkv", spec.in_formats, strict=True):
+            codes = b.quant(self._project(b, x, name, merged), fmt, f"{self.name}_{name}", merged)
+            rows = b.reshape(codes, split, f"{self.name}_{name}_split")
+            operands.append(b.transpose(rows, by_head, f"{self.name}_{name}_heads"))
+        sums = b.cells(*operands, spec, f"{self.name}_cells", (spec.heads, tokens, spec.head_dim))
+        rows = b.reshape(b.transpose(sums, by_head, f"{self.name}_merge"), merged, f"{self.name}_merged")
+        fmt = fixed_of(self.out_act.quantizer, self.name)
+        return b.quant(self._project(b, rows, "o", shape), fmt, f"{self.name}_out", shape)
+
+    def _project(self, b: GraphBuilder, x: str, name: str, shape: tuple[int, ...]) -> str:
+        """Nodes of a projection."""
+        title, (kernel, bias) = self.dense[name].name, self.codes(name)
+        y = b.node(
+            "MatMul", [x, b.quantised_constant(f"{title}_kernel", kernel, KERNELS[name])], f"{title}_matmul", shape
+        )
+        return b.node("Add", [y, b.quantised_constant(f"{title}_bias", bias, BIASES[name])], title, shape)
+
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Attention output of shape ``(batch, tokens, d_model)``."""
+        return self.trace(x)[f"{self.name}_out"]
+
+    def trace(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Every tensor of codes inside, by the name it has in the exported file."""
         spec, codes = self.cells.spec(), []
         for name, levels in (("q", spec.q_levels), ("k", spec.k_levels), ("v", spec.v_levels)):
             kernel, bias = self.projection(name)
@@ -87,8 +134,13 @@ class QGainCellAttention(GainCellAttention):
         a, b = (tf.reshape(w["o"], (-1, 1, 1)) for w in (self.factor, self.offset))
         self._watch("o", tf.maximum(a, MIN_FACTOR) * self.step["o"] * sums + b)
         kernel, bias = self.projection("o")
-        merged = tf.reshape(tf.transpose(sums, (0, 2, 1, 3)), (-1, x.shape[1], spec.heads * spec.head_dim))
-        return self.out_act(tf.matmul(merged, kernel) + bias)
+        named = dict(zip("qkv", map(self._merge, codes), strict=True))
+        named |= {"cells": sums, "out": self.out_act(tf.matmul(self._merge(sums), kernel) + bias)}
+        return {f"{self.name}_{key}": value for key, value in named.items()}
+
+    def _merge(self, x: tf.Tensor) -> tf.Tensor:
+        """(batch, heads, tokens, head_dim) -> (batch, tokens, heads * head_dim)."""
+        return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, x.shape[2], x.shape[1] * x.shape[3]))
 
     def _watch(self, name: str, y: tf.Tensor) -> None:
         if self.watched is not None:

@@ -23,8 +23,10 @@ from hls4attn.models.layers import (
     QPositionEmbedding,
 )
 from hls4attn.models.zoo.char_gpt.attention import ATTENTIONS
-from hls4attn.models.zoo.char_gpt.formats import BIAS, HIDDEN, KERNEL, LOGITS, RESIDUAL, STREAM, TABLE
+from hls4attn.models.zoo.char_gpt.formats import BIAS, BIT, HIDDEN, KERNEL, LOGITS, RESIDUAL, STREAM, TABLE
 
+#: The attention of the model that is float throughout.
+FLOAT = "softmax"
 #: Standard deviation of the initial table: many steps of its format.
 EMBEDDING_SPREAD = 0.2
 MAX_LAYERS, HEAD_DIMS, WINDOWS = 4, (32, 64), (64, 256)
@@ -70,7 +72,9 @@ class GptSize:
         return asdict(self)
 
 
-def char_gpt(attention: str, vocabulary: int, size: GptSize | None = None, **cells: Any) -> keras.Model:
+def char_gpt(
+    attention: str, vocabulary: int, size: GptSize | None = None, one_hot: bool = False, **cells: Any
+) -> keras.Model:
     """The untrained model: codes ``(batch, window)`` to logits ``(batch, window, vocabulary)`` of the next character.
 
     "softmax" is float throughout; all others have 8-bit projections, integer LayerNorm and 12-bit residual sums.
@@ -79,6 +83,7 @@ def char_gpt(attention: str, vocabulary: int, size: GptSize | None = None, **cel
         attention: a name in `ATTENTIONS`.
         vocabulary: number of characters.
         size: of the model.
+        one_hot: take one-hot rows ``(batch, window, vocabulary)`` of one bit, which hardware takes, in place of codes.
         **cells: for gain cells, fields of their spec such as `leak`; `nonideal` gets another seed in every block.
 
     Raises:
@@ -86,17 +91,21 @@ def char_gpt(attention: str, vocabulary: int, size: GptSize | None = None, **cel
     """
     if attention not in ATTENTIONS:
         raise SpecError(f"Unknown attention {attention!r}; known: {', '.join(ATTENTIONS)}")
-    return _Builder(attention, vocabulary, size or GptSize(), cells).model()
+    return _Builder(attention, vocabulary, size or GptSize(), cells).model(one_hot)
 
 
 class _Builder:
     def __init__(self, attention: str, vocabulary: int, size: GptSize, cells: dict[str, Any]) -> None:
         self.attention, self.vocabulary, self.size = attention, vocabulary, size
         self.cells = {"window": size.window} | cells if attention.startswith("gaincell") else cells
-        self.quantised = attention != "softmax"
+        self.quantised = attention != FLOAT
 
-    def model(self) -> keras.Model:
-        codes = Input((self.size.window,), dtype="int32", name="codes")
+    def model(self, one_hot: bool) -> keras.Model:
+        if one_hot:
+            text = Input((self.size.window, self.vocabulary), name="text")
+            codes = self.activation(text, BIT, "bits")
+        else:
+            text = codes = Input((self.size.window,), dtype="int32", name="codes")
         start = keras.initializers.RandomNormal(stddev=EMBEDDING_SPREAD)
         table = (self.vocabulary, self.size.width, TABLE, self.quantised)
         x = QEmbedding(*table, embeddings_initializer=start, name="characters")(codes)
@@ -105,7 +114,7 @@ class _Builder:
         for block in range(self.size.layers):
             x = self.block(x, block)
         logits = self.activation(self.dense(self.norm(x, "norm"), self.vocabulary, "head"), LOGITS, "logits")
-        return keras.Model(codes, logits, name=f"char_gpt_{self.attention.replace('-', '_')}")
+        return keras.Model(text, logits, name=f"char_gpt_{self.attention.replace('-', '_')}")
 
     def block(self, x: Any, number: int) -> Any:
         name, cells = f"block{number}", dict(self.cells)
