@@ -95,6 +95,15 @@ def test_sole_table():
         assert row in README
 
 
+def test_character_table():
+    record = json.loads((ROOT / "models" / "zoo" / "char_gpt" / "evidence.json").read_text())
+    for r in record["rows"]:
+        row = f"| {r['name']}: {r['meaning']} | {r['steps']:,} | {r['mean']:.3f} | {r['spread']:.3f} |"
+        assert row in README
+    for kind in ("leak", "read_noise", "mismatch"):
+        assert ", ".join(f"{x['value']:g}: {x['mean']:.3f}" for x in record["sweeps"][kind]) in README
+
+
 def test_encoder_table():
     runs = json.loads((ROOT / "models" / "zoo" / "minilm" / "evidence.json").read_text())
     for name, label in (("E2Softmax", "E2Softmax"), ("SOLE", "both"), ("AILayerNorm", "AILayerNorm, 8-bit output")):
