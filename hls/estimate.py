@@ -12,17 +12,10 @@ from typing import Any
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode
+from hls4attn.hls.limits import COMPLETE_PARTITION, MAX_RESHAPED, MAX_UNROLL, MAX_WORD
 from hls4attn.hls.stream.cycles import parallel_cycles, processes, rows_of, schedule
 from hls4attn.hls.stream.kernels import parallel_resources, stream_resources
 from hls4attn.hls.stream.resources import Memory, Resources, total
-from hls4attn.hls.stream.units import COMPLETE_PARTITION
-
-#: Iterations that the vendor tools unroll at most (XFORM 203-504).
-MAX_UNROLL = 4096
-#: Bits of a stream word.
-MAX_WORD = 4096
-#: Bits of a reshaped memory word (XFORM 203-133).
-MAX_RESHAPED = 65536
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,11 @@ def is_attention(node: HwNode) -> bool:
     return node.op.startswith(_ATTENTION)
 
 
+def is_norm(node: HwNode) -> bool:
+    """Whether a kernel is a normalisation: statistics, prepare, affine."""
+    return node.op in _NORMS
+
+
 def is_gain_cell(node: HwNode) -> bool:
     """Whether a kernel is a gain-cell attention."""
     return node.op == _GAIN_CELL
@@ -145,7 +150,7 @@ def processes(node: HwNode, length: int | None = None) -> list[tuple[str, int]]:
     if node.op == "AttnPermute":
         return [("load", node.ints["in_rows"]), ("emit", rows)]
     busy = rows * row_interval(node)
-    if node.op in _NORMS:
+    if is_norm(node):
         return [("statistics", busy), ("prepare", busy), ("affine", busy)]
     if node.op == "AttnReduceSum":
         return [("reduce_sum", busy + row_interval(node))]  # the tail is one row more
@@ -234,7 +239,7 @@ def _depths(node: HwNode) -> list[int]:
         return [_ROM + _MULTIPLY + ceil_log2(ints.get("in_block", ints["n_in"]) + several) + tail]
     if node.op == "AttnFork":
         return [0]
-    if node.op in _NORMS:
+    if is_norm(node):
         return _norm_depths(node, ceil_log2(ints.get("lanes", ints["channels"]) + 1), tail)
     if is_attention(node):
         return _attention_depths(node, tail)
@@ -295,7 +300,7 @@ def row_times(node: HwNode, inputs: list[Times], length: int | None = None) -> T
     cycles = token_cycles(node.ints, rows_of(node, length)) if is_gain_cell(node) else row_interval(node)
     ready = np.maximum.reduce([t[: rows_of(node, length)] for t in inputs])
     start = starts(ready, cycles)
-    if node.op in _NORMS:
+    if is_norm(node):
         prepared = starts(start + cycles + latency, cycles) + latency + 1
         start = starts(prepared, cycles)
     if node.op == "AttnReduceSum":

@@ -17,14 +17,13 @@ from dataclasses import replace
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode, Stream
 from hls4attn.hls.layout import carrier, operand_ints
+from hls4attn.hls.limits import MAX_WORD
 from hls4attn.hls.stream.attention import fuse
 from hls4attn.hls.stream.fifos import with_depths
 from hls4attn.hls.stream.schedule import scheduled
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Fixed
 
-#: Bits of a stream word; the vendor tools allow no more.
-MAX_WORD = 4096
 #: Streams that one fork writes.
 MAX_COPIES = 8
 

@@ -11,8 +11,9 @@ import pytest
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode, Stream
-from hls4attn.hls.estimate import MAX_UNROLL, estimate, to_dict
+from hls4attn.hls.estimate import estimate, to_dict
 from hls4attn.hls.fit import Capacity, auto_reuse, fit, smallest_reuse, suggest
+from hls4attn.hls.limits import MAX_UNROLL
 from hls4attn.hls.stream.cycles import ceil_div, latencies
 from hls4attn.hls.stream.resources import Resources
 from hls4attn.host import cli
