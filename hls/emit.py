@@ -62,7 +62,7 @@ def config_cpp(node: HwNode, index: int, reuse_factor: int | None = None) -> str
 
 
 def constant_banks(node: HwNode, size: int) -> int:
-    """Memories of a constant in an io_parallel kernel: all of it as logic where a row reads it at once, else one a channel.
+    """Memories of an io_parallel kernel's constant: logic for all of it if a row reads it at once, else one a channel.
 
     Args:
         node: the kernel.

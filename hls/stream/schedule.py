@@ -16,12 +16,14 @@ from dataclasses import replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import HwNode
+from hls4attn.hls.limits import ROM_PORTS
+from hls4attn.hls.stream.arrays import table_reads
 from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.blocks import block_order
 from hls4attn.hls.stream.cycles import ceil_div, interval, is_attention, is_gain_cell, latencies, row_interval, rows_of
 from hls4attn.models.errors import UnsupportedError
 
-#: Keys that an attention takes at a time, if nobody chose.
+#: Keys that an attention takes at a time, if nobody chose; fewer where Vivado HLS has to look them up in a table.
 DEFAULT_LANES = 4
 #: Kernels that pass a row a cycle, whatever is asked of them.
 _ROW_A_CYCLE = ("AttnFork", "AttnPermute")
@@ -71,7 +73,10 @@ def _attention(node: HwNode, choices: HlsConfig, chunks: int) -> HwNode:
             f"{node.name}: a reuse factor of {chunks} is more than the {head_dim} elements of a head; lower it, or set "
             "layer_reuse_factor of this kernel"
         )
-    lanes = choices.lanes or max(n for n in range(1, min(DEFAULT_LANES, rows) + 1) if whole % n == 0)
+    most = min(DEFAULT_LANES, rows)
+    if choices.backend == "Vivado" and table_reads(node):
+        most = min(most, max(ROM_PORTS // choices.parallel_heads, 1))
+    lanes = choices.lanes or max(n for n in range(1, most + 1) if whole % n == 0)
     return with_structure(node, lanes, choices.parallel_heads, ceil_div(head_dim, chunks))
 
 

@@ -55,7 +55,8 @@ template <class T> void fifo(const hls::stream<T> &, const char *name, int depth
     std::printf("%s fifo 1 %d %d\\n", name, depth, bits(T()));
 }
 template <class T> void bank(const T &x, const char *name) {
-    std::printf("%s ram %d %d %d\\n", name, 2 * int(std::extent<T>::value), int(std::extent<T, 1>::value), bits(x[0][0]));
+    const int halves = 2 * int(std::extent<T>::value), words = int(std::extent<T, 1>::value);
+    std::printf("%s ram %d %d %d\\n", name, halves, words, bits(x[0][0]));
 }
 }
 #define HLS4ATTN_PROCESS(...)

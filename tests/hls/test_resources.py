@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import stream_nodes as made
@@ -279,9 +280,8 @@ def test_fifos_and_banks_are_those_of_the_headers(tmp_path):
     norms = [make(seed, kind).node for kind in NORMS for seed in (0, 1)]
     nodes = [*attentions(), *norms]
     for node, declared in zip(nodes, inventory(nodes, tmp_path), strict=True):
-        counted = {
-            m.what: (m.kind, m.count, m.words, m.width) for m in stream_resources(node).memories if m.kind != "rom"
-        }
+        made_of = [m for m in stream_resources(node).memories if m.kind != "rom"]
+        counted = {m.what: (m.kind, m.count, m.words, m.width) for m in made_of}
         if "probabilities" in declared:
             counted["probabilities"] = counted.pop("weights")
         assert declared, node.op
@@ -290,16 +290,9 @@ def test_fifos_and_banks_are_those_of_the_headers(tmp_path):
 
 @pytest.mark.compile
 def test_constants_are_spread_as_in_the_header(tmp_path):
-    sizes = [
-        (by, lanes, rows, channels)
-        for by in range(4)
-        for lanes in (1, 3, 4)
-        for rows in (1, 5, 90)
-        for channels in (4, 12)
-    ]
-    body = "".join(
-        f'    std::printf("%d\\n", int(hls4attn::lane_banks<{a}, {b}, {c}, {d}>::value));\n' for a, b, c, d in sizes
-    )
+    sizes = list(product(range(4), (1, 3, 4), (1, 5, 90), (4, 12)))
+    line = '    std::printf("%d\\n", int(hls4attn::lane_banks<{}, {}, {}, {}>::value));\n'
+    body = "".join(line.format(*size) for size in sizes)
     found = [int(n) for (n,) in compiled(body, "#include <cstdio>", ["attn_lanes.h"], tmp_path)]
     assert found == [lane_banks(*size) for size in sizes]
 
