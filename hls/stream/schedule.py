@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much hardware each streaming kernel gets: the fewest multipliers that keep up with the attention.
 
-    attention:   R = reuse_factor chunks of a head, L = lanes keys and P = parallel_heads heads at a time:
-                 rows * heads / P * ceil(rows / L) * R cycles a sequence, 2 P L ceil(head_dim / R) multipliers
+    attention:   M = ceil(head_dim / reuse_factor) elements of a head, so R = ceil(head_dim / M) chunks, L = lanes keys
+                 and P = parallel_heads heads at a time:
+                 rows * heads / P * ceil(rows / L) * R cycles a sequence, 2 P L M multipliers
+                 (shift form: P L M, and P M for its division) and those of its tails
     gain cells:  one slot a cycle, whatever is asked for
     all others:  as few lanes or blocks as fit into the longest attention's cycles; without attention R cycles a row
 

@@ -7,15 +7,20 @@ from dataclasses import replace
 
 import pytest
 import stream_nodes as made
+from gain_models import cells_model
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
 from hls4attn.hls.estimate import estimate, stream_limits
+from hls4attn.hls.fit import Capacity, auto_reuse, smallest_reuse, suggest
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.hls.stream.cycles import is_attention
 from hls4attn.hls.stream.kernels import stream_resources
 from hls4attn.hls.stream.network import to_stream
+from hls4attn.host.estimate import reuse_text
+from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.reader import read_graph
+from hls4attn.models.operators import GainCellSpec
 from hls4attn.models.zoo import zoo_model
 
 CONSMAX = "AttnAttentionConSmax"
@@ -79,3 +84,32 @@ def test_tables_in_vivado_hls_have_two_ports():
         assert {n.ints["lanes"] for n in design(config).nodes if is_attention(n)} == {lanes}
     config = replace(STREAM, backend="Vivado", lanes=4, reuse_factor=4)
     assert {str(limit).split(":")[1].strip() for limit in estimate(design(config), config).limits} == {what}
+
+
+# ---- gain cells ------------------------------------------------------------------------------------------------------
+
+
+def test_reuse_changes_nothing_for_gain_cells() -> None:
+    """The search ends with its first design, and says why."""
+    plain = lower_graph(read_graph(cells_model(GainCellSpec(head_dim=4, window=8, tile=4), 8, channels=4, tail="none")))
+    tries = []
+
+    def counted(config: HlsConfig) -> Design:
+        tries.append(config.reuse_factor)
+        return to_stream(plain, config)
+
+    assert to_stream(plain, STREAM).nodes[-1].ints | {"reuse_factor": 9} == to_stream(
+        plain, replace(STREAM, reuse_factor=9)
+    ).nodes[-1].ints | {"reuse_factor": 9}
+    used = estimate(to_stream(plain, STREAM), STREAM).resources
+    board = Capacity("board", "zynq", used.dsp(), None, used.lut, used.ff)
+    assert smallest_reuse(counted, STREAM, board) == 1
+    assert suggest(counted, STREAM, board).reason == "fits board as it is"
+    small = replace(board, lut=used.lut - 1)
+    found = suggest(counted, STREAM, small)
+    assert found.options == ""
+    assert "a reuse factor changes nothing: its gain cells scan one slot a cycle" in found.reason
+    with pytest.raises(UnsupportedError, match="changes nothing"):
+        auto_reuse(counted, STREAM, small)
+    assert set(tries) == {1}
+    assert "changes nothing" in reuse_text(to_stream(plain, STREAM))
