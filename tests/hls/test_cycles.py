@@ -58,6 +58,24 @@ def test_cycles_of_every_process(node, expected):
     assert cycles.interval(node) == max(expected.values())
 
 
+@given(st.data())
+def test_iterations_of_an_attention_one_by_one(data):
+    """The loops of score_slices, walked."""
+    rows, head_dim = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    heads = data.draw(st.sampled_from([1, 2, 4]))
+    lanes, width = data.draw(st.integers(1, rows)), data.draw(st.integers(1, head_dim))
+    together = data.draw(st.sampled_from([n for n in (1, 2, 4) if heads % n == 0]))
+    length, causal = data.draw(st.integers(1, rows)), data.draw(st.booleans())
+    walked = 0
+    for row in range(length):
+        for _ in range(0, heads, together):
+            for _ in range(0, row + 1 if causal else length, lanes):
+                for _ in range(0, head_dim, width):
+                    walked += 1
+    node = made.attention(CONSMAX, rows, heads, head_dim, lanes, together, width, causal=int(causal))
+    assert cycles.interval(node, length) == walked
+
+
 def test_a_shorter_sequence():
     assert cycles.processes(made.dense(16, 32, 10, 8, 4), 5) == [("dense", 60)]
     assert cycles.processes(made.reduce_sum(16, 32, 8), 5) == [("reduce_sum", 24)]
