@@ -81,7 +81,7 @@ class Estimate:
         kernels: every kernel.
         port: the FIFO of the input port (io_stream).
         latency: cycles from the first input row to the last output row, in an empty design.
-        interval: cycles between two sequences.
+        interval: cycles between two sequences, on average over two.
         bottleneck: kernel that sets the interval.
         limits: what the vendor tools would refuse.
     """

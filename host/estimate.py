@@ -32,7 +32,7 @@ CHARTS = (".png", ".svg")
 _NOTES = {
     "io_stream": (
         "cycles: iterations a sequence of all processes of a kernel; interval: those of its busiest process,",
-        "or (filling + reading + latency + 2) / 2 of a bank of two halves, if that is more; no FIFO fills up.",
+        "or (filling + reading + latency + 2) / 2 of a bank of two halves, if that is more (a mean of two sequences).",
         "dense: rows * ceil(n_in / in_block) * ceil(n_out / out_block);  add, norms: rows * ceil(channels / lanes);",
         "attention: sum over rows of heads / P * ceil(keys / L) * R, R = ceil(head_dim / width) parts of a head,",
         "width = ceil(head_dim / reuse factor);  P * L * width multipliers for Q K^T and as many for P V (in the",

@@ -166,7 +166,8 @@ def steady_interval(node: HwNode, length: int | None = None) -> int:
     """Cycles between two sequences of a streaming kernel, its banks included.
 
     Each half of a bank is filled, read latency + 1 cycles later, and filled again a cycle after that; two halves take
-    turns:  max( interval, ceil((fill + drain + latency + 2) / 2) ).  FIFOs are taken to be deep enough.
+    turns:  max( interval, ceil((fill + drain + latency + 2) / 2) ).  Where banks limit, this is the mean of two
+    sequences, one of which may take longer than the other.  FIFOs are taken to be deep enough.
     """
     busy = dict(processes(node, length))
     latency = node.ints.get("latency", latencies(node)["latency"])
@@ -380,7 +381,7 @@ class Schedule:
     Attributes:
         nodes: every kernel's part.
         latency: from writing the first input row to reading the last output row.
-        interval: between two sequences: that of the busiest kernel, if no FIFO fills up.
+        interval: between two sequences, on average over two: that of the slowest kernel, if no FIFO fills up.
         bottleneck: name of that kernel.
     """
 

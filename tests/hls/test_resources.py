@@ -155,6 +155,26 @@ def test_attention_stages():
     assert folded[9, 6] == 4 + 1  # Log2Exp of four lanes and of the maximum
 
 
+@pytest.mark.parametrize(
+    ("op", "scored", "weighed", "own"),
+    [
+        (CONSMAX, 24, 24, 0),
+        ("AttnAttentionConSmaxSplit", 24, 24, 6),  # two nibbles: one product a score
+        ("AttnAttentionSoftmax", 24, 24, 6),
+        ("AttnAttentionE2Softmax", 24, 24, 0),
+        ("AttnAttentionE2Context", 24, 8, 0),
+    ],
+)
+def test_multipliers_of_an_attention(op, scored, weighed, own):
+    """As the README says: 2 heads, 3 keys, 4 elements; 6 scores and 8 results at a time."""
+    parts = {"lanes": 3, "parallel_heads": 2, "width": 4, "latency": 5}
+    assert stream_resources(made.attention(op, 16, 4, 8, **parts)).multiplier_count == scored + weighed + own
+    scales = {"score_scale_by": 1, "score_scale_width": 5, "scale_by": 2, "scale_width": 4}
+    found = stream_resources(made.attention(op, 16, 4, 8, **parts, **scales))
+    assert found.multiplier_count == scored + weighed + own + 6 + 8
+    assert memories(found)["scale"] == Memory("scale", "rom", 4, 2, 4)  # of 8 elements of a head, 4 at a time
+
+
 def test_layernorm():
     """4 lanes of 12 channels: squares; C Ex2 and Ex^2; C x, r * gamma, their product."""
     found = stream_resources(made.layernorm(5, 12, 4))
