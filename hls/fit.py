@@ -94,7 +94,7 @@ def most_reuse(make: Factory, config: HlsConfig) -> tuple[HlsConfig, Design]:
 
 
 def _ladder(make: Factory, config: HlsConfig) -> Iterator[tuple[HlsConfig, Design]]:
-    """Designs with more and more reuse; only the first one where reuse changes nothing.
+    """Designs with more and more reuse.
 
     Raises:
         UnsupportedError: if there is no first one.
@@ -108,17 +108,13 @@ def _ladder(make: Factory, config: HlsConfig) -> Iterator[tuple[HlsConfig, Desig
                 raise
             return
         yield chosen, design
-        if paced_by_cells(design):
-            return
 
 
 def paced_by_cells(design: Design) -> bool:
-    """Whether only gain cells set the pace of an io_stream design, whatever the reuse factor: one slot a cycle."""
-    return (
-        design.io_type == "io_stream"
-        and any(is_gain_cell(n) for n in design.nodes)
-        and not any(is_attention(n) for n in design.nodes)
-    )
+    """Whether the attentions of an io_stream design are gain cells: one slot a cycle, whatever is asked for."""
+    if design.io_type != "io_stream" or any(is_attention(n) for n in design.nodes):
+        return False
+    return any(is_gain_cell(n) for n in design.nodes)
 
 
 def auto_reuse(make: Factory, config: HlsConfig, capacity: Capacity) -> int:
@@ -167,8 +163,7 @@ def suggest(make: Factory, config: HlsConfig, capacity: Capacity) -> Suggestion:
     for io_type in dict.fromkeys((config.io_type, "io_stream")):
         changed = replace(config, io_type=io_type)
         if options := _attempt(make, changed, capacity):
-            verb = "is the smallest power of two that fits" if "--reuse" in options else "fits"
-            return Suggestion(options, f"{options} {verb} {capacity.name}")
+            return Suggestion(options, f"{options} is the smallest power of two that fits {capacity.name}")
     streaming = replace(config, io_type="io_stream")
     if options := _with_fewer(make, streaming, capacity):
         return Suggestion(options, f"{options} fits {capacity.name}; no reuse factor alone does")
@@ -186,8 +181,6 @@ def _attempt(make: Factory, config: HlsConfig, capacity: Capacity) -> str:
 
 def _options(design: Design, config: HlsConfig, reuse: int) -> str:
     """All options that decide how large a design is."""
-    if paced_by_cells(design):
-        return f"--io {config.io_type}"
     options = f"--io {config.io_type} --reuse {reuse}"
     lanes = {n.ints["lanes"] for n in design.nodes if is_attention(n)}
     if not lanes:
@@ -223,10 +216,7 @@ def _hopeless(make: Factory, config: HlsConfig, capacity: Capacity) -> str:
         chosen, design = most_reuse(make, replace(config, io_type="io_parallel", lanes=0, parallel_heads=1))
     why = _largest(estimate(design, chosen), capacity)
     if paced_by_cells(design):
-        return (
-            f"does not fit {capacity.name}, and a reuse factor changes nothing: its gain cells scan one slot a cycle, "
-            f"and all else keeps their pace; {why}"
-        )
+        why += "; a reuse factor changes nothing about gain cells, which scan one slot a cycle"
     return f"no reuse factor makes it fit {capacity.name}; with {chosen.reuse_factor}: {why}"
 
 

@@ -86,32 +86,65 @@ def _options(
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="Zoo model: digits-vit.")],
+    model: Annotated[str, typer.Argument(help="Zoo model: digits-vit or char-gpt.")],
     score: Annotated[
-        str, typer.Option(help="Score function: consmax or softmax; sole: float, then quantised.")
-    ] = "consmax",
+        str | None,
+        typer.Option(
+            help="digits-vit: score function, consmax or softmax [consmax]; sole: float, then quantised.",
+            show_default=False,
+        ),
+    ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            help="char-gpt: softmax, integer-softmax, consmax, gaincell-linear, gaincell, gaincell-direct, "
+            "several with commas, or all [gaincell].",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            help="char-gpt: UTF-8 text [tiny Shakespeare: from $HLS4ATTN_DATA, else downloaded].", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="char-gpt: of the first phase, the two others have half.", show_default=False)
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Comma-separated seeds; the first one's model is saved.")] = "0,1,2",
     folder: Annotated[Path, typer.Option("--out", help="Folder for weights, ONNX file and results.")] = Path(
         "build/train"
     ),
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="digits-vit: instead of the recipe's number.", show_default=False)
+    ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Train a zoo model, quantisation-aware, once a seed; print accuracy as mean and spread."""
-    from hls4attn.host import sole, verbs
+    """Train a zoo model, quantisation-aware, once a seed; print accuracy or loss as mean and spread."""
+    from hls4attn.host import char_gpt, sole, verbs
 
+    if model == char_gpt.NAME:
+        _refuse_options(model, "train", score=score, epochs=epochs)
+        char_gpt.train(out, err, attention or "gaincell", text, steps, _seeds(seeds), folder, json)
+        return
+    _refuse_options(model, "train", attention=attention, text=text, steps=steps)
     if score == "sole":
         sole.train(out, err, model, _seeds(seeds), folder, epochs, json)
         return
-    verbs.train(out, err, model, score, _seeds(seeds), folder, epochs, json)
+    verbs.train(out, err, model, score or "consmax", _seeds(seeds), folder, epochs, json)
 
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="A .keras file, or the .npz weights of a zoo model.")],
+    source: Annotated[Path, typer.Argument(help="A .keras file, or the .npz weights of a zoo model or character GPT.")],
     target: Annotated[Path, typer.Argument(help="ONNX file to write.")],
-    model: Annotated[str, typer.Option(help="For .npz: the zoo model.")] = "digits-vit",
-    score: Annotated[str, typer.Option(help="For .npz: its score function.")] = "consmax",
+    model: Annotated[
+        str | None,
+        typer.Option(help="For .npz: the zoo model [digits-vit; a GPT's file says what it is].", show_default=False),
+    ] = None,
+    score: Annotated[
+        str | None, typer.Option(help="For .npz of digits-vit: its score function [consmax].", show_default=False)
+    ] = None,
 ) -> None:
     """Keras to QONNX; refuses by name what it cannot represent exactly."""
     from hls4attn.host import verbs
@@ -177,8 +210,15 @@ def verify(
 
 @app.command()
 def run(
-    model: ModelFile,
-    board: BoardName = None,
+    model: Annotated[Path, typer.Argument(help="ONNX model file, or char-gpt.", show_default=False)],
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board",
+            help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2. char-gpt: also emulated or none.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option("--input", help=".npy batch of real inputs [zoo model: its test set].", show_default=False),
@@ -191,10 +231,25 @@ def run(
     reuse: Reuse = None,
     lanes: Lanes = None,
     parallel_heads: ParallelHeads = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="char-gpt: what the text begins with [ROMEO:].", show_default=False)
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(help="char-gpt: characters to write [200].", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="char-gpt: of the draw [0].", show_default=False)] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="char-gpt: a trained .npz [the package's].", show_default=False)
+    ] = None,
 ) -> None:
     """Run a model on the board, or on the emulated one, and say which."""
-    from hls4attn.host import verbs
+    from hls4attn.host import char_gpt, verbs
 
+    if str(model) == char_gpt.NAME:
+        structure = {"io": io, "reuse": reuse, "lanes": lanes, "parallel-heads": parallel_heads}
+        _refuse_options(str(model), "run", input=data, output=result, **structure)
+        text, count = (char_gpt.PROMPT if prompt is None else prompt), (200 if tokens is None else tokens)
+        char_gpt.run(out, board, text, count, seed or 0, weights, json)
+        return
+    _refuse_options(model.name, "run", prompt=prompt, tokens=tokens, seed=seed, weights=weights)
     verbs.run(out, err, model, board, data, result, json, _choices(io, reuse, lanes, parallel_heads))
 
 
@@ -280,6 +335,16 @@ def attention(
     print_growth(out, err, parse_lengths(lengths), score, head_dim, heads, lanes, json, chart)
 
 
+@bench.command("gpu-attention")
+def gpu_attention(json: JsonFile = None) -> None:
+    """Single-token cached attention on this machine's GPU, the baseline of the gain-cell figures."""
+    from hls4attn.host.gpu_attention import print_gpu_attention
+    from hls4attn.host.paths import check_output
+
+    check_output(json)
+    print_gpu_attention(out, json)
+
+
 @app.command()
 def doctor(json: JsonFile = None) -> None:
     """What is installed, which tools were found, what each missing one would enable."""
@@ -311,6 +376,12 @@ def _choices(
         "parallel_heads": parallel_heads,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _refuse_options(model: str, verb: str, **options: Any) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{model} takes no {' and no '.join(given)}; see hls4attn {verb} --help")
 
 
 def _seeds(text: str) -> list[int]:

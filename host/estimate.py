@@ -137,7 +137,7 @@ def reuse_text(design: Design) -> str:
     if design.io_type != "io_stream":
         return ""
     if paced_by_cells(design):
-        return " (which changes nothing: gain cells scan one slot a cycle)"
+        return " (which changes nothing about gain cells: one slot a cycle)"
     parts = sorted({f"{chunks(n)} of {n.ints['width']}" for n in design.nodes if is_attention(n)})
     return f" (parts of a head: {', '.join(parts)})" if parts else ""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model is verified on: corners, real data where there is some, random codes for the rest."""
+"""What a model is verified on: corners, inputs that it is made for where they are known, random codes for the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hls4attn.models.export.execute import quantise_input, random_codes
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.keras_stage import KEY_MODEL
 from hls4attn.models.formats import Codes
-from hls4attn.models.zoo import zoo_model
+from hls4attn.models.zoo import saved_model
 
 #: `random_codes` puts this many corner samples first.
 CORNERS = 4
@@ -19,8 +19,8 @@ CORNERS = 4
 def verification_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:
     """Input codes for `samples` samples and a sentence that says what they are.
 
-    Corner codes come first (all minimum, all maximum, all zero, alternating), then the test set of a zoo model,
-    then uniform random codes.
+    Corner codes come first (all minimum, all maximum, all zero, alternating), then inputs of a zoo model (its test
+    set, or text of random characters), then uniform random codes.
 
     Raises:
         InputError: if `samples` is not positive.
@@ -29,25 +29,26 @@ def verification_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, st
         raise InputError(f"samples must be at least 1. Received: {samples}")
     drawn = random_codes(graph.input, samples, seed)
     note = ""
+    real, kind = drawn[:0], ""
     try:
-        real = _test_set(graph)[: max(samples - CORNERS, 0)]
+        real, kind = _inputs(graph, max(samples - CORNERS, 0), seed)
     except ToolError as error:
-        real = drawn[:0]
         note = f"; no test set: {error}"
     corners = min(CORNERS, samples)
     codes = np.concatenate([drawn[:corners], real, drawn[corners : samples - len(real)]])
     parts = [f"{corners} corner"]
     if len(real):
-        parts.append(f"{len(real)} test-set")
+        parts.append(f"{len(real)} {kind}")
     rest = samples - corners - len(real)
     if rest:
         parts.append(f"{rest} random (seed {seed})")
     return codes, " + ".join(parts) + f" samples{note}"
 
 
-def _test_set(graph: Graph) -> Codes:
-    """The zoo model's test set as input codes; empty for any other model."""
+def _inputs(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:
+    """At most so many input codes that a zoo model is made for, and what they are; none for any other model."""
     name = graph.metadata.get(KEY_MODEL)
-    if not name:
-        return np.empty((0, *graph.input.shape), dtype=np.int64)
-    return quantise_input(graph, zoo_model(name).load_data().x_test)
+    if not name or not samples:
+        return np.empty((0, *graph.input.shape), dtype=np.int64), ""
+    saved = saved_model(name)
+    return quantise_input(graph, saved.inputs(graph.input.shape, samples, seed)), saved.kind

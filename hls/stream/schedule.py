@@ -6,7 +6,8 @@
                  rows * heads / P * ceil(rows / L) * R cycles a sequence, 2 P L M multipliers
                  (shift form: P L M, and P M for its division) and those of its tails
     gain cells:  one slot a cycle, whatever is asked for
-    all others:  as few lanes or blocks as fit into the longest attention's cycles; without attention R cycles a row
+    all others:  as few lanes or blocks as fit into the longest of these; reuse_factor cycles a row, if that is more (it is
+                 where there is none of these, and can be where there are gain cells only)
 
 A layer_reuse_factor replaces the cycles a row of one kernel, or the chunks of one attention.
 """
@@ -87,7 +88,7 @@ def _others(node: HwNode, choices: HlsConfig, longest: int) -> HwNode:
     if node.op in _ROW_A_CYCLE or is_gain_cell(node):
         return node
     rows = rows_of(node) + (node.op == "AttnReduceSum")  # the sum's tail is one row more
-    budget = choices.layer_reuse_factor.get(node.name) or (max(longest // rows, 1) if longest else choices.reuse_factor)
+    budget = choices.layer_reuse_factor.get(node.name) or max(longest // rows, choices.reuse_factor)
     ints = node.ints
     if node.op == "AttnDense":
         block = dense_blocks(ints["n_in"], ints["n_out"], budget, bool(ints.get("scale_by")))

@@ -14,8 +14,8 @@ from hls4attn.models.errors import InputError
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.formats import Codes, shift_round
 
-#: Samples computed at a time: bounds memory, has no effect on results.
-CHUNK = 500
+#: Samples, and elements of the input, computed at a time: bounds memory, has no effect on results.
+CHUNK, CHUNK_ELEMENTS = 500, 1 << 18
 
 
 def quantise_input(graph: Graph, batch: ArrayLike) -> Codes:
@@ -37,6 +37,11 @@ def _check_batch(graph: Graph, a: np.ndarray, kinds: str, what: str) -> None:
     if a.ndim == 0 or a.shape[1:] != graph.input.shape or len(a) == 0:
         expected = ("batch >= 1", *graph.input.shape)
         raise InputError(f"Input must have shape ({', '.join(map(str, expected))}). Received: {a.shape}")
+
+
+def chunk_size(source: Tensor) -> int:
+    """How many samples of a graph's input are computed at a time."""
+    return min(max(CHUNK_ELEMENTS // prod(source.shape), 1), CHUNK)
 
 
 class Reference:
@@ -82,8 +87,9 @@ class Reference:
             raise InputError(
                 f"Input codes must be within [{fmt.min}, {fmt.max}] ({fmt}). Received: [{a.min()}, {a.max()}]"
             )
-        for start in range(0, len(a), CHUNK):
-            yield self._run_chunk(a[start : start + CHUNK].astype(np.int64), keep)
+        step = chunk_size(self.graph.input)
+        for start in range(0, len(a), step):
+            yield self._run_chunk(a[start : start + step].astype(np.int64), keep)
 
     def _run_chunk(self, codes: Codes, keep: bool) -> dict[str, Codes]:
         graph = self.graph

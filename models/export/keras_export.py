@@ -23,6 +23,7 @@ from hls4attn.models.layers import (
     IntegerLayerNorm,
     NormLayer,
     QBatchNorm,
+    QEmbedding,
     QMeanPool,
     QPositionEmbedding,
     QSelfAttention,
@@ -37,7 +38,8 @@ def export_keras(model: keras.Model, metadata: Mapping[str, str] | None = None) 
     """The QONNX model of a functional Keras model.
 
     Tensors keep their layer's name (inside an attention layer: the keys of `QSelfAttention.trace`), so that
-    Keras and every later stage can be compared tensor by tensor.
+    Keras and every later stage can be compared tensor by tensor.  A layer that is not known here may bring a method
+    ``to_graph(builder, input, shape)`` that adds its nodes and returns the name of the result.
 
     Raises:
         UnsupportedError: naming the layer or quantiser that cannot be represented exactly, a weight that is NaN,
@@ -56,13 +58,15 @@ def export_keras(model: keras.Model, metadata: Mapping[str, str] | None = None) 
 
 
 def freeze_weights(model: keras.Model) -> None:
-    """Move every QDense weight onto its quantiser's grid, in place.
+    """Move every QDense weight, and those of layers with a method ``freeze``, onto their quantisers' grids, in place.
 
     Quantisers then return the weights unchanged, so that Keras computes with exactly the exported codes.
     """
     for layer in _flatten(model):
         if isinstance(layer, QDense):
             layer.set_weights([fmt.to_real(codes) for codes, fmt in _dense_constants(layer) if codes is not None])
+        elif hasattr(layer, "freeze"):
+            layer.freeze()
 
 
 def _flatten(model: keras.Model) -> list[keras.layers.Layer]:
@@ -113,6 +117,8 @@ class _Exporter:
         emit = _EMITTERS.get(type(layer))
         if emit is None and isinstance(layer, ScoreLayer):
             emit = _score
+        if emit is None and hasattr(layer, "to_graph"):
+            emit = _own_nodes
         if emit is None:
             raise UnsupportedError(
                 f"{layer.name}: layer {type(layer).__name__} cannot be represented exactly; supported: "
@@ -153,6 +159,24 @@ def _dense(b: GraphBuilder, layer: QDense, inputs: list[str], shape: tuple[int, 
         if codes is not None:
             y = b.node("Add", [y, b.quantised_constant(f"{layer.name}_bias", codes, fmt)], layer.name, shape)
     return y
+
+
+def _own_nodes(b: GraphBuilder, layer: Any, inputs: list[str], shape: tuple[int, ...]) -> str:
+    name: str = layer.to_graph(b, inputs[0], shape)
+    return name
+
+
+def _embedding(b: GraphBuilder, layer: QEmbedding, inputs: list[str], shape: tuple[int, ...]) -> str:
+    if not layer.quantised:
+        raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
+    if len(b.shapes[inputs[0]]) != 2:
+        raise UnsupportedError(
+            f"{layer.name}: hardware takes one-hot rows (length, {layer.input_dim}), not codes of shape "
+            f"{b.shapes[inputs[0]]}; build the model on an input of 1-bit rows"
+        )
+    codes = _codes(layer.embeddings, layer.format, layer.name)
+    table = b.quantised_constant(f"{layer.name}_table", codes, layer.format)
+    return b.node("MatMul", [inputs[0], table], layer.name, shape)
 
 
 def _batch_norm(b: GraphBuilder, layer: QBatchNorm, inputs: list[str], shape: tuple[int, ...]) -> str:
@@ -257,6 +281,7 @@ _EMITTERS: dict[type, Callable[[GraphBuilder, Any, list[str], tuple[int, ...]], 
     QActivation: _activation,
     ClippedActivation: _activation,
     QDense: _dense,
+    QEmbedding: _embedding,
     QBatchNorm: _batch_norm,
     QPositionEmbedding: _position,
     QMeanPool: _pool,

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from hls4attn.models.errors import ModelFileError, ToolError, UnsupportedError
+from hls4attn.models.export.execute import chunk_size
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.export.stages import CHUNK, to_codes
+from hls4attn.models.export.stages import to_codes
 from hls4attn.models.files import read_arrays
 from hls4attn.models.formats import Codes
 
@@ -70,7 +71,15 @@ def load_weights(model: Any, path: Path) -> None:
     Raises:
         ModelFileError: if names, shapes or values do not fit the model.
     """
-    arrays = read_arrays(path)
+    assign_weights(model, read_arrays(path), path)
+
+
+def assign_weights(model: Any, arrays: Mapping[str, Any], path: Path) -> None:
+    """Set a Keras model's variables from arrays that were read from `path`.
+
+    Raises:
+        ModelFileError: if names, shapes or values do not fit the model.
+    """
     names = [v.name for v in model.weights]
     if set(names) != set(arrays):
         odd = sorted(set(names) ^ set(arrays))
@@ -160,20 +169,19 @@ class KerasStage:
     def run(self, codes: Codes) -> Codes:
         """Output codes."""
         x = self.graph.input.format.to_real(codes).astype(np.float32)
-        return to_codes(self.model.predict(x, batch_size=CHUNK, verbose=0), self.graph.output.format)
+        y = self.model.predict(x, batch_size=chunk_size(self.graph.input), verbose=0)
+        return to_codes(y, self.graph.output.format)
 
     def trace(self, codes: Codes) -> Mapping[str, Codes]:
         """Codes of every layer's output, those inside attention layers too."""
         from tensorflow import keras
-
-        from hls4attn.models.layers import QSelfAttention
 
         layers = [x for x in self.model.layers if not isinstance(x, keras.layers.InputLayer)]
         probe = keras.Model(self.model.inputs, [(x.input, x.output) for x in layers])
         found: dict[str, Codes] = {}
         values = probe(self.graph.input.format.to_real(codes).astype(np.float32), training=False)
         for layer, (entering, leaving) in zip(layers, values, strict=True):
-            named = layer.trace(entering) if isinstance(layer, QSelfAttention) else {layer.name: leaving}
+            named = layer.trace(entering) if hasattr(layer, "trace") else {layer.name: leaving}
             for name, value in named.items():
                 if name in self.graph.tensors:
                     found[name] = to_codes(value.numpy(), self.graph.tensors[name].format)
@@ -197,11 +205,10 @@ def keras_stage(graph: Graph, folder: Path) -> KerasStage:
         raise ModelFileError(f"{path} changed since the export; export again")
     if path.suffix == ".keras":
         return KerasStage(graph, load_keras(path))
-    from hls4attn.models.zoo import zoo_model
+    from hls4attn.models.zoo import saved_model
 
-    model = zoo_model(graph.metadata.get(KEY_MODEL, "")).build(graph.metadata.get(KEY_SCORE, ""))
-    load_weights(model, path)
-    return KerasStage(graph, model)
+    saved = saved_model(graph.metadata.get(KEY_MODEL, ""))
+    return KerasStage(graph, saved.load(graph.metadata.get(KEY_SCORE, ""), path))
 
 
 def file_hash(path: Path) -> str:

@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import ArrayLike
 
 from hls4attn.models.errors import Hls4attnError, ModelFileError, ToolError
+from hls4attn.models.export.execute import chunk_size
 from hls4attn.models.export.functions import DOMAIN
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes, Fixed
@@ -32,7 +33,6 @@ from hls4attn.models.operators import (
 
 #: What a value off the integer grid (or NaN) becomes: never equal to a code.
 OFF_GRID = np.iinfo(np.int64).min
-CHUNK = 500
 
 
 class Stage(Protocol):
@@ -85,7 +85,9 @@ class _FloatStage:
     def run(self, codes: Codes) -> Codes:
         """Output codes."""
         out = self.graph.output
-        parts = [self._execute(self._feeds(codes[i : i + CHUNK]), False)[out.name] for i in range(0, len(codes), CHUNK)]
+        step = chunk_size(self.graph.input)
+        pieces = (codes[n : n + step] for n in range(0, len(codes), step))
+        parts = [self._execute(self._feeds(piece), False)[out.name] for piece in pieces]
         return to_codes(np.concatenate(parts), out.format)
 
     def trace(self, codes: Codes) -> Mapping[str, Codes]:

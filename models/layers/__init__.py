@@ -6,6 +6,7 @@ from hls4attn.models.layers.affine import PositionEmbedding, QBatchNorm, QMeanPo
 from hls4attn.models.layers.ailayernorm import AILayerNorm, calibrate_norms
 from hls4attn.models.layers.attention import QSelfAttention
 from hls4attn.models.layers.e2softmax import E2Context, E2Softmax
+from hls4attn.models.layers.embedding import QEmbedding
 from hls4attn.models.layers.gain_attention import GainCellAttention
 from hls4attn.models.layers.gaincell import GainCells
 from hls4attn.models.layers.norm import IntegerLayerNorm, NormLayer
@@ -27,6 +28,7 @@ CUSTOM_OBJECTS = {
         IntegerSoftmax,
         PositionEmbedding,
         QBatchNorm,
+        QEmbedding,
         QMeanPool,
         QPositionEmbedding,
         QSelfAttention,
@@ -48,6 +50,7 @@ __all__ = [
     "NormLayer",
     "PositionEmbedding",
     "QBatchNorm",
+    "QEmbedding",
     "QMeanPool",
     "QPositionEmbedding",
     "QSelfAttention",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that ship with the package, by name."""
+"""The models that ship with the package, by name; what files that were exported from them go back to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hls4attn.models.errors import SpecError
 
@@ -40,6 +42,21 @@ class ZooModel:
     train_float: Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class SavedModel:
+    """What a file that was exported from a model of the zoo goes back to.
+
+    Args:
+        load: ``load(score, weights)`` -> the Keras model of a weights file, with the file's input.
+        inputs: ``inputs(shape, samples, seed)`` -> at most so many of the inputs that it is made for.
+        kind: what these are, before the word "samples".
+    """
+
+    load: Callable[[str, Path], Any]
+    inputs: Callable[[tuple[int, ...], int, int], Any]
+    kind: str
+
+
 def _digits_vit() -> ZooModel:
     from hls4attn.models.zoo.digits_vit.data import load_digits
 
@@ -69,6 +86,8 @@ def _digits_vit() -> ZooModel:
     )
 
 
+#: Has a recipe of its own.
+GPT = "char-gpt"
 _MODELS: dict[str, Callable[[], ZooModel]] = {"digits-vit": _digits_vit}
 
 
@@ -79,5 +98,42 @@ def zoo_model(name: str) -> ZooModel:
         SpecError: listing the known names.
     """
     if name not in _MODELS:
-        raise SpecError(f"Unknown model {name!r}; known: {', '.join(_MODELS)}")
+        raise SpecError(f"Unknown model {name!r}; known: {', '.join(_MODELS)}; {GPT} has a recipe of its own")
     return _MODELS[name]()
+
+
+def saved_model(name: str) -> SavedModel:
+    """The way back from an exported file, by the name that it has for its model.
+
+    Raises:
+        SpecError: listing the known names.
+    """
+    return _char_gpt() if name == GPT else _saved_zoo_model(zoo_model(name))
+
+
+def _saved_zoo_model(zoo: ZooModel) -> SavedModel:
+    def load(score: str, weights: Path) -> Any:
+        from hls4attn.models.export.keras_stage import load_weights
+
+        model = zoo.build(score)
+        load_weights(model, weights)
+        return model
+
+    return SavedModel(load, lambda shape, samples, seed: zoo.load_data().x_test[:samples], "test-set")
+
+
+def _char_gpt() -> SavedModel:
+    def load(score: str, weights: Path) -> Any:
+        from hls4attn.models.zoo.char_gpt.checkpoint import load_gpt
+
+        return load_gpt(weights, one_hot=True).model
+
+    def inputs(shape: tuple[int, ...], samples: int, seed: int) -> Any:
+        """Text of characters drawn at random, for half of the samples."""
+        from hls4attn.models.zoo.char_gpt.data import one_hot
+
+        window, vocabulary = shape
+        drawn = np.random.default_rng(seed).integers(0, vocabulary, (samples - samples // 2, window))
+        return one_hot(drawn, vocabulary)
+
+    return SavedModel(load, inputs, "random-text")

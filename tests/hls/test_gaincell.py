@@ -307,6 +307,24 @@ def test_constants_of_a_head_are_not_stored_for_every_token() -> None:
         assert (node.ints["offset_by"], node.roms["offset"].size) == (by, size)
 
 
+def test_more_reuse_than_the_cells_take_makes_the_other_kernels_smaller() -> None:
+    """The cells scan one slot a cycle whatever is asked; the others may be slower than they are."""
+    graph = read_graph(cells_model(TINY, 30))
+    codes = np.random.default_rng(0).integers(-128, 128, (4, 30, 12))
+    multipliers, intervals = [], []
+    for reuse in (1, 8, 64, 192):
+        design = to_stream(lower_graph(graph), HlsConfig(io_type="io_stream", reuse_factor=reuse))
+        dense = [n for n in design.nodes if n.op == "AttnDense"]
+        multipliers.append(sum(n.ints["in_block"] * n.ints["out_block"] for n in dense))
+        intervals.append(cycles.schedule(design).interval)
+    cells = next(n for n in design.nodes if n.op == "AttnGainCell")
+    assert intervals[0] == intervals[1] == cycles.interval(cells) < intervals[2] <= 30 * 64 < intervals[3] == 30 * 192
+    assert multipliers[0] == multipliers[1] > multipliers[2] > multipliers[3] == len(dense)
+    found = DataflowSim(design).run(codes)
+    assert np.array_equal(found.codes, Reference(graph).run(codes))
+    assert (found.latency, found.interval) == (cycles.schedule(design).latency, intervals[3])
+
+
 # ---- cycles and resources --------------------------------------------------------------------------------------------
 
 
