@@ -6,8 +6,8 @@
                  rows * heads / P * ceil(rows / L) * R cycles a sequence, 2 P L M multipliers
                  (shift form: P L M, and P M for its division) and those of its tails
     gain cells:  one slot a cycle, whatever is asked for
-    all others:  as few lanes or blocks as fit into the longest of these; reuse_factor cycles a row, if that is more (it is
-                 where there is none of these, and can be where there are gain cells only)
+    all others:  as few lanes or blocks as fit into the longest of these; reuse_factor cycles a row, if that is more (it
+                 is where there is none of these, and can be where there are gain cells only)
 
 A layer_reuse_factor replaces the cycles a row of one kernel, or the chunks of one attention.
 """
