@@ -36,10 +36,10 @@ class HlsConfig:
             'io_stream': row by row, all kernels at once.
         part: the FPGA, as Vivado names it.
         clock_period_ns: target clock period.
-        reuse_factor: cycles between two rows of every kernel: more cycles, fewer multipliers.  In io_stream: parts of a
-            head that attention takes one after the other; all other kernels keep its pace.
+        reuse_factor: cycles between two rows of every kernel: more cycles, fewer multipliers.  In io_stream: attention
+            takes a head in parts of ceil(head_dim / reuse_factor) elements; all other kernels keep its pace.
         layer_reuse_factor: the same for single hardware nodes, by name (io_stream: cycles a row; attention as above).
-        lanes: keys that a streaming attention takes at a time; 0: up to 4.
+        lanes: keys that a streaming attention takes at a time; 0: up to 4, of tables in Vivado HLS up to 2.
         parallel_heads: heads that a streaming attention takes at a time.
         project_name: name of the top function and its files.
 

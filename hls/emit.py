@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from hls4attn.hls.design import TAIL_ROMS, Design, HwNode, Stream
+from hls4attn.hls.limits import COMPLETE_PARTITION
 from hls4attn.models.formats import Codes, Fixed
 
 ROUNDING = {"half_even": "AP_RND_CONV", "half_up": "AP_RND", "floor": "AP_TRN"}
@@ -15,8 +16,6 @@ OVERFLOW = {"saturate": "AP_SAT", "saturate_symmetric": "AP_SAT_SYM", "wrap": "A
 _C_TYPES = (("signed char", 8), ("short", 16), ("int", 32), ("long long", 64))
 _ENTRIES_A_LINE = 32
 _FLAGS = ("relu", "causal", "folded", "round_half_up", "_signed")
-#: Arrays up to so many elements become registers or logic; the vendor tools refuse more.
-COMPLETE_PARTITION = 1024
 
 
 def cpp_type(fmt: Fixed) -> str:
@@ -57,16 +56,21 @@ def config_cpp(node: HwNode, index: int, reuse_factor: int | None = None) -> str
             ints["multiplier_limit"] = -(-multipliers // reuse_factor)
     for name, rom in node.roms.items():
         if name in ("table", *TAIL_ROMS):
-            ints[f"{name}_banks"] = _banks(node, rom)
+            ints[f"{name}_banks"] = constant_banks(node, rom.size)
     members = "".join(f"    static const {_ctype(name)} {name} = {_literal(name, v)};\n" for name, v in ints.items())
     return f"{text}struct config{index} : hls4attn::{node.kernel.base} {{\n{members}}};\n"
 
 
-def _banks(node: HwNode, rom: Codes) -> int:
-    """Memories for a constant: logic for all of it where a row reads it at once, else one memory a channel."""
-    if rom.size <= COMPLETE_PARTITION:
-        return int(rom.size)
-    return node.shape[-1] if rom.size == node.size else 1
+def constant_banks(node: HwNode, size: int) -> int:
+    """Memories of an io_parallel kernel's constant: logic for all of it if a row reads it at once, else one a channel.
+
+    Args:
+        node: the kernel.
+        size: of the constant.
+    """
+    if size <= COMPLETE_PARTITION:
+        return size
+    return node.shape[-1] if size == node.size else 1
 
 
 def _ctype(name: str) -> str:

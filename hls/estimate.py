@@ -12,17 +12,11 @@ from typing import Any
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode
-from hls4attn.hls.stream.cycles import parallel_cycles, processes, rows_of, schedule
+from hls4attn.hls.limits import COMPLETE_PARTITION, MAX_RESHAPED, MAX_UNROLL, MAX_WORD, ROM_PORTS
+from hls4attn.hls.stream.arrays import register_arrays, table_reads, unrolled
+from hls4attn.hls.stream.cycles import is_attention, parallel_cycles, processes, rows_of, schedule
 from hls4attn.hls.stream.kernels import parallel_resources, stream_resources
 from hls4attn.hls.stream.resources import Memory, Resources, total
-from hls4attn.hls.stream.units import COMPLETE_PARTITION
-
-#: Iterations that the vendor tools unroll at most (XFORM 203-504).
-MAX_UNROLL = 4096
-#: Bits of a stream word.
-MAX_WORD = 4096
-#: Bits of a reshaped memory word (XFORM 203-133).
-MAX_RESHAPED = 65536
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class Estimate:
         kernels: every kernel.
         port: the FIFO of the input port (io_stream).
         latency: cycles from the first input row to the last output row, in an empty design.
-        interval: cycles between two sequences.
+        interval: cycles between two sequences, on average over two.
         bottleneck: kernel that sets the interval.
         limits: what the vendor tools would refuse.
     """
@@ -112,9 +106,9 @@ def estimate(design: Design, config: HlsConfig) -> Estimate:
 
     Args:
         design: an io_parallel or io_stream design.
-        config: its choices; of an io_parallel design the reuse factors.
+        config: its choices: the reuse factors of an io_parallel design, the backend of an io_stream one.
     """
-    return _stream(design) if design.io_type == "io_stream" else _parallel(design, config)
+    return _stream(design, config) if design.io_type == "io_stream" else _parallel(design, config)
 
 
 def _parallel(design: Design, config: HlsConfig) -> Estimate:
@@ -145,7 +139,7 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def _stream(design: Design) -> Estimate:
+def _stream(design: Design, config: HlsConfig) -> Estimate:
     plan = schedule(design)
     kernels: list[KernelEstimate] = []
     limits: list[Limit] = []
@@ -164,8 +158,7 @@ def _stream(design: Design) -> Estimate:
                 times.last,
             )
         )
-        limits += _stream_limits(node)
-        limits += _word_limits(node.name, resources, "raise the reuse factor, or use fewer lanes")
+        limits += stream_limits(node, resources, config.backend)
     port = Resources(memories=(_fifo(design, design.input.name, design.input.format.width),))
     return Estimate(
         design.name, "io_stream", tuple(kernels), port, plan.latency, plan.interval, plan.bottleneck, tuple(limits)
@@ -179,6 +172,8 @@ def _fifo(design: Design, name: str, width: int) -> Memory:
 
 # ---- limits of the vendor tools --------------------------------------------------------------------------------------
 
+_NARROWER_MODEL = "use a model with narrower rows"
+
 
 def _parallel_limits(node: HwNode) -> Iterator[Limit]:
     """Products are unrolled whatever the reuse factor; a right operand lies in registers."""
@@ -190,23 +185,26 @@ def _parallel_limits(node: HwNode) -> Iterator[Limit]:
         yield Limit(node.name, "elements of an array in registers", products, COMPLETE_PARTITION, "use --io io_stream")
 
 
-def _stream_limits(node: HwNode) -> Iterator[Limit]:
-    ints = node.ints
-    if node.op == "AttnDense" and (products := ints["in_block"] * ints["out_block"]) > MAX_UNROLL:
-        yield Limit(node.name, "products unrolled in an iteration", products, MAX_UNROLL, "raise the reuse factor")
-    channels = max(ints.get(name, 0) for name in ("channels", "n_in", "n_out"))
-    if channels > COMPLETE_PARTITION:
-        yield Limit(
-            node.name, "elements of a row in registers", channels, COMPLETE_PARTITION, "use a model with narrower rows"
-        )
-    if node.op == "AttnPermute" and node.size > COMPLETE_PARTITION:
-        yield Limit(
-            node.name,
-            "elements of an array in registers",
-            node.size,
-            COMPLETE_PARTITION,
-            "avoid the transpose of a tensor of this size",
-        )
+def stream_limits(node: HwNode, resources: Resources, backend: str) -> list[Limit]:
+    """What the vendor tools would refuse of a streaming kernel.
+
+    Args:
+        node: the kernel.
+        resources: what it is built from, with the FIFOs behind it.
+        backend: Vitis or Vivado.
+    """
+    found = []
+    fewer = "raise the reuse factor" + (", or use fewer lanes or parallel heads" if is_attention(node) else "")
+    if (products := unrolled(node)) > MAX_UNROLL:
+        found.append(Limit(node.name, "products unrolled in an iteration", products, MAX_UNROLL, fewer))
+    what, size = max(register_arrays(node).items(), key=lambda item: item[1])
+    if size > COMPLETE_PARTITION:
+        remedy = f"use fewer lanes or parallel heads; else {_NARROWER_MODEL}" if is_attention(node) else _NARROWER_MODEL
+        found.append(Limit(node.name, f"elements of {what} in registers", size, COMPLETE_PARTITION, remedy))
+    if backend == "Vivado" and (reads := table_reads(node)) > ROM_PORTS:
+        remedy = f"use lanes * parallel heads of {ROM_PORTS} or less, or the backend Vitis"
+        found.append(Limit(node.name, "table look-ups a cycle with Vivado HLS", reads, ROM_PORTS, remedy))
+    return [*found, *_word_limits(node.name, resources, fewer)]
 
 
 def _word_limits(node: str, resources: Resources, remedy: str) -> Iterator[Limit]:

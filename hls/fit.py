@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
 from hls4attn.hls.estimate import Estimate, KernelEstimate, estimate
+from hls4attn.hls.stream.cycles import is_attention, is_gain_cell
 from hls4attn.hls.stream.resources import Resources
 from hls4attn.models.errors import UnsupportedError
 
@@ -79,19 +80,41 @@ def smallest_reuse(make: Factory, config: HlsConfig, capacity: Capacity) -> int 
     Returns:
         The reuse factor, or None if none does.
     """
-    reuse = 1
-    while reuse <= MAX_REUSE:
-        chosen = replace(config, reuse_factor=reuse)
-        try:
-            found = estimate(make(chosen), chosen)
-        except UnsupportedError:
-            if reuse == 1:
-                raise
-            return None
+    for chosen, design in _ladder(make, config):
+        found = estimate(design, chosen)
         if not found.limits and fit(found.resources, capacity).fits:
-            return reuse
-        reuse *= 2
+            return chosen.reuse_factor
     return None
+
+
+def most_reuse(make: Factory, config: HlsConfig) -> tuple[HlsConfig, Design]:
+    """The choices with the largest power of two that the design takes as reuse factor, and the design."""
+    *_, last = _ladder(make, config)
+    return last
+
+
+def _ladder(make: Factory, config: HlsConfig) -> Iterator[tuple[HlsConfig, Design]]:
+    """Designs with more and more reuse.
+
+    Raises:
+        UnsupportedError: if there is no first one.
+    """
+    for power in range(MAX_REUSE.bit_length()):
+        chosen = replace(config, reuse_factor=1 << power)
+        try:
+            design = make(chosen)
+        except UnsupportedError:
+            if power == 0:
+                raise
+            return
+        yield chosen, design
+
+
+def paced_by_cells(design: Design) -> bool:
+    """Whether the attentions of an io_stream design are gain cells: one slot a cycle, whatever is asked for."""
+    if design.io_type != "io_stream" or any(is_attention(n) for n in design.nodes):
+        return False
+    return any(is_gain_cell(n) for n in design.nodes)
 
 
 def auto_reuse(make: Factory, config: HlsConfig, capacity: Capacity) -> int:
@@ -103,16 +126,14 @@ def auto_reuse(make: Factory, config: HlsConfig, capacity: Capacity) -> int:
         capacity: the board.
 
     Raises:
-        UnsupportedError: if no reuse factor makes it fit; the message names the largest consumer.
+        UnsupportedError: if no reuse factor makes it fit; the message names the largest consumer, or what helps.
     """
     found = smallest_reuse(make, config, capacity)
     if found is not None:
         return found
-    smallest = _with_most_reuse(make, config)
-    raise UnsupportedError(
-        f"No reuse factor makes the design fit {capacity.name}: {_largest(smallest, capacity)}; "
-        "give one (reuse_factor, --reuse) to go on all the same"
-    )
+    options = _with_fewer(make, config, capacity)
+    advice = f"use {options}, or" if options else "to go on all the same,"
+    raise UnsupportedError(f"{_hopeless(make, config, capacity)}; {advice} give a reuse factor (reuse_factor, --reuse)")
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,7 @@ class Suggestion:
 
 
 def suggest(make: Factory, config: HlsConfig, capacity: Capacity) -> Suggestion:
-    """The least change that makes a design fit a board: more reuse, then io_stream instead of io_parallel.
+    """The least change that makes a design fit a board: more reuse, io_stream, at last fewer keys or heads at a time.
 
     Args:
         make: makes the design of a configuration, io_parallel or io_stream.
@@ -141,34 +162,62 @@ def suggest(make: Factory, config: HlsConfig, capacity: Capacity) -> Suggestion:
         return Suggestion("", f"fits {capacity.name} as it is")
     for io_type in dict.fromkeys((config.io_type, "io_stream")):
         changed = replace(config, io_type=io_type)
-        found = _attempt(make, changed, capacity)
-        if found is not None:
-            options = f"--io {io_type} --reuse {found}"
+        if options := _attempt(make, changed, capacity):
             return Suggestion(options, f"{options} is the smallest power of two that fits {capacity.name}")
-    smallest = _with_most_reuse(make, replace(config, io_type="io_stream"))
-    return Suggestion("", f"no reuse factor makes it fit {capacity.name}: {_largest(smallest, capacity)}")
+    streaming = replace(config, io_type="io_stream")
+    if options := _with_fewer(make, streaming, capacity):
+        return Suggestion(options, f"{options} fits {capacity.name}; no reuse factor alone does")
+    return Suggestion("", _hopeless(make, streaming, capacity))
 
 
-def _attempt(make: Factory, config: HlsConfig, capacity: Capacity) -> int | None:
+def _attempt(make: Factory, config: HlsConfig, capacity: Capacity) -> str:
+    """Options with the smallest reuse factor that fits; nothing if none does, or the design has no such form."""
     try:
-        return smallest_reuse(make, config, capacity)
+        reuse = smallest_reuse(make, config, capacity)
+        return "" if reuse is None else _options(make(replace(config, reuse_factor=reuse)), config, reuse)
+    except UnsupportedError:
+        return ""
+
+
+def _options(design: Design, config: HlsConfig, reuse: int) -> str:
+    """All options that decide how large a design is."""
+    options = f"--io {config.io_type} --reuse {reuse}"
+    lanes = {n.ints["lanes"] for n in design.nodes if is_attention(n)}
+    if not lanes:
+        return options
+    chosen = lanes.pop() if len(lanes) == 1 else config.lanes
+    return f"{options} --lanes {chosen} --parallel-heads {config.parallel_heads}"
+
+
+def _with_fewer(make: Factory, config: HlsConfig, capacity: Capacity) -> str:
+    """Options with fewer keys or heads at a time, the most products an iteration first; nothing if none fit."""
+    try:
+        attentions = [n.ints for n in make(replace(config, reuse_factor=1)).nodes if is_attention(n)]
     except UnsupportedError:  # a design that has no io_stream form
-        return None
+        return ""
+    if not attentions:
+        return ""
+    now = max(ints["lanes"] for ints in attentions), config.parallel_heads
+    halves = [now[0] >> n for n in range(now[0].bit_length())]
+    tried = [(lanes, heads) for lanes in halves for heads in range(1, now[1] + 1) if now[1] % heads == 0]
+    for lanes, heads in sorted(tried, key=lambda pair: (-pair[0] * pair[1], -pair[1])):
+        if (lanes, heads) != now and (
+            options := _attempt(make, replace(config, lanes=lanes, parallel_heads=heads), capacity)
+        ):
+            return options
+    return ""
 
 
-def _with_most_reuse(make: Factory, config: HlsConfig) -> Estimate:
-    """The design with the largest power of two that it takes."""
-    found = None
-    for power in range(MAX_REUSE.bit_length()):
-        chosen = replace(config, reuse_factor=1 << power)
-        try:
-            found = estimate(make(chosen), chosen)
-        except UnsupportedError:
-            break
-    if found is None:
-        chosen = replace(config, io_type="io_parallel", reuse_factor=MAX_REUSE)
-        found = estimate(make(chosen), chosen)
-    return found
+def _hopeless(make: Factory, config: HlsConfig, capacity: Capacity) -> str:
+    """What is too large in the design with most reuse."""
+    try:
+        chosen, design = most_reuse(make, config)
+    except UnsupportedError:  # a design that has no io_stream form
+        chosen, design = most_reuse(make, replace(config, io_type="io_parallel", lanes=0, parallel_heads=1))
+    why = _largest(estimate(design, chosen), capacity)
+    if paced_by_cells(design):
+        why += "; a reuse factor changes nothing about gain cells, which scan one slot a cycle"
+    return f"no reuse factor makes it fit {capacity.name}; with {chosen.reuse_factor}: {why}"
 
 
 def _largest(found: Estimate, capacity: Capacity) -> str:

@@ -177,7 +177,9 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelFileError(f"Cannot write {out}: {error.strerror or error}; choose another --out") from error
+        cached = out.is_relative_to(cache_dir().absolute())
+        remedy = "set HLS4ATTN_CACHE to a folder that can be written" if cached else "choose another --out"
+        raise ModelFileError(f"Cannot write {out}: {error.strerror or error}; {remedy}") from error
 
 
 def _record(out: Path, *, required: bool = True) -> dict[str, Any] | None:

@@ -13,8 +13,9 @@ from hls4ml.model.optimizer import ModelOptimizerPass, get_available_passes, reg
 
 from hls4attn.hls import include_dir
 from hls4attn.hls.design import HwNode
-from hls4attn.hls.emit import COMPLETE_PARTITION, call_cpp, config_cpp, length_rows, stream_call_cpp, tap_cpp
+from hls4attn.hls.emit import call_cpp, config_cpp, length_rows, stream_call_cpp, tap_cpp
 from hls4attn.hls.layers import LAYERS, AttnLayer
+from hls4attn.hls.limits import COMPLETE_PARTITION
 
 #: Kernels run one after the other on shared arrays.  The arrays have several readers (q, k, v, residual), which
 #: DATAFLOW does not allow, and PIPELINE on the top function would unroll every loop of every kernel.

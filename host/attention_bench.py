@@ -14,22 +14,26 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from hls4attn.hls.design import HwNode
+from hls4attn.hls.estimate import stream_limits
+from hls4attn.hls.limits import MAX_WORD
 from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.attention_sim import AttentionFormats, AttentionSim, attention_graph, attention_node
 from hls4attn.hls.stream.cycles import latencies, row_times, slices, steady_interval
 from hls4attn.hls.stream.kernels import stream_resources
-from hls4attn.host.estimate import CHARTS, CLOCK_MHZ, figure, render
+from hls4attn.host.estimate import CLOCK_MHZ, check_chart, figure, render
 from hls4attn.host.paths import check_output
-from hls4attn.models.errors import InputError
+from hls4attn.host.verbs import working
+from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import ConSmaxSpec, E2ContextSpec, E2SoftmaxSpec, ScoreSpec, SoftmaxSpec
 
 _CACHE = "HLS4ATTN_CACHE"  # names the compile cache
 MAX_LENGTH, MAX_HEADS, MAX_HEAD_DIM = 4096, 64, 1024
+MAX_SCORES = 1 << 26  # of all heads: what the reference computes at once
+_ROW = AttentionFormats().q
 _SCORES, _SLICE = Fixed(8, 3), 16
 _REPEATS, _WORK = 3, 1 << 20  # runs of about a million products each
 
@@ -94,14 +98,13 @@ def attention(spec: Spec, length: int, head_dim: int, lanes: int) -> HwNode:
     return replace(node, ints=node.ints | latencies(node))
 
 
-def measure(spec: Spec, length: int, head_dim: int, lanes: int) -> Growth:
+def measure(spec: Spec, node: HwNode) -> Growth:
     """One length: formulas, then a fresh compilation, comparison with the reference and timed runs.
 
     Raises:
         ToolError: if there is no compiler.
-        UnsupportedError: for a structure or a length that the kernel does not have.
     """
-    node = attention(spec, length, head_dim, lanes)
+    length, head_dim, lanes = (node.ints[name] for name in ("rows", "head_dim", "lanes"))
     used = stream_resources(node)
     arrivals = np.arange(1, length + 1, dtype=np.int64)
     with fresh_cache():
@@ -164,8 +167,33 @@ def parse_lengths(text: str) -> list[int]:
     return lengths
 
 
+def checked_node(spec: Spec, length: int, head_dim: int, lanes: int) -> HwNode:
+    """The attention of one length, if this machine can simulate it and the tools would take it.
+
+    Raises:
+        InputError: for more scores than fit into memory.
+        UnsupportedError: for what the kernel does not have, or the vendor tools refuse.
+    """
+    channels, scores = spec.heads * head_dim, spec.heads * length * length
+    if (bits := channels * _ROW.width) > MAX_WORD:
+        raise UnsupportedError(
+            f"{spec.heads} heads of {head_dim}: rows of {channels} values of {_ROW.width} bits are {bits} bits wide, a "
+            f"stream word at most {MAX_WORD}; use fewer or narrower heads"
+        )
+    if scores > MAX_SCORES:
+        raise InputError(
+            f"{spec.heads} heads and {length} tokens have {scores:,} scores, which the simulation's reference holds at "
+            f"once, at most {MAX_SCORES:,}; use shorter sequences or fewer heads"
+        )
+    node = attention(spec, length, head_dim, lanes)
+    for limit in stream_limits(node, stream_resources(node), "Vitis"):
+        raise UnsupportedError(f"{length} tokens: {limit}")
+    return node
+
+
 def print_growth(
     out: Console,
+    err: Console,
     lengths: Sequence[int],
     score: str,
     head_dim: int,
@@ -174,10 +202,11 @@ def print_growth(
     json: Path | None,
     chart: Path | None,
 ) -> None:
-    """One line a length; JSON and a chart if asked for.
+    """One line a length as it is measured; JSON and a chart of what is finished, if asked for.
 
     Raises:
         InputError: for an unknown score function, sizes out of range, or files that cannot be written.
+        UnsupportedError: for an attention that the tools would refuse.
     """
     if score not in SPECS:
         raise InputError(f"Unknown score function {score!r}; known: {', '.join(SPECS)}")
@@ -186,15 +215,26 @@ def print_growth(
         if not 1 <= value <= most:
             raise InputError(f"--{name} must be 1 to {most}. Received: {value}")
     check_output(json)
-    if chart is not None and chart.suffix not in CHARTS:
-        raise InputError(f"{chart}: a chart must end in {' or '.join(CHARTS)}")
-    check_output(chart, inputs=[json])
+    check_chart(chart, inputs=[json])
     drawn = figure(10, 4) if chart else None
+    spec = SPECS[score](heads, lanes)
+    nodes = [checked_node(spec, length, head_dim, lanes) for length in lengths]
     title = f"streaming attention, {score}, heads: {heads} of {head_dim}, keys at a time: {lanes}"
     out.print(f"{title}; times of the C simulation on this machine", soft_wrap=True, markup=False, highlight=False)
-    spec = SPECS[score](heads, lanes)
-    rows = [measure(spec, length, head_dim, lanes) for length in lengths]
-    out.print(_table(rows))
+    rows: list[Growth] = []
+    try:
+        with working(err, "") as tell:
+            _print_line(out, _COLUMNS)
+            for node in nodes:
+                tell(f"{node.ints['rows']} tokens: compiling, running, comparing")
+                rows.append(measure(spec, node))
+                _print_line(out, _cells(rows[-1]))
+    finally:
+        if json and rows:
+            about = {"score": score, "heads": heads, "head_dim": head_dim, "lanes": lanes}
+            write_json(json, about | {"assumed_clock_mhz": CLOCK_MHZ, "rows": [asdict(row) for row in rows]})
+        if chart and rows:
+            atomic_write(chart, _draw(drawn, rows, title, chart.suffix[1:].lower()))
     for note in (
         "cycles between sequences = heads * length * ceil(length / lanes), all elements of a head at once "
         "(short sequences: or half of what a bank takes to be filled and read); "
@@ -203,31 +243,32 @@ def print_growth(
         "Latency, BRAM36, DSP: estimates, nothing was synthesised.",
     ):
         out.print(note, soft_wrap=True, markup=False, highlight=False, style="dim")
-    if json:
-        about = {"score": score, "heads": heads, "head_dim": head_dim, "lanes": lanes, "assumed_clock_mhz": CLOCK_MHZ}
-        write_json(json, about | {"rows": [asdict(row) for row in rows]})
-    if chart:
-        atomic_write(chart, _draw(drawn, rows, title, chart.suffix[1:]))
 
 
-def _table(rows: Sequence[Growth]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    names = ("length", "cycles", "us ~", "latency", "K, V bits", "FIFO words", "BRAM36", "DSP")
-    for name in (*names, "compile s", "ms a seq.", "scores/s", "mismatches"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for r in rows:
-        table.add_row(
-            *(f"{n:,}" for n in (r.length, r.cycles)),
-            f"{r.cycles / CLOCK_MHZ:,.2f}",
-            *(f"{n:,}" for n in (r.latency_cycles, r.bank_bits, r.fifo_words)),
-            f"{r.bram36:g}",
-            f"{r.dsp:,}",
-            f"{r.compile_seconds:.1f}",
-            f"{r.sequence_ms:,.2f}",
-            f"{r.scores_per_second:,.0f}",
-            f"{r.mismatches}/{r.results}",
-        )
-    return table
+_COLUMNS = (
+    *("length", "cycles", "us ~", "latency", "K, V bits", "FIFO words", "BRAM36", "DSP"),
+    *("compile s", "ms a seq.", "scores/s", "mismatches"),
+)
+_WIDTHS = (6, 12, 12, 12, 12, 10, 7, 6, 9, 11, 13, 18)
+
+
+def _print_line(out: Console, cells: Sequence[str]) -> None:
+    line = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+    out.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _cells(r: Growth) -> list[str]:
+    return [
+        *(f"{n:,}" for n in (r.length, r.cycles)),
+        f"{r.cycles / CLOCK_MHZ:,.2f}",
+        *(f"{n:,}" for n in (r.latency_cycles, r.bank_bits, r.fifo_words)),
+        f"{r.bram36:g}",
+        f"{r.dsp:,}",
+        f"{r.compile_seconds:.1f}",
+        f"{r.sequence_ms:,.2f}",
+        f"{r.scores_per_second:,.0f}",
+        f"{r.mismatches}/{r.results}",
+    ]
 
 
 def _draw(drawn: Any, rows: Sequence[Growth], title: str, kind: str) -> bytes:

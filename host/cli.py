@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -34,20 +34,41 @@ BoardName = Annotated[
     str | None,
     typer.Option("--board", help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2.", show_default=False),
 ]
+BackendName = Annotated[
+    str | None, typer.Option("--backend", help="hls4ml backend: Vitis or Vivado [Vitis].", show_default=False)
+]
 IoType = Annotated[
     str | None,
     typer.Option(
-        "--io", help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel].", show_default=False
+        "--io",
+        help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel; estimate: io_stream].",
+        show_default=False,
     ),
 ]
 Reuse = Annotated[
     int | None,
-    typer.Option("--reuse", help="Reuse factor: more cycles, fewer multipliers [1].", show_default=False),
+    typer.Option(
+        "--reuse",
+        help="Reuse factor: more cycles, fewer multipliers [1; io_stream: the smallest power of two that fits].",
+        show_default=False,
+    ),
 ]
 Lanes = Annotated[
     int | None,
-    typer.Option("--lanes", help="io_stream: keys that attention takes at a time [up to 4].", show_default=False),
+    typer.Option("--lanes", help="io_stream: keys that attention takes at a time [0: up to 4].", show_default=False),
 ]
+ParallelHeads = Annotated[
+    int | None,
+    typer.Option("--parallel-heads", help="io_stream: heads that attention takes at a time [1].", show_default=False),
+]
+ChartFile = Annotated[
+    Path | None, typer.Option("--chart", help="Also draw the result, .png or .svg.", show_default=False)
+]
+
+
+_INTERRUPTED = 130
+#: What typer raises for wrong arguments; which click it belongs to depends on typer's version.
+_USAGE: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 class _Debug:
@@ -138,9 +159,7 @@ def convert(
         Path | None, typer.Option("--out", help="Project folder [build/<model>].", show_default=False)
     ] = None,
     board: BoardName = None,
-    backend: Annotated[
-        str | None, typer.Option(help="hls4ml backend: Vitis or Vivado [Vitis].", show_default=False)
-    ] = None,
+    backend: BackendName = None,
     config: Annotated[
         Path | None,
         typer.Option(help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False),
@@ -148,12 +167,13 @@ def convert(
     io: IoType = None,
     reuse: Reuse = None,
     lanes: Lanes = None,
+    parallel_heads: ParallelHeads = None,
 ) -> None:
     """ONNX to an HLS project, its C simulation and the overlay of the emulated board."""
     from hls4attn.host import verbs
 
-    choices = _choices(io, reuse, lanes)
-    verbs.convert(out, err, model, folder or Path("build") / model.stem, board, backend, config, choices)
+    choices = _choices(io, reuse, lanes, parallel_heads, backend)
+    verbs.convert(out, err, model, folder or Path("build") / model.stem, board, config, choices)
 
 
 @app.command()
@@ -176,6 +196,7 @@ def verify(
     io: IoType = None,
     reuse: Reuse = None,
     lanes: Lanes = None,
+    parallel_heads: ParallelHeads = None,
 ) -> None:
     """Every stage against the integer reference: 0/N mismatches, or where they part."""
     from hls4attn.host import verbs
@@ -183,7 +204,8 @@ def verify(
     if (model is None) == (operator is None):
         raise InputError("Give either a model file or --operator NAME")
     names = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
-    verbs.verify(out, err, model, operator, samples, seed, names, board, json, _choices(io, reuse, lanes))
+    choices = _choices(io, reuse, lanes, parallel_heads)
+    verbs.verify(out, err, model, operator, samples, seed, names, board, json, choices)
 
 
 @app.command()
@@ -206,6 +228,9 @@ def run(
     ] = None,
     json: JsonFile = None,
     io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
+    parallel_heads: ParallelHeads = None,
     prompt: Annotated[
         str | None, typer.Option(help="char-gpt: what the text begins with [ROMEO:].", show_default=False)
     ] = None,
@@ -219,12 +244,13 @@ def run(
     from hls4attn.host import char_gpt, verbs
 
     if str(model) == char_gpt.NAME:
-        _refuse_options(str(model), "run", input=data, output=result, io=io)
+        structure = {"io": io, "reuse": reuse, "lanes": lanes, "parallel-heads": parallel_heads}
+        _refuse_options(str(model), "run", input=data, output=result, **structure)
         text, count = (char_gpt.PROMPT if prompt is None else prompt), (200 if tokens is None else tokens)
         char_gpt.run(out, board, text, count, seed or 0, weights, json)
         return
     _refuse_options(model.name, "run", prompt=prompt, tokens=tokens, seed=seed, weights=weights)
-    verbs.run(out, err, model, board, data, result, json, _choices(io))
+    verbs.run(out, err, model, board, data, result, json, _choices(io, reuse, lanes, parallel_heads))
 
 
 @app.command()
@@ -263,20 +289,18 @@ def report(
 def estimate(
     model: ModelFile,
     board: BoardName = None,
-    io: Annotated[str, typer.Option("--io", help="io_stream or io_parallel.")] = "io_stream",
-    reuse: Annotated[
-        int | None,
-        typer.Option(help="Reuse factor [io_stream: the smallest power of two that fits].", show_default=False),
-    ] = None,
-    lanes: Annotated[int, typer.Option(help="Keys that a streaming attention takes at a time; 0: up to 4.")] = 0,
-    parallel_heads: Annotated[int, typer.Option(help="Heads that a streaming attention takes at a time.")] = 1,
+    backend: BackendName = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
+    parallel_heads: ParallelHeads = None,
     json: JsonFile = None,
-    chart: Annotated[Path | None, typer.Option(help="Bar chart to write, .png or .svg.", show_default=False)] = None,
+    chart: ChartFile = None,
 ) -> None:
     """Cycles, resources and boards of a model's hardware, before any synthesis."""
     from hls4attn.host.estimate import print_estimate
 
-    choices = {"io_type": io, "reuse_factor": reuse, "lanes": lanes, "parallel_heads": parallel_heads}
+    choices = _choices(io or "io_stream", reuse, lanes, parallel_heads, backend)
     print_estimate(out, model, board, choices, json, chart)
 
 
@@ -303,12 +327,12 @@ def attention(
     heads: Annotated[int, typer.Option(help="Number of heads, one after the other.")] = 1,
     lanes: Annotated[int, typer.Option(help="Keys at a time.")] = 1,
     json: JsonFile = None,
-    chart: Annotated[Path | None, typer.Option(help="Plot to write, .png or .svg.", show_default=False)] = None,
+    chart: ChartFile = None,
 ) -> None:
     """Streaming attention as sequences grow: cycles, buffers, compile time and speed of its C simulation."""
     from hls4attn.host.attention_bench import parse_lengths, print_growth
 
-    print_growth(out, parse_lengths(lengths), score, head_dim, heads, lanes, json, chart)
+    print_growth(out, err, parse_lengths(lengths), score, head_dim, heads, lanes, json, chart)
 
 
 @bench.command("gpu-attention")
@@ -340,9 +364,17 @@ def demo(
     run_demo(out, err, folder, samples)
 
 
-def _choices(io: str | None, reuse: int | None = None, lanes: int | None = None) -> dict[str, Any]:
+def _choices(
+    io: str | None, reuse: int | None, lanes: int | None, parallel_heads: int | None, backend: str | None = None
+) -> dict[str, Any]:
     """Conversion options that were given, by the names that a configuration file has for them."""
-    given = {"io_type": io, "reuse_factor": reuse, "lanes": lanes}
+    given = {
+        "backend": backend,
+        "io_type": io,
+        "reuse_factor": reuse,
+        "lanes": lanes,
+        "parallel_heads": parallel_heads,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -365,13 +397,27 @@ def _seeds(text: str) -> list[int]:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; exit with the error's code."""
     try:
-        app(args=arguments)
+        code = app(args=arguments, standalone_mode=False)
     except Hls4attnError as error:
         if _Debug.on:
             raise
-        message = " ".join(str(error).split())
-        err.print(Text.assemble(("error:", "bold red"), f" {message}"), soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+        _fail(str(error), error.exit_code)
+    except MemoryError as error:
+        if _Debug.on:
+            raise
+        _fail(f"out of memory ({error or 'no more to be had'}); take fewer samples or a smaller model", 2)
+    except _USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+            sys.exit(error.exit_code)
+        _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # typer may have made it of an interruption
         err.print("interrupted")
-        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    """One line on the error stream, and the exit."""
+    err.print(Text.assemble(("error:", "bold red"), f" {' '.join(message.split())}"), soft_wrap=True)
+    sys.exit(code)

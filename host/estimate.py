@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from rich.table import Table
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
 from hls4attn.hls.estimate import Estimate, estimate, to_dict
-from hls4attn.hls.fit import Capacity, Fit, Suggestion, fit, smallest_reuse, suggest
+from hls4attn.hls.fit import Capacity, Fit, Suggestion, fit, most_reuse, paced_by_cells, smallest_reuse, suggest
 from hls4attn.hls.lowering import lower_graph
+from hls4attn.hls.stream.cycles import chunks, is_attention
 from hls4attn.hls.stream.resources import NARROW
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.paths import check_output
@@ -29,9 +32,11 @@ CHARTS = (".png", ".svg")
 _NOTES = {
     "io_stream": (
         "cycles: iterations a sequence of all processes of a kernel; interval: those of its busiest process,",
-        "or (filling + reading + latency + 2) / 2 of a bank of two halves, if that is more; no FIFO fills up.",
+        "or (filling + reading + latency + 2) / 2 of a bank of two halves, if that is more (a mean of two sequences).",
         "dense: rows * ceil(n_in / in_block) * ceil(n_out / out_block);  add, norms: rows * ceil(channels / lanes);",
-        "attention: sum over rows of heads / P * ceil(keys / L) * R, R = ceil(head_dim / width): the reuse factor.",
+        "attention: sum over rows of heads / P * ceil(keys / L) * R, R = ceil(head_dim / width) parts of a head,",
+        "width = ceil(head_dim / reuse factor);  P * L * width multipliers for Q K^T and as many for P V (in the",
+        "shift form P * width, for its division);  and P * L and P * width for constant factors behind the products.",
         "latency: from the first input row to the last result, with modelled pipeline depths; nothing was synthesised.",
     ),
     "io_parallel": (
@@ -84,25 +89,22 @@ def print_estimate(
         out: where to print.
         path: model file.
         board: its name, or None for the usual one.
-        choices: of `HlsConfig`; a `reuse_factor` of None is chosen here.
+        choices: of `HlsConfig`; if there is no `reuse_factor`, it is chosen here.
         json: file for the figures.
         chart: file for the chart, .png or .svg.
     """
     check_output(json, inputs=[path])
-    if chart is not None and chart.suffix not in CHARTS:
-        raise InputError(f"{chart}: a chart must end in {' or '.join(CHARTS)}")
-    check_output(chart, inputs=[path, json])
+    check_chart(chart, inputs=[path, json])
     boards = {name: capacity(b) for name, b in load_boards().items()}
     target = chosen_board(board)
     make = designs(path)
     config, chosen = _config(make, choices, boards[target])
-    found = estimate(make(config), config)
+    design = make(config)
+    found = estimate(design, config)
     fits = [fit(found.resources, b) for b in boards.values()]
     advice = suggest(make, config, boards[target])
-    chosen_text = f", chosen: {chosen}" if chosen else ""
-    out.print(
-        f"{path.name}: {found.io_type}, reuse factor {config.reuse_factor}{chosen_text}", soft_wrap=True, markup=False
-    )
+    title = f"{path.name}: {found.io_type}, reuse factor {config.reuse_factor}{chosen}{reuse_text(design)}"
+    out.print(title, soft_wrap=True, markup=False, highlight=False)
     out.print(kernel_table(found, boards[target].family))
     _print_totals(out, found)
     out.print(board_table(fits, target))
@@ -114,20 +116,30 @@ def print_estimate(
     if json:
         write_json(json, as_dict(found, config, fits, target, advice))
     if chart:
-        atomic_write(chart, draw(found, boards[target].family, chart.suffix[1:]))
+        atomic_write(chart, draw(found, boards[target].family, chart.suffix[1:].lower()))
 
 
 def _config(make: Any, choices: dict[str, Any], target: Capacity) -> tuple[HlsConfig, str]:
     """The configuration, and why its reuse factor was chosen, if it was."""
-    if choices.get("reuse_factor") is not None:
+    if "reuse_factor" in choices:
         return HlsConfig(**choices), ""
-    config = HlsConfig(**(choices | {"reuse_factor": 1}))
+    config = HlsConfig(**choices)
     if config.io_type == "io_parallel":
         return config, ""
     reuse = smallest_reuse(make, config, target)
     if reuse is None:
-        return config, f"none fits {target.name}"
-    return HlsConfig(**(choices | {"reuse_factor": reuse})), f"the smallest that fits {target.name}"
+        return most_reuse(make, config)[0], f", the most there is: none fits {target.name}"
+    return replace(config, reuse_factor=reuse), f", chosen: the smallest that fits {target.name}"
+
+
+def reuse_text(design: Design) -> str:
+    """What a reuse factor comes to in an io_stream design; nothing to be said of others."""
+    if design.io_type != "io_stream":
+        return ""
+    if paced_by_cells(design):
+        return " (which changes nothing about gain cells: one slot a cycle)"
+    parts = sorted({f"{chunks(n)} of {n.ints['width']}" for n in design.nodes if is_attention(n)})
+    return f" (parts of a head: {', '.join(parts)})" if parts else ""
 
 
 def as_dict(found: Estimate, config: HlsConfig, fits: list[Fit], target: str, advice: Suggestion) -> dict[str, Any]:
@@ -186,6 +198,17 @@ def board_table(fits: list[Fit], target: str) -> Table:
         mark = "*" if found.board == target else ""
         table.add_row(found.board + mark, *figures, "yes" if found.fits else "no")
     return table
+
+
+def check_chart(chart: Path | None, inputs: Iterable[Path | None]) -> None:
+    """Refuse a chart that could not be written; None is no chart.
+
+    Raises:
+        InputError: saying which file, and why.
+    """
+    if chart is not None and chart.suffix.lower() not in CHARTS:
+        raise InputError(f"{chart}: a chart must end in {' or '.join(CHARTS)}")
+    check_output(chart, inputs=inputs)
 
 
 def figure(width: float, height: float) -> Any:

@@ -127,14 +127,13 @@ def convert(
     path: Path,
     folder: Path,
     board: str | None,
-    backend: str | None,
     config: Path | None,
     choices: Mapping[str, Any] | None = None,
 ) -> None:
     """Convert a model, compile its C simulation, write its overlay."""
     check_folder(folder)
     board = chosen_board(board)
-    options, fitted = _settings(board, config, {"backend": backend} | dict(choices or {}))
+    options, fitted = _settings(board, config, choices)
     with working(err, "reading") as tell:
         flow = Flow.open(path, folder=folder, board=board, config=options, fitted=fitted)
         settings = flow.settings

@@ -18,6 +18,7 @@ from hls4attn.hls.design import HwNode
 from hls4attn.hls.emit import config_cpp, cpp_type, stream_call_cpp
 from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.attention_graph import AttentionFormats, attention_graph, attention_node
+from hls4attn.hls.stream.cycles import interval
 from hls4attn.models.errors import InputError, SimulationError
 from hls4attn.models.files import atomic_write
 from hls4attn.models.formats import Codes
@@ -121,10 +122,7 @@ class AttentionSim:
 
     def cycles_of(self, length: int) -> int:
         """Cycles of the products for a sequence of `length` tokens."""
-        ints = self.node.ints
-        keys = range(1, length + 1) if self.spec.causal else [length] * length
-        slices = sum(-(-n // ints["lanes"]) for n in keys)
-        return slices * ints["heads"] // ints["parallel_heads"] * -(-self.head_dim // ints["width"])
+        return interval(self.node, length)
 
     def source(self) -> str:
         """The C++ text of the simulation."""

@@ -39,6 +39,7 @@ from hls4attn.hls.stream.cycles import (
     ceil_div,
     is_attention,
     is_gain_cell,
+    is_norm,
     latencies,
     processes,
     row_interval,
@@ -49,7 +50,6 @@ from hls4attn.hls.stream.cycles import (
 DEFAULT_DEPTH = 2
 
 Slots = NDArray[np.int64]
-_NORMS = ("AttnAILayerNorm", "AttnIntegerLayerNorm")
 
 
 def with_depths(design: Design) -> Design:
@@ -179,4 +179,4 @@ def in_flight(node: HwNode) -> int:
     latency = node.ints.get("latency", latencies(node)["latency"])
     if is_attention(node):
         return len(processes(node)) - 2  # a row in each process between the loaders and the result
-    return ceil_div(latency, row_interval(node)) * (3 if node.op in _NORMS else 1)
+    return ceil_div(latency, row_interval(node)) * (3 if is_norm(node) else 1)

@@ -11,12 +11,24 @@ from hls4attn.hls.stream.cycles import (
     groups,
     is_attention,
     is_gain_cell,
+    is_norm,
     score_function,
     waiting_rows,
 )
 from hls4attn.hls.stream.gaincell import gain_cells
 from hls4attn.hls.stream.resources import Parts, Resources
-from hls4attn.hls.stream.units import ailayernorm, e2_division, e2_stage, function_parts, layernorm, tail
+from hls4attn.hls.stream.units import (
+    Banks,
+    ailayernorm,
+    by_lanes,
+    complete,
+    e2_division,
+    e2_stage,
+    function_parts,
+    layernorm,
+    parallel,
+    tail,
+)
 from hls4attn.models.errors import UnsupportedError
 
 
@@ -40,15 +52,13 @@ def stream_resources(node: HwNode) -> Resources:
     if node.op == "AttnDense":
         blocks = ints["in_block"], ints["out_block"]
         iterations = ceil_div(ints["n_in"], blocks[0]) * ceil_div(ints["n_out"], blocks[1])
-        parts = _dense(node, blocks[0] * blocks[1], blocks[1], iterations)
+        banks = by_lanes(blocks[1], ints["rows"], ints["n_out"])
+        parts = _dense(node, blocks[0] * blocks[1], blocks[1], iterations, banks)
         parts.row(node.in_formats[0].width, ints["n_in"], blocks[0])
         parts.hold(ints["n_out"] * node.format.width)
         return parts.done()
     channels, lanes = _channels(node), ints["lanes"]
-    parts = _by_lanes(node, lanes)
-    if "Norm" in node.op:
-        code = 9 if node.op == "AttnAILayerNorm" else carrier(node.in_formats[0])
-        parts.memory("rows", "fifo", 1, waiting_rows(node), channels * code)
+    parts = _by_lanes(node, lanes, by_lanes(lanes, node.size // channels, channels), waiting_rows(node))
     for fmt in node.in_formats:
         parts.row(fmt.width, channels, lanes)
     parts.hold(channels * node.format.width)
@@ -57,10 +67,10 @@ def stream_resources(node: HwNode) -> Resources:
 
 def parallel_resources(node: HwNode, reuse_factor: int) -> Resources:
     """What an io_parallel kernel is built from, its result array included, which lies in registers."""
-    ints = node.ints
+    ints, banks = node.ints, parallel(node)
     if node.op == "AttnDense":
         products, outs = ceil_div(ints["n_in"] * ints["n_out"], reuse_factor), ceil_div(ints["n_out"], reuse_factor)
-        parts = _dense(node, products, outs, reuse_factor)
+        parts = _dense(node, products, outs, reuse_factor, banks)
         parts.choose(products * node.in_formats[0].width, reuse_factor)
     elif node.op == "AttnMatMul":
         parts = Parts()
@@ -70,7 +80,7 @@ def parallel_resources(node: HwNode, reuse_factor: int) -> Resources:
         parts.add(products, ints["core_width"])
         parts.choose(products * (a + b), reuse_factor)
         parts.hold(ints["inner"] * ints["cols"] * b)
-        tail(parts, node, outs, ints["cols"], ints["heads"] * ints["rows"])
+        tail(parts, node, outs, ints["cols"], ints["heads"] * ints["rows"], banks)
     elif node.op.startswith("AttnE2Context"):
         parts = _context(node, reuse_factor)
     elif is_gain_cell(node):
@@ -79,10 +89,10 @@ def parallel_resources(node: HwNode, reuse_factor: int) -> Resources:
         lanes = ceil_div(ints.get("slice_length") or ints["cols"], reuse_factor)
         parts = Parts()
         function_parts(parts, node.op.removeprefix("Attn"), ints, lanes, ints["cols"], ints["core_width"])
-        tail(parts, node, lanes, ints["cols"], ints["heads"] * ints["rows"])
+        tail(parts, node, lanes, ints["cols"], ints["heads"] * ints["rows"], banks)
         parts.hold(ints["cols"] * node.in_formats[0].width)
     else:
-        parts = _by_lanes(node, ceil_div(_channels(node), reuse_factor))
+        parts = _by_lanes(node, ceil_div(_channels(node), reuse_factor), banks)
     parts.hold(node.size * node.format.width)
     return parts.done()
 
@@ -92,20 +102,27 @@ def _channels(node: HwNode) -> int:
     return ints["inner"] if node.op == "AttnReduceSum" else ints["n3"] if node.op == "AttnPermute" else ints["channels"]
 
 
-def _dense(node: HwNode, products: int, outs: int, iterations: int) -> Parts:
+def _dense(node: HwNode, products: int, outs: int, iterations: int, banks: Banks) -> Parts:
     ints = node.ints
     parts = Parts()
     parts.multiply(products, carrier(node.in_formats[0]), ints["weight_width"])
     parts.add(products, ints["core_width"])
     parts.memory("weights", "rom", 1, iterations, products * ints["weight_width"])
-    tail(parts, node, outs, ints["n_out"], ints["rows"])
+    tail(parts, node, outs, ints["n_out"], ints["rows"], banks)
     return parts
 
 
-def _by_lanes(node: HwNode, lanes: int) -> Parts:
-    """Kernels whose channels are independent, and the normalisations."""
+def _by_lanes(node: HwNode, lanes: int, banks: Banks, waiting: int = 0) -> Parts:
+    """Kernels whose channels are independent, and the normalisations.
+
+    Args:
+        node: the kernel.
+        lanes: channels at a time.
+        banks: memories that a constant is spread over.
+        waiting: of a streaming normalisation, rows that wait for their sums.
+    """
     ints, channels = node.ints, _channels(node)
-    parts = Parts(3 if "Norm" in node.op else 1)
+    parts = Parts(3 if is_norm(node) else 1)
     widths = [carrier(f) for f in node.in_formats]
     if node.op == "AttnMultiply":
         parts.multiply(lanes, widths[0], widths[1])
@@ -115,13 +132,15 @@ def _by_lanes(node: HwNode, lanes: int) -> Parts:
         parts.add(lanes, ints["core_width"])
         parts.hold(channels * ints["core_width"])
         parts.choose(lanes * ints["core_width"], ceil_div(channels, lanes))
-    elif node.op == "AttnAILayerNorm":
-        ailayernorm(parts, ints, widths[0], lanes)
-    elif node.op == "AttnIntegerLayerNorm":
-        layernorm(parts, ints, widths[0], lanes)
+    elif is_norm(node):
+        norm = ailayernorm if node.op == "AttnAILayerNorm" else layernorm
+        code, sums, factors = norm(parts, ints, widths[0], lanes, lanes if waiting else channels)
+        parts.memory("codes", "fifo", 1, waiting, channels * code)
+        parts.memory("sums", "fifo", 1, 2 if waiting else 0, sums)
+        parts.memory("factors", "fifo", 1, 2 if waiting else 0, factors)
     elif node.op not in ("AttnAffine", "AttnPermute"):
         raise UnsupportedError(f"{node.name}: there is no resource model of {node.op}")
-    tail(parts, node, lanes, channels, node.size // channels)
+    tail(parts, node, lanes, channels, node.size // channels, banks)
     return parts
 
 
@@ -135,7 +154,7 @@ def _context(node: HwNode, reuse_factor: int) -> Parts:
     e2_stage(parts, ints, lanes, 1, ints["inner"])
     _weigh_by_shifts(parts, node, lanes * columns, outs, value, ints["inner"])
     parts.hold(ints["inner"] * columns * value)
-    tail(parts, node, outs, columns, ints["heads"] * ints["rows"])
+    tail(parts, node, outs, columns, ints["heads"] * ints["rows"], parallel(node))
     return parts
 
 
@@ -167,7 +186,7 @@ def _attention(node: HwNode) -> Resources:
     parts.row(q, channels, elements)
     parts.multiply(scores * ints["width"], q, k)
     parts.add(scores * ints["width"], ints["score_core_width"])
-    tail(parts, node, scores, rows, 1, "score_", score)
+    tail(parts, node, scores, rows, 1, by_lanes(lanes, 1, rows), "score_", score)
     parts.memory("scores", "fifo", 1, 2, scores * score)
     word = _score_stages(parts, node, name, scores, heads, slices)
     core = ints["core_width"]
@@ -179,7 +198,7 @@ def _attention(node: HwNode) -> Resources:
     parts.memory("weights", "fifo", 1, 2, scores * (p if name != "E2Context" else ints["code_width"] + 1) + word)
     parts.hold(chunks(node) * elements * core)
     parts.choose(elements * core, chunks(node))
-    tail(parts, node, elements, ints["head_dim"], 1)
+    tail(parts, node, elements, ints["head_dim"], 1, by_lanes(ints["width"], 1, ints["head_dim"]))
     parts.hold(channels * node.format.width)
     return parts.done()
 
@@ -187,7 +206,7 @@ def _attention(node: HwNode) -> Resources:
 def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int, slices: int) -> int:
     """The score function's processes and the FIFOs between them.  Returns the bits of a row's result, if it goes on."""
     ints = node.ints
-    score = ints["in_width"]
+    score = ints["in_width"]  # scores are signed
     if name != "E2Context":
         parts.add(scores, ints["function_sum_width"] + ints["p_width"])  # rounding and limit
     if name.startswith("ConSmax"):
@@ -197,7 +216,7 @@ def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int
     slice_words = ints.get("slice_length", 0) // ints["lanes"]
     waiting = 2 * (slice_words or slices)
     parts.memory("waiting", "fifo", 1, waiting, scores * score)
-    parts.memory("maxima", "fifo", 1, waiting if causal else 2, heads * (score + 1))
+    parts.memory("maxima", "fifo", 1, waiting if causal else 2, heads * score)
     if name == "Softmax":
         function_parts(parts, name, ints, scores, row, ints["function_core_width"], heads=heads, ports=2)
         exponent, depth = ints["exp_frac"] + 2, 2 * slices + 2 * ints["latency"] + 2
@@ -206,12 +225,12 @@ def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int
         ratios = depth if causal else max(depth // slices, 2)
         parts.memory("ratios", "fifo", 1, ratios, heads * (ints["out_frac"] + ints["guard"] + 3))
         return 0
-    code, unit = ints["code_width"] + 1, heads * (score + 1 + 7 + ints["divider_frac"] + 1)
+    code, unit = ints["code_width"] + 1, heads * (ints["in_width"] + 1 + 7 + ints["divider_frac"] + 1)
     row_slices = ceil_div(slices, slice_words) if slice_words else 1
     e2_stage(parts, ints, scores, heads, row)
     parts.add(scores, code)  # corrections
     parts.memory("codes", "fifo", 1, 2 * slices, scores * code)
-    parts.memory("tops", "fifo", 1, 2 * (slices if causal else row_slices), heads * (score + 1))
+    parts.memory("tops", "fifo", 1, 2 * (slices if causal else row_slices), heads * score)
     parts.memory("units", "fifo", 1, 2 * slices if causal else 2, unit)
     if name == "E2Context":
         return unit
@@ -225,5 +244,5 @@ def _permute_stream(node: HwNode) -> Resources:
     parts = Parts(2)
     parts.hold(2 * node.size * fmt.width)
     parts.choose(ints["out_channels"] * fmt.width, 2 * ints["out_rows"])
-    tail(parts, node, ints["out_channels"], ints["out_channels"], ints["out_rows"])
+    tail(parts, node, ints["out_channels"], ints["n3"], node.size // ints["n3"], complete)
     return parts.done()

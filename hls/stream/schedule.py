@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much hardware each streaming kernel gets: the fewest multipliers that keep up with the attention.
 
-    attention:   R = reuse_factor chunks of a head, L = lanes keys and P = parallel_heads heads at a time:
-                 rows * heads / P * ceil(rows / L) * R cycles a sequence, 2 P L ceil(head_dim / R) multipliers
+    attention:   M = ceil(head_dim / reuse_factor) elements of a head, so R = ceil(head_dim / M) chunks, L = lanes keys
+                 and P = parallel_heads heads at a time:
+                 rows * heads / P * ceil(rows / L) * R cycles a sequence, 2 P L M multipliers
+                 (shift form: P L M, and P M for its division) and those of its tails
     gain cells:  one slot a cycle, whatever is asked for
-    all others:  as few lanes or blocks as fit into the longest of these; R cycles a row, if that is more (it is where
-                 there is none, and can be where there are gain cells only)
+    all others:  as few lanes or blocks as fit into the longest of these; reuse_factor cycles a row, if that is more (it
+                 is where there is none of these, and can be where there are gain cells only)
 
 A layer_reuse_factor replaces the cycles a row of one kernel, or the chunks of one attention.
 """
@@ -17,12 +19,14 @@ from dataclasses import replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import HwNode
+from hls4attn.hls.limits import ROM_PORTS
+from hls4attn.hls.stream.arrays import table_reads
 from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.blocks import block_order
 from hls4attn.hls.stream.cycles import ceil_div, interval, is_attention, is_gain_cell, latencies, row_interval, rows_of
 from hls4attn.models.errors import UnsupportedError
 
-#: Keys that an attention takes at a time, if nobody chose.
+#: Keys that an attention takes at a time, if nobody chose; fewer where Vivado HLS has to look them up in a table.
 DEFAULT_LANES = 4
 #: Kernels that pass a row a cycle, whatever is asked of them.
 _ROW_A_CYCLE = ("AttnFork", "AttnPermute")
@@ -72,7 +76,10 @@ def _attention(node: HwNode, choices: HlsConfig, chunks: int) -> HwNode:
             f"{node.name}: a reuse factor of {chunks} is more than the {head_dim} elements of a head; lower it, or set "
             "layer_reuse_factor of this kernel"
         )
-    lanes = choices.lanes or max(n for n in range(1, min(DEFAULT_LANES, rows) + 1) if whole % n == 0)
+    most = min(DEFAULT_LANES, rows)
+    if choices.backend == "Vivado" and table_reads(node):
+        most = min(most, max(ROM_PORTS // choices.parallel_heads, 1))
+    lanes = choices.lanes or max(n for n in range(1, most + 1) if whole % n == 0)
     return with_structure(node, lanes, choices.parallel_heads, ceil_div(head_dim, chunks))
 
 

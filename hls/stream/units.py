@@ -3,20 +3,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hls4attn.hls.design import HwNode
+from hls4attn.hls.emit import constant_banks
+from hls4attn.hls.limits import COMPLETE_PARTITION
 from hls4attn.hls.stream.cycles import ceil_div
 from hls4attn.hls.stream.resources import Parts
 
-#: Largest array that becomes registers or logic, as in the generated pragmas.
-COMPLETE_PARTITION = 1024
+BY_CHANNEL, BY_ELEMENT = 2, 3
+
+#: Memories of a constant, from how it is indexed and from its size.
+Banks = Callable[[int, int], int]
+
+
+def lane_banks(by: int, lanes: int, rows: int, channels: int) -> int:
+    """Memories that a streaming kernel spreads a constant over: `lane_banks` of attn_lanes.h.
+
+    One a lane.  By element, lanes that do not divide the channels shift from row to row: logic if it is small, else one
+    a channel.
+    """
+    if by < BY_CHANNEL:
+        return 1
+    if by == BY_ELEMENT and channels % lanes:
+        return rows * channels if rows * channels <= COMPLETE_PARTITION else channels
+    return lanes
+
+
+def by_lanes(lanes: int, rows: int, channels: int) -> Banks:
+    """Those of a streaming kernel with so many lanes."""
+    return lambda by, _: lane_banks(by, lanes, rows, channels)
+
+
+def complete(by: int, size: int) -> int:
+    """A constant that is logic whatever its size."""
+    del by
+    return size
+
+
+def parallel(node: HwNode) -> Banks:
+    """Those of an io_parallel kernel."""
+    return lambda _, size: constant_banks(node, size)
+
+
+def constants(parts: Parts, what: str, bits: int, size: int, lanes: int, banks: int) -> None:
+    """A constant in cyclic order over equal memories; lanes that are fewer than these select.
+
+    Args:
+        parts: where it is added.
+        what: its name.
+        bits: of an element.
+        size: elements.
+        lanes: elements that are read at a time.
+        banks: memories.
+    """
+    words = ceil_div(size, banks)
+    parts.memory(what, "rom", banks, words, bits)
+    if banks > lanes and words == 1:
+        parts.logic_rom(size * bits)
+    else:
+        parts.choose(lanes * bits, ceil_div(banks, lanes))
 
 
 def tail(
-    parts: Parts, node: HwNode, lanes: int, channels: int, rows: int, prefix: str = "", width: int | None = None
+    parts: Parts,
+    node: HwNode,
+    lanes: int,
+    channels: int,
+    rows: int,
+    banks: Banks,
+    prefix: str = "",
+    width: int | None = None,
 ) -> None:
-    """Scale, offset, rounding and limit of `lanes` results at once; constants a channel or element lie in ROMs."""
+    """Scale, offset, rounding and limit of `lanes` results at once; constants a channel or element lie in ROMs.
+
+    Args:
+        parts: where it is added.
+        node: the kernel.
+        lanes: results at once.
+        channels: constants of a row.
+        rows: rows of constants a element.
+        banks: memories that a constant is spread over.
+        prefix: of the tail's members.
+        width: bits of a result, if it is not the node's.
+    """
     ints = node.ints
     for what in ("scale", "offset"):
         by = ints.get(f"{prefix}{what}_by", 0)
@@ -27,22 +97,30 @@ def tail(
             parts.multiply(lanes, ints[f"{prefix}core_width"], bits)
         else:
             parts.add(lanes, ints[f"{prefix}sum_width"])
-        words = {1: 0, 2: 1, 3: rows}[by] * ceil_div(channels, lanes)
-        parts.memory(f"{prefix}{what}", "rom", 1, words, lanes * bits)
+        if by >= BY_CHANNEL:
+            size = channels * (rows if by == BY_ELEMENT else 1)
+            constants(parts, f"{prefix}{what}", bits, size, lanes, banks(by, size))
     parts.add(lanes, ints[f"{prefix}sum_width"] + (node.format.width if width is None else width))
 
 
-def _affine_step(parts: Parts, ints: Mapping[str, int], lanes: int, product: int) -> None:
+def _affine_step(parts: Parts, ints: Mapping[str, int], lanes: int, product: int, banks: int) -> None:
     """The end of a normalisation: shift, add beta, limit; gamma and beta a channel."""
-    words = ceil_div(ints["channels"], lanes)
-    parts.memory("gamma", "rom", 1, words, lanes * ints["gamma_bits"])
-    parts.memory("bias", "rom", 1, words, lanes * ints["bias_width"])
+    for what, bits in (("gamma", ints["gamma_bits"]), ("bias", ints["bias_width"])):
+        constants(parts, what, bits, ints["channels"], lanes, banks)
     parts.shift(lanes, product, product)
     parts.add(2 * lanes, product)
 
 
-def ailayernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int) -> None:
-    """Widths as in struct ailn_sizes."""
+def ailayernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int, banks: int) -> tuple[int, int, int]:
+    """Widths as in struct ailn_sizes; returns the bits of a waiting code, of a row's sums, and of its factors.
+
+    Args:
+        parts: where it is added.
+        ints: its members.
+        width: bits of a channel.
+        lanes: channels at a time.
+        banks: memories of a constant a channel.
+    """
     exact = ints["squares"] == 2
     terms, fraction = ints["channels"].bit_length(), ints["max_alpha"] + ints["mean_frac"]
     scaled = max(width + ints["multiplier"].bit_length(), ints["quant_shift"] + ints["max_alpha"] + 1) + 2
@@ -53,8 +131,8 @@ def ailayernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int) -
         parts.multiply(lanes, width, ints["multiplier"].bit_length() + 1)
     parts.shift(lanes, scaled, ints["max_alpha"])
     parts.add(2 * lanes, scaled)  # rounding, limit
-    parts.memory("squares", "rom", lanes, 256 if exact else 32 if ints["squares"] else 16, square + 1)
-    parts.memory("alpha", "rom", 1, ceil_div(ints["channels"], lanes), 2 * lanes)
+    parts.logic_rom(lanes * (256 if exact else 32 if ints["squares"] else 16) * (square + 1))
+    constants(parts, "alpha", ints["max_alpha"].bit_length(), ints["channels"], lanes, banks)
     parts.add(lanes, total + power)
     parts.multiply(1, total, 19)
     parts.multiply(1, power + unit, 19)
@@ -64,11 +142,12 @@ def ailayernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int) -
     parts.add(lanes, centred)
     parts.multiply(lanes, ints["rsqrt_bits"] + 1, ints["gamma_bits"])
     parts.multiply(lanes, slope, centred)
-    _affine_step(parts, ints, lanes, slope + centred)
+    _affine_step(parts, ints, lanes, slope + centred, banks)
+    return 9 + ints["max_alpha"], total + power, mean + ints["rsqrt_bits"] + 1 + 8
 
 
-def layernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int) -> None:
-    """Widths as in struct layernorm_sizes."""
+def layernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int, banks: int) -> tuple[int, int, int]:
+    """Widths as in struct layernorm_sizes; arguments and result as for `ailayernorm`."""
     terms = ints["channels"].bit_length()
     total, power = width + terms, 2 * (width - 1) + terms + 1
     variance, inverse = 2 * (width - 1 + terms) + 1, ints["rsqrt_bits"] + 3
@@ -85,7 +164,8 @@ def layernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int) -> 
     parts.add(lanes, total + 1)
     parts.multiply(lanes, inverse, ints["gamma_bits"])
     parts.multiply(lanes, inverse + ints["gamma_bits"], total + 1)
-    _affine_step(parts, ints, lanes, product)
+    _affine_step(parts, ints, lanes, product, banks)
+    return width, total + power, total + inverse + 8
 
 
 def function_parts(

@@ -21,7 +21,8 @@ from hls4attn.hls.bench import context_graph, norm_graph, operator_graph
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
 from hls4attn.hls.stream.attention_sim import attention_graph
-from hls4attn.hls.stream.network import MAX_COPIES, to_stream
+from hls4attn.hls.stream.forks import MAX_COPIES
+from hls4attn.hls.stream.network import to_stream
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.formats import Fixed

@@ -49,6 +49,16 @@ def layernorm(rows: int, channels: int, lanes: int, **ints: int) -> HwNode:
     )  # fmt: skip
 
 
+def ailayernorm(rows: int, channels: int, lanes: int, **ints: int) -> HwNode:
+    members = {
+        "zero_point": 128, "multiplier": 5, "quant_shift": 3, "max_alpha": 3, "squares": 0, "mean_frac": 4,
+        "rsqrt_bits": 9, "index_bits": 5, "gamma_bits": 8, "bias_width": 8, "in_width": 8,
+    }  # fmt: skip
+    return node(
+        "AttnAILayerNorm", "norm", 1, (rows, channels), rows=rows, channels=channels, lanes=lanes, **(members | ints)
+    )
+
+
 def reduce_sum(count: int, channels: int, lanes: int) -> HwNode:
     return node(
         "AttnReduceSum", "pool", 1, (channels,), count=count, outer=1, inner=channels, channels=channels, lanes=lanes

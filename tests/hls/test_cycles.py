@@ -40,6 +40,7 @@ CONSMAX = "AttnAttentionConSmax"
         (made.permute(16, 4, 8, 8), {"load": 16, "emit": 8}),
         # 5 rows of ceil(12 / 4) = 3 cycles in each of three processes
         (made.layernorm(5, 12, 4), {"statistics": 15, "prepare": 15, "affine": 15}),
+        (made.ailayernorm(5, 12, 5), {"statistics": 15, "prepare": 15, "affine": 15}),
         # 2 heads one by one, R = 8 / 4 = 2 chunks, 10 keys in slices of 4: 3; scores 10 rows * 2 * 3 = 60 words
         (
             made.attention(CONSMAX, 10, 2, 8, lanes=4, width=4),
@@ -55,6 +56,24 @@ CONSMAX = "AttnAttentionConSmax"
 def test_cycles_of_every_process(node, expected):
     assert dict(cycles.processes(node)) == expected
     assert cycles.interval(node) == max(expected.values())
+
+
+@given(st.data())
+def test_iterations_of_an_attention_one_by_one(data):
+    """The loops of score_slices, walked."""
+    rows, head_dim = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    heads = data.draw(st.sampled_from([1, 2, 4]))
+    lanes, width = data.draw(st.integers(1, rows)), data.draw(st.integers(1, head_dim))
+    together = data.draw(st.sampled_from([n for n in (1, 2, 4) if heads % n == 0]))
+    length, causal = data.draw(st.integers(1, rows)), data.draw(st.booleans())
+    walked = 0
+    for row in range(length):
+        for _ in range(0, heads, together):
+            for _ in range(0, row + 1 if causal else length, lanes):
+                for _ in range(0, head_dim, width):
+                    walked += 1
+    node = made.attention(CONSMAX, rows, heads, head_dim, lanes, together, width, causal=int(causal))
+    assert cycles.interval(node, length) == walked
 
 
 def test_a_shorter_sequence():
@@ -78,6 +97,8 @@ def test_a_shorter_sequence():
         (made.fork(4, 4, 2), 2),
         # prepare: read 1, product 2, difference, leading one, shift 3, root 16, dividend 16 + 16 + 2, write 1
         (made.layernorm(5, 12, 4), 57),
+        # affine: read 1, shift, difference 2, products 2 + 2, shift, sum, limit 3, tail 1, write 1
+        (made.ailayernorm(5, 12, 4), 12),
     ],
 )
 def test_depth_of_pipelines(node, latency):
@@ -219,8 +240,8 @@ def test_row_times_of_kernels_with_a_constant_pace(a, b, rows, lanes, latency):
         prepared.append(p.write())
         p.step(-(-7 // lanes))
     expected, _ = walk_rows([prepared], rows, -(-7 // lanes), latency)
-    norm = made.layernorm(12, 7, lanes, latency=latency)
-    assert cycles.row_times(norm, [a], rows).tolist() == expected
+    for norm in (made.layernorm(12, 7, lanes, latency=latency), made.ailayernorm(12, 7, lanes, latency=latency)):
+        assert cycles.row_times(norm, [a], rows).tolist() == expected
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,22 +3,30 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from itertools import product
+
 import pytest
 import stream_nodes as made
-from attention_dataflow import AttentionDataflow
+from attention_cases import consmax
+from hls_inventory import compiled, inventory
+from hls_rows import make
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hls4attn.hls.design import HwNode
 from hls4attn.hls.lowering import lower_graph
-from hls4attn.hls.stream.attention_sim import AttentionSim
+from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.kernels import parallel_resources, stream_resources
 from hls4attn.hls.stream.resources import Memory, Parts, Resources, dsp_slices, total
+from hls4attn.hls.stream.units import lane_banks
 from hls4attn.host.attention_bench import SPECS, attention
 from hls4attn.models.export.reader import read_graph
+from hls4attn.models.formats import Fixed
 from hls4attn.models.zoo import zoo_model
 
 CONSMAX = "AttnAttentionConSmax"
+NORMS = ("layernorm", "ailayernorm", "ailayernorm_lut32", "ailayernorm_exact")
 MODELS = ("consmax", "softmax", "sole")
 
 
@@ -101,12 +109,12 @@ def test_adders_selections_shifters():
 
 
 def test_dense():
-    """8 x 4 of 32 x 10 weights at a time, 4 results scaled: 4 * 3 = 12 words of weights, 3 of scales."""
+    """8 x 4 of 32 x 10 weights at a time, 4 results scaled: 4 * 3 = 12 words of weights, 3 of each lane's scales."""
     found = stream_resources(made.dense(16, 32, 10, 8, 4, scale_by=2, scale_width=7))
     assert found.multipliers == (((8, 6), 8 * 4), ((20, 7), 4))
     assert found.dsp() == 36
     assert memories(found)["weights"] == Memory("weights", "rom", 1, 4 * 3, 8 * 4 * 6)
-    assert memories(found)["scale"] == Memory("scale", "rom", 1, 3, 4 * 7)
+    assert memories(found)["scale"] == Memory("scale", "rom", 4, 3, 7)
     # process 100, 32 adders of 20, inputs 8 of 8 bits out of 4 groups, tail 4 * (20 + 8)
     assert found.logic_lut == 100 + 32 * 20 + 8 * 8 * 1 + 4 * 28
     # process, adders, tail, a row of inputs, a row of results
@@ -147,6 +155,26 @@ def test_attention_stages():
     assert folded[9, 6] == 4 + 1  # Log2Exp of four lanes and of the maximum
 
 
+@pytest.mark.parametrize(
+    ("op", "scored", "weighed", "own"),
+    [
+        (CONSMAX, 24, 24, 0),
+        ("AttnAttentionConSmaxSplit", 24, 24, 6),  # two nibbles: one product a score
+        ("AttnAttentionSoftmax", 24, 24, 6),
+        ("AttnAttentionE2Softmax", 24, 24, 0),
+        ("AttnAttentionE2Context", 24, 8, 0),
+    ],
+)
+def test_multipliers_of_an_attention(op, scored, weighed, own):
+    """As the README says: 2 heads, 3 keys, 4 elements; 6 scores and 8 results at a time."""
+    parts = {"lanes": 3, "parallel_heads": 2, "width": 4, "latency": 5}
+    assert stream_resources(made.attention(op, 16, 4, 8, **parts)).multiplier_count == scored + weighed + own
+    scales = {"score_scale_by": 1, "score_scale_width": 5, "scale_by": 2, "scale_width": 4}
+    found = stream_resources(made.attention(op, 16, 4, 8, **parts, **scales))
+    assert found.multiplier_count == scored + weighed + own + 6 + 8
+    assert memories(found)["scale"] == Memory("scale", "rom", 4, 2, 4)  # of 8 elements of a head, 4 at a time
+
+
 def test_layernorm():
     """4 lanes of 12 channels: squares; C Ex2 and Ex^2; C x, r * gamma, their product."""
     found = stream_resources(made.layernorm(5, 12, 4))
@@ -158,7 +186,43 @@ def test_layernorm():
         (19, 8): 4,  # 16 + 3; gamma
         (27, 13): 4,  # the two; 12 + 1
     }
-    assert memories(found)["gamma"] == Memory("gamma", "rom", 1, 3, 4 * 8)
+    assert memories(found)["gamma"] == Memory("gamma", "rom", 4, 3, 8)
+
+
+def test_ailayernorm():
+    """4 lanes of 12 channels; codes of 9 + 3 bits wait; squares are logic, whatever their number."""
+    found = stream_resources(made.ailayernorm(5, 12, 4, latency=7))
+    assert dict(found.multipliers) == {
+        (8, 4): 4,  # quantiser: 8 bits by 5
+        (19, 16): 1,  # sum: 9 + 3 + 4 bits, by the reciprocal
+        (27, 19): 1,  # sum of squares: 12 + 6 + 4 + 1 bits and 4 of the unit
+        (16, 16): 1,  # mean: 9 + 3 + 4
+        (10, 8): 4,  # reciprocal root and gamma
+        (17, 17): 4,  # the two; 10 + 3 + 4
+    }
+    parts = memories(found)
+    assert parts["codes"] == Memory("codes", "fifo", 1, 1 + 3, 12 * (9 + 3))  # 1 + ceil((7 + 2) / 3) rows
+    assert parts["sums"] == Memory("sums", "fifo", 1, 2, 16 + 23)
+    assert parts["factors"] == Memory("factors", "fifo", 1, 2, 16 + 10 + 8)
+    assert parts["alpha"] == Memory("alpha", "rom", 4, 3, 2)
+    assert parts["rsqrt"] == Memory("rsqrt", "rom", 1, 64, 10)
+    exact = stream_resources(made.ailayernorm(5, 12, 4, latency=7, squares=2))
+    assert "squares" not in memories(exact)
+    assert exact.bram36 == found.bram36
+    assert exact.logic_lut > found.logic_lut + 4 * 256 * 17 // 64 - 4 * 16 * 13 // 64
+
+
+@pytest.mark.parametrize(
+    ("lanes", "rows", "channels", "banks", "words"),
+    [
+        (4, 5, 12, 4, 15),  # a lane's own: 5 rows of 3
+        (5, 5, 12, 60, 1),  # lanes shift from row to row: logic
+        (5, 90, 12, 12, 90),  # the same, too many for logic: one a channel
+    ],
+)
+def test_constants_of_every_element(lanes, rows, channels, banks, words):
+    found = stream_resources(made.elementwise("AttnAffine", rows, channels, lanes, offset_by=3, offset_width=7))
+    assert memories(found)["offset"] == Memory("offset", "rom", banks, words, 7)
 
 
 def test_the_trained_model_without_reuse():
@@ -216,15 +280,54 @@ def test_totals_add_up():
     assert both.dsp("zynquplus") == sum(p.dsp("zynquplus") for p in parts)
 
 
+# ---- against the headers ---------------------------------------------------------------------------------------------
+
+
+def attentions() -> list[HwNode]:
+    """Every score function, two heads and 3 of 4 elements at a time."""
+    found = []
+    for score in sorted(SPECS):
+        for causal in (False, True):
+            spec = SPECS[score](4, 2)
+            spec = replace(spec, causal=causal)
+            found.append(with_structure(attention(spec, 12, 4, 2), 2, 2, 3))
+    return [*found, attention(consmax(split=True, in_format=Fixed(16, 11)), 12, 4, 1)]
+
+
 @pytest.mark.compile
-@pytest.mark.parametrize("op", ["softmax", "e2softmax-online"])
-def test_fifos_of_an_attention_are_those_of_the_header(op):
-    """Depths that the dataflow simulation reports."""
-    spec = SPECS[op](1, 2)
-    sim = AttentionSim(spec, 12, 4, lanes=2, node=attention(spec, 12, 4, 2))
-    codes = sim.random_codes(2, 0)
-    run = AttentionDataflow(sim).run(codes, np.full(2, 12, dtype=np.int64))
-    depths = {name.split("/")[-1]: fifo["depth"] for name, fifo in run.fifos.items()}
-    counted = {m.what: m.words for m in stream_resources(sim.node).memories if m.kind == "fifo"}
-    counted["probabilities"] = counted.pop("weights")
-    assert {name: depths[name] for name in counted} == counted
+def test_fifos_and_banks_are_those_of_the_headers(tmp_path):
+    """Depths and widths, to the bit, of every FIFO and bank inside attention and normalisations."""
+    norms = [make(seed, kind).node for kind in NORMS for seed in (0, 1)]
+    nodes = [*attentions(), *norms]
+    for node, declared in zip(nodes, inventory(nodes, tmp_path), strict=True):
+        made_of = [m for m in stream_resources(node).memories if m.kind != "rom"]
+        counted = {m.what: (m.kind, m.count, m.words, m.width) for m in made_of}
+        if "probabilities" in declared:
+            counted["probabilities"] = counted.pop("weights")
+        assert declared, node.op
+        assert counted == declared, (node.op, node.ints)
+
+
+@pytest.mark.compile
+def test_constants_are_spread_as_in_the_header(tmp_path):
+    sizes = list(product(range(4), (1, 3, 4), (1, 5, 90), (4, 12)))
+    line = '    std::printf("%d\\n", int(hls4attn::lane_banks<{}, {}, {}, {}>::value));\n'
+    body = "".join(line.format(*size) for size in sizes)
+    found = [int(n) for (n,) in compiled(body, "#include <cstdio>", ["attn_lanes.h"], tmp_path)]
+    assert found == [lane_banks(*size) for size in sizes]
+
+
+@pytest.mark.parametrize("kind", ["dense", "affine", "add", "multiply", "reduce", "permute", *NORMS])
+def test_constants_hold_their_tables(kind):
+    """Every element has its place, with less than a word of each memory to spare; a table of logic is no memory."""
+    for seed in range(12):
+        node = make(seed, kind).node
+        counted = {m.what: m for m in stream_resources(node).memories if m.kind == "rom"}
+        for name in ("scale", "offset", "alpha", "gamma", "bias"):
+            if name not in node.roms or node.roms[name].size == 1:
+                continue
+            memory, size = counted[name], node.roms[name].size
+            assert size <= memory.count * memory.words < size + memory.count, (seed, name)
+            low, high = int(node.roms[name].min()), int(node.roms[name].max())
+            assert memory.width >= max(high.bit_length(), (-low - 1).bit_length() + 1 if low < 0 else 0)
+        assert "squares" not in counted

@@ -21,7 +21,8 @@ from hls4attn.hls.design import HwNode
 from hls4attn.hls.hwfile import to_onnx
 from hls4attn.hls.stream.cycles import interval, is_attention, row_interval
 from hls4attn.hls.stream.fifos import DEFAULT_DEPTH
-from hls4attn.hls.stream.network import MAX_COPIES, to_stream
+from hls4attn.hls.stream.forks import MAX_COPIES
+from hls4attn.hls.stream.network import to_stream
 from hls4attn.hls.stream.schedule import dense_blocks
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export import Graph, read_graph

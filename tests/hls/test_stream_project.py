@@ -71,7 +71,12 @@ def test_a_project_is_exact_and_shows_every_kernel(sim: CSim) -> None:
 
 @pytest.mark.compile
 def test_the_other_backend_writes_the_same(model: onnx.ModelProto, sim: CSim, tmp_path: Path) -> None:
-    vivado = convert(model, tmp_path / "p", replace(STREAM, backend="Vivado"))
+    lanes = next(
+        n.ints["lanes"]
+        for n in lower_design(read_graph(model), STREAM).nodes
+        if "lanes" in n.ints and "head_dim" in n.ints
+    )
+    vivado = convert(model, tmp_path / "p", replace(STREAM, backend="Vivado", lanes=lanes))
     names = ("firmware/defines.h", "firmware/attn.cpp", "csim/bridge.cpp", "csim/hls_stream.h")
     for name in names:
         assert (vivado.path / name).read_text() == (sim.project.path / name).read_text(), name

@@ -82,7 +82,7 @@ def test_verbs_refuse_outputs_first(tmp_path):
         lambda out, err: verbs.run(out, err, MODEL, "pynq-z2", None, MODEL, None),
         lambda out, err: verbs.run(out, err, MODEL, "pynq-z2", None, tmp_path / "y", tmp_path / "y"),
         lambda out, err: verbs.verify(out, err, MODEL, None, 9, 0, ["onnx"], "pynq-z2", MODEL),
-        lambda out, err: verbs.convert(out, err, absent, MODEL, "pynq-z2", None, None),
+        lambda out, err: verbs.convert(out, err, absent, MODEL, "pynq-z2", None),
         lambda out, err: verbs.train(out, err, "digits-vit", "consmax", [0], MODEL, 1, None),
         lambda out, err: sole.train(out, err, "digits-vit", [0], MODEL, 1, None),
         lambda out, err: sole.quantise(out, err, absent, tmp_path / "b.keras", "digits-vit", "softmax", "layernorm"),

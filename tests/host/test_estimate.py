@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user is told about a design before synthesis: figures, limits, boards, the change that fits, and errors."""
 
+import inspect
 import json
 import os
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +13,13 @@ import pytest
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode, Stream
-from hls4attn.hls.estimate import MAX_UNROLL, estimate, to_dict
-from hls4attn.hls.fit import Capacity, auto_reuse, fit, smallest_reuse, suggest
+from hls4attn.hls.estimate import estimate, to_dict
+from hls4attn.hls.fit import Capacity, auto_reuse, fit, most_reuse, smallest_reuse, suggest
+from hls4attn.hls.limits import MAX_UNROLL
 from hls4attn.hls.stream.cycles import ceil_div, latencies
 from hls4attn.hls.stream.resources import Resources
 from hls4attn.host import cli
-from hls4attn.host.attention_bench import fresh_cache, parse_lengths
+from hls4attn.host.attention_bench import Growth, fresh_cache, parse_lengths
 from hls4attn.host.estimate import capacity, designs
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.graph import Tensor
@@ -209,6 +212,59 @@ def test_suggestions():
     assert "dsp" in hopeless.reason
 
 
+def test_fewer_keys_and_heads_at_a_time(make):
+    """8 keys and 2 heads at a time: 16 * 2 multipliers and 16 divisions of the shift form are left with most reuse."""
+    wide = replace(STREAM, lanes=8, parallel_heads=2)
+    most, design = most_reuse(make, wide)
+    assert most == replace(wide, reuse_factor=16)
+    least = estimate(design, most).resources.dsp()
+    board = replace(HUGE, dsp=least - 1)
+    assert smallest_reuse(make, wide, board) is None
+    found = suggest(make, wide, board)
+    options = dict(zip(*[iter(found.options.split())] * 2, strict=True))
+    assert options.keys() == {"--io", "--reuse", "--lanes", "--parallel-heads"}
+    lanes, heads, reuse = (int(options[name]) for name in ("--lanes", "--parallel-heads", "--reuse"))
+    assert lanes * heads == 8
+    fits = replace(STREAM, lanes=lanes, parallel_heads=heads, reuse_factor=reuse)
+    assert fit(estimate(make(fits), fits).resources, board).fits
+    with pytest.raises(UnsupportedError, match=f"--lanes {lanes} --parallel-heads {heads}"):
+        auto_reuse(make, wide, board)
+    hopeless = suggest(make, wide, replace(HUGE, dsp=1))
+    assert hopeless.options == ""
+    assert "with 16" in hopeless.reason
+
+
+def test_a_suggestion_names_every_option(make):
+    """What is suggested is what was estimated, whatever the defaults are where it is used."""
+    board = capacity(load_boards()["pynq-z2"])
+    found = suggest(make, replace(STREAM, lanes=2, parallel_heads=2), board)
+    assert re.fullmatch(r"--io io_stream --reuse \d+ --lanes 2 --parallel-heads 2", found.options)
+    assert suggest(make, HlsConfig(), board).options.endswith("--lanes 4 --parallel-heads 1")
+
+
+def test_parts_of_a_head(make, capsys, monkeypatch):
+    """Heads of 16 elements: 9, 11 and 15 come to parts of two elements, which are 8."""
+    for reuse in (8, 9, 11, 15):
+        code, out, _ = command(capsys, monkeypatch, "estimate", MODEL, "--reuse", reuse)
+        assert code == 0
+        assert f"reuse factor {reuse} (parts of a head: 8 of 2)" in out
+        chosen = replace(STREAM, reuse_factor=reuse)
+        assert estimate(make(chosen), chosen).interval == 16 * 2 * 4 * 8
+
+
+def test_the_table_shows_what_the_suggestion_speaks_of(capsys, monkeypatch, tmp_path):
+    """Nothing fits: the design with most reuse, not with least."""
+    monkeypatch.setattr("hls4attn.host.estimate.capacity", lambda board: replace(HUGE, name=board.name, dsp=1))
+    target = tmp_path / "out.json"
+    code, out, _ = command(capsys, monkeypatch, "estimate", MODEL, "--board", "pynq-z2", "--json", target)
+    assert code == 0
+    assert "reuse factor 16, the most there is: none fits pynq-z2" in out
+    values = json.loads(target.read_text())
+    assert values["reuse_factor"] == 16
+    percent = next(b["percent"]["dsp"] for b in values["boards"] if b["board"] == "pynq-z2")
+    assert f"with 16: {percent:.0f}% of dsp" in values["suggestion"]["reason"]
+
+
 def test_a_design_without_a_streaming_form():
     def make(config):
         if config.io_type == "io_stream":
@@ -254,7 +310,7 @@ def test_the_verb_says_why_arrays_do_not_fit_and_what_does(capsys, monkeypatch):
     assert "suggestion: fits pynq-z2 as it is" in out
 
 
-@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+@pytest.mark.parametrize(("suffix", "start"), [("PNG", b"\x89PNG"), ("svg", b"<?xml")])
 def test_the_chart(capsys, monkeypatch, tmp_path, suffix, start):
     pytest.importorskip("matplotlib")
     target = tmp_path / f"chart.{suffix}"
@@ -350,6 +406,10 @@ def test_every_score_function_is_measured(capsys, monkeypatch, tmp_path, score):
         (("--head-dim", "4096"), ("head-dim",)),
         (("--chart", "plot.gif"), ("plot.gif", ".png")),
         (("--score", "e2softmax", "--lengths", "2048"), ("1024",)),
+        (("--lengths", "4096", "--heads", "64", "--head-dim", "1024"), ("524288 bits", "4096")),
+        (("--lengths", "16,4096", "--heads", "8"), ("134,217,728 scores", "67,108,864")),
+        (("--lengths", "600", "--lanes", "600", "--head-dim", "1"), ("600 tokens", "scores", "4800", "at most 4096")),
+        (("--lengths", "16", "--lanes", "16", "--head-dim", "512"), ("products unrolled", "8192", "at most 4096")),
     ],
 )
 def test_one_readable_line_for_a_wrong_bench(capsys, monkeypatch, arguments, words):
@@ -364,6 +424,84 @@ def test_options_of_the_wrong_verb(capsys, monkeypatch, tmp_path):
     code, _, err = command(capsys, monkeypatch, "bench", "--json", tmp_path / "out.json", "attention")
     assert code == 2
     assert "--json" in err
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
+def test_what_is_measured_outlasts_what_is_not(capsys, monkeypatch, tmp_path, stop):
+    """Rows are printed as they finish; files hold the finished ones."""
+    pytest.importorskip("matplotlib")
+    target, chart = tmp_path / "out.json", tmp_path / "out.SVG"
+
+    def measured(spec, node):
+        if node.ints["rows"] == 32:
+            assert "\n    16 " in capsys.readouterr().out  # printed before the next one is begun
+            raise stop
+        return Growth(node.ints["rows"], 256, 300, 16384, 20, 0, 128, 1.5, 0.25, 10**6, 0, 512)
+
+    monkeypatch.setattr("hls4attn.host.attention_bench.measure", measured)
+    code, _, err = command(
+        capsys, monkeypatch, "bench", "attention", "--lengths", "16,32,64", "--json", target, "--chart", chart
+    )
+    assert code == (130 if stop is KeyboardInterrupt else 2)
+    assert len(err.strip().splitlines()) == 1
+    assert ("interrupted" if stop is KeyboardInterrupt else "error: out of memory") in err
+    assert [row["length"] for row in json.loads(target.read_text())["rows"]] == [16]
+    assert chart.read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("estimate", "--reuse", "nan", MODEL), ("--reuse", "integer")),
+        (("estimate", "--resue", "4", MODEL), ("--resue",)),
+        (("estimat", MODEL), ("estimat",)),
+        (("estimate",), ("model",)),
+        (("bench", "attention", "--heads", "1.5"), ("--heads",)),
+    ],
+)
+def test_one_readable_line_for_wrong_usage(capsys, monkeypatch, arguments, words):
+    code, out, err = command(capsys, monkeypatch, *arguments)
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith("error: ")
+    for word in words:
+        assert word in err
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [((), 2), (("--help",), 0), (("estimate", "--help"), 0)])
+def test_help_is_no_error(capsys, monkeypatch, arguments, expected):
+    code, out, err = command(capsys, monkeypatch, *arguments)
+    assert (code, err) == (expected, "")
+    assert "Usage:" in out
+
+
+@pytest.mark.parametrize("verb", ["convert", "verify", "run", "estimate"])
+def test_the_same_structure_options_everywhere(capsys, monkeypatch, verb):
+    """They are read (each refuses a value of its own), and their help is the same."""
+    shown = {}
+    for option, wrong in (("--io", "io_serial"), ("--reuse", 0), ("--lanes", -1), ("--parallel-heads", 0)):
+        rest = () if option == "--io" else ("--io", "io_stream")
+        code, _, err = command(capsys, monkeypatch, verb, MODEL, option, wrong, *rest)
+        assert code == 2
+        assert str(wrong) in err
+        names = {"--io": "io", "--reuse": "reuse", "--lanes": "lanes", "--parallel-heads": "parallel_heads"}
+        found = inspect.get_annotations(getattr(cli, verb), eval_str=True)[names[option]]
+        shown[option] = found == {"--io": cli.IoType, "--reuse": cli.Reuse, "--lanes": cli.Lanes}.get(
+            option, cli.ParallelHeads
+        )
+    assert all(shown.values())
+
+
+def test_an_unwritable_cache_is_named(capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path / "file" / "cache"))
+    code, _, err = command(capsys, monkeypatch, "verify", MODEL, "--samples", 1, "--stages", "csim")
+    assert code in (2, 3)
+    assert "HLS4ATTN_CACHE" in err
+    assert "--out" not in err
+    code, _, err = command(capsys, monkeypatch, "convert", MODEL, "--out", tmp_path / "file" / "project")
+    assert code == 2
+    assert "HLS4ATTN_CACHE" not in err
 
 
 def test_lengths():
