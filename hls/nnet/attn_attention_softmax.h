@@ -49,14 +49,14 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
                   hls::stream<typename attention_softmax_sizes<CONFIG_T>::sum_word> &sums,
                   const table_T (&table)[ENTRIES], const int length) {
     HLS4ATTN_LATENCY(CONFIG_T::latency)
+    // P*L look-ups a cycle.  Vivado HLS ignores this line: its ROM has two ports, II is ceil(P*L / 2) there.
     #pragma HLS BIND_STORAGE variable=table type=rom_np
     typedef attention_softmax_sizes<CONFIG_T> sizes;
     typedef typename sizes::numbers numbers;
     typename sizes::top_word top;
     typename sizes::sum_word sum;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (at.unit_starts()) {
             top = maxima.read();
@@ -71,7 +71,7 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
                 const int s = p * sizes::L + lane;
                 const int below = int(top.lane[p]) - int(x.lane[s]);
                 e.lane[s] = 0;
-                if (at.sees(lane, length)) {
+                if (at.sees(lane)) {
                     e.lane[s] = entry<numbers::exp>(table[at.head(p) * numbers::entries + below]);
                 }
                 total += e.lane[s];
@@ -85,7 +85,7 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
         if (at.unit_ends()) {
             sums.write(sum);
         }
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }
@@ -119,8 +119,7 @@ void scale_slices(hls::stream<typename attention_softmax_sizes<CONFIG_T>::exp_wo
     typedef function_of<CONFIG_T> function;
     typename sizes::ratio_word ratio;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (at.unit_starts()) {
             ratio = ratios.read();
@@ -133,7 +132,7 @@ void scale_slices(hls::stream<typename attention_softmax_sizes<CONFIG_T>::exp_wo
                 probability<function>(e.lane[s], ratio.lane[s / sizes::L]));
         }
         probabilities.write(result);
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }
