@@ -48,6 +48,7 @@ void look_up_slices(hls::stream<typename attention_sizes<CONFIG_T>::score_word> 
         #pragma HLS PIPELINE II=1
         const typename sizes::score_word x = scores.read();
         typename sizes::p_word result;
+        HLS4ATTN_PACK(result)
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
             result.lane[s] = 0;
@@ -80,6 +81,7 @@ void split_slices(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &s
         #pragma HLS PIPELINE II=1
         const typename sizes::score_word x = scores.read();
         typename sizes::p_word result;
+        HLS4ATTN_PACK(result)
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
             result.lane[s] = 0;

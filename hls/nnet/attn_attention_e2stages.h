@@ -79,6 +79,7 @@ void exponents(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &wait
     typedef attention_e2_sizes<CONFIG_T> sizes;
     typedef typename e2_sizes<CONFIG_T>::distance_t distance_t;
     typename sizes::unit_t unit;
+    HLS4ATTN_PACK(unit)
     typename sizes::row_t::sum_t sum[sizes::P];
     #pragma HLS ARRAY_PARTITION variable=sum complete
     int words = 0;
@@ -87,6 +88,7 @@ void exponents(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &wait
         #pragma HLS PIPELINE II=1
         if (words == 0) {
             const typename sizes::top_word risen = maxima.read();
+            HLS4ATTN_PACK(risen)
             tops.write(risen);
             for (int p = 0; p < sizes::P; p++) {
                 #pragma HLS UNROLL
@@ -102,6 +104,7 @@ void exponents(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &wait
         }
         const typename sizes::score_word x = waiting.read();
         typename sizes::k_word result;
+        HLS4ATTN_PACK(result)
         for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
             typename sizes::row_t::sum_t slice = 0; // of the lanes first: a shift and one adder are in the loop
@@ -213,6 +216,7 @@ void divide_slices(hls::stream<typename attention_e2_sizes<CONFIG_T>::k_word> &c
         }
         const typename sizes::k_word k = codes.read();
         typename form_T::word_t result;
+        HLS4ATTN_PACK(result)
         form_T::unit(result, unit);
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL

@@ -91,6 +91,7 @@ void score_slices(hls::stream<row_T> &q, const typename attention_sizes<CONFIG_T
             words_of<CONFIG_T>(q.read(), query);
         }
         typename sizes::score_word result;
+        HLS4ATTN_PACK(result)
         for (int lane = 0; lane < sizes::L; lane++) {
             #pragma HLS UNROLL
             const bool seen = at.sees(lane); // what else a bank holds belongs to nobody
@@ -148,11 +149,13 @@ void row_maxima(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &sco
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typedef attention_sizes<CONFIG_T> sizes;
     typename sizes::top_word top;
+    HLS4ATTN_PACK(top)
     int words = 0;
     position<CONFIG_T, 1> at(length);
     for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         const typename sizes::score_word x = scores.read();
+        HLS4ATTN_PACK(x)
         waiting.write(x);
         for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
@@ -234,7 +237,9 @@ void weigh_slices(hls::stream<typename form_T::word_t> &weights,
             }
         }
         if (at.row_ends()) {
-            res.write(row_of<CONFIG_T, row_T>(y));
+            const row_T row = row_of<CONFIG_T, row_T>(y);
+            HLS4ATTN_PACK(row)
+            res.write(row);
         }
         at.step();
         HLS4ATTN_CYCLES(1)

@@ -55,6 +55,7 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
     typedef typename sizes::numbers numbers;
     typename sizes::top_word top;
     typename sizes::sum_word sum;
+    HLS4ATTN_PACK(sum)
     position<CONFIG_T, 1> at(length);
     for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
@@ -63,6 +64,7 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
         }
         const typename sizes::score_word x = waiting.read();
         typename sizes::exp_word e;
+        HLS4ATTN_PACK(e)
         for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
             typename numbers::sum_t total = 0;
@@ -101,6 +103,7 @@ void reciprocals(hls::stream<typename attention_softmax_sizes<CONFIG_T>::sum_wor
         #pragma HLS PIPELINE II=1
         const typename sizes::sum_word sum = sums.read();
         typename sizes::ratio_word ratio;
+        HLS4ATTN_PACK(ratio)
         for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
             ratio.lane[p] = reciprocal<function_of<CONFIG_T> >(sum.lane[p]);
@@ -126,6 +129,7 @@ void scale_slices(hls::stream<typename attention_softmax_sizes<CONFIG_T>::exp_wo
         }
         const typename sizes::exp_word e = exps.read();
         typename sizes::p_word result;
+        HLS4ATTN_PACK(result)
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
             result.lane[s] = requantise_code<typename sizes::p_t, function::sum_width, function::sum_frac>(

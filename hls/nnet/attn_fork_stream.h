@@ -28,12 +28,10 @@ template <class row_T, typename CONFIG_T>
 void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         HLS4ATTN_CYCLES(1)
@@ -45,12 +43,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -63,12 +59,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &d, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -82,12 +76,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &d, hls::stream<row_T> &e, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -102,12 +94,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &d, hls::stream<row_T> &e, hls::stream<row_T> &f, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -124,12 +114,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -147,12 +135,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &h, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
