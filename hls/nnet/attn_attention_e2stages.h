@@ -138,7 +138,7 @@ void exponents(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &wait
 }
 
 // What divide_slices makes of an exponent: a probability.
-template <typename CONFIG_T> struct probability_form {
+template <typename CONFIG_T> struct probability_form : product_form<CONFIG_T> {
     typedef function_of<CONFIG_T> function;
     typedef typename attention_sizes<CONFIG_T>::p_word word_t;
     typedef typename attention_sizes<CONFIG_T>::p_t p_t;

@@ -9,6 +9,8 @@
 // Formula:  y_n[r] = x[r]
 // Cycles:   length a sequence, a row every cycle.
 // A FIFO has one reader; each copy has a FIFO of its own, as deep as its reader is late.
+// One function for each number of copies: `length` comes last, behind which no parameter pack can be deduced, and every
+// write stands by its stream's name.
 // Source: Kahn process networks.
 
 #ifndef HLS4ATTN_FORK_STREAM_H_
