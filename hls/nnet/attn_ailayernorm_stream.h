@@ -52,12 +52,10 @@ void statistics(hls::stream<in_T> &data, hls::stream<codes_T> &codes, hls::strea
     typename sizes::lifted_t lifted[CYCLES][CONFIG_T::lanes];
     #pragma HLS ARRAY_PARTITION variable=lifted complete dim=0
     ailn_sums<CONFIG_T> sum;
+    HLS4ATTN_PACK(sum)
     int row = 0, k = 0;
-    for (int n = 0; n < CONFIG_T::rows * CYCLES; n++) {
+    for (int n = 0; n < CONFIG_T::rows * CYCLES && row != length; n++) {
         #pragma HLS PIPELINE II=1
-        if (row == length) {
-            break;
-        }
         if (k == 0) {
             unpack(data.read(), x);
             sum.total = 0;
@@ -79,7 +77,9 @@ void statistics(hls::stream<in_T> &data, hls::stream<codes_T> &codes, hls::strea
         sum.power += power;
         k++;
         if (k == CYCLES) {
-            codes.write(pack<codes_T>(lifted));
+            const codes_T word = pack<codes_T>(lifted);
+            HLS4ATTN_PACK(word)
+            codes.write(word);
             sums.write(sum);
             row++;
             k = 0;
@@ -92,13 +92,11 @@ template <typename CONFIG_T, int CYCLES, class rsqrt_T, int ENTRIES>
 void prepare(hls::stream<ailn_sums<CONFIG_T> > &sums, hls::stream<ailn_factors<CONFIG_T> > &factors,
              const rsqrt_T (&rsqrt)[ENTRIES], const int length) {
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=CYCLES
-        if (r == length) {
-            break;
-        }
         const ailn_sums<CONFIG_T> sum = sums.read();
         ailn_factors<CONFIG_T> made;
+        HLS4ATTN_PACK(made)
         int e;
         made.mean = row_mean<CONFIG_T>(sum.total);
         made.v = ailn_inverse<CONFIG_T>(sum.power, made.mean, e, rsqrt);

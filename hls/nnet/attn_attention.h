@@ -21,7 +21,7 @@
 #ifndef HLS4ATTN_ATTENTION_H_
 #define HLS4ATTN_ATTENTION_H_
 
-#include "attn_stream.h"
+#include "attn_lanes.h"
 
 namespace hls4attn {
 
@@ -111,6 +111,11 @@ template <typename CONFIG_T> struct attention_sizes {
     static const int elements = P * M;            // of a bank word
     static const int row_words = groups * chunks; // bank words that a row of K or V takes
     static const int words = slices * row_words;  // of a lane's bank
+    // Memories of the tails' constants: L keys a cycle; M elements, the same for all heads.
+    static const int score_scale_banks = lane_banks<CONFIG_T::score_scale_by, L, 1, CONFIG_T::rows>::value;
+    static const int score_offset_banks = lane_banks<CONFIG_T::score_offset_by, L, 1, CONFIG_T::rows>::value;
+    static const int context_scale_banks = lane_banks<CONFIG_T::scale_by, M, 1, CONFIG_T::head_dim>::value;
+    static const int context_offset_banks = lane_banks<CONFIG_T::offset_by, M, 1, CONFIG_T::head_dim>::value;
     typedef typename fixed_of<CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed, CONFIG_T::in_rounding,
                               CONFIG_T::in_overflow>::type score_t;
     typedef typename fixed_of<CONFIG_T::p_width, CONFIG_T::p_frac, CONFIG_T::p_signed, CONFIG_T::p_rounding,
@@ -120,9 +125,10 @@ template <typename CONFIG_T> struct attention_sizes {
     typedef typename stored<CONFIG_T::v_width + !CONFIG_T::v_signed>::type v_code;
     typedef k_code key_bank[L][words][elements];
     typedef v_code value_bank[L][words][elements];
-    typedef word<typename stored<format_of<score_t>::carrier>::type, scores> score_word;
+    typedef typename stored<format_of<score_t>::carrier>::type score_code;
+    typedef word<score_code, scores> score_word;
     typedef word<typename stored<format_of<p_t>::carrier>::type, scores> p_word;
-    typedef word<typename stored<format_of<score_t>::carrier>::type, P> top_word; // a maximum a head
+    typedef word<score_code, P> top_word; // a maximum a head
 };
 
 template <typename CONFIG_T, class q_T, class k_T, class v_T, class res_T> struct attention_legal {
@@ -146,51 +152,52 @@ template <typename CONFIG_T, class q_T, class k_T, class v_T, class res_T> struc
 // Where a process is.  The counters go on across rows, so that its pipeline never drains.
 template <typename CONFIG_T, int CHUNKS> struct position {
     typedef attention_sizes<CONFIG_T> sizes;
-    static const long long most = 1LL * CONFIG_T::rows * sizes::groups * sizes::slices * CHUNKS; // iterations
-    typename integer<bit_length(CONFIG_T::rows) + 1>::type row;
+    typedef typename integer<bit_length(CONFIG_T::rows) + 1>::type row_t;
+    static const int most = CONFIG_T::rows * sizes::groups * sizes::slices * CHUNKS; // iterations
+    static_assert(1LL * CONFIG_T::rows * sizes::groups * sizes::slices * CHUNKS < 1LL << 31,
+                  "attention: a sequence of 2^31 iterations or more");
+    const row_t rows; // of this sequence
+    row_t row;
     typename integer<bit_length(sizes::groups) + 1>::type group;
-    typename integer<bit_length(sizes::slices) + 1>::type slice, last; // of this row
+    typename integer<bit_length(sizes::slices) + 1>::type slice;
+    typename integer<bit_length(CONFIG_T::rows + sizes::L) + 1>::type first; // key of the slice
     typename integer<bit_length(CHUNKS) + 1>::type chunk;
-    typename integer<bit_length(sizes::L) + 1>::type diagonal;         // lane of the row's own key
 
-    explicit position(int length)
-        : row(0), group(0), slice(0), last(CONFIG_T::causal ? 0 : (length - 1) / sizes::L), chunk(0), diagonal(0) {}
+    explicit position(int length) : rows(length), row(0), group(0), slice(0), first(0), chunk(0) {}
 
-    int key(int lane) const { return int(slice) * sizes::L + lane; }
-    bool sees(int lane, int length) const { return CONFIG_T::causal ? key(lane) <= int(row) : key(lane) < length; }
+    int key(int lane) const { return int(first) + lane; }
+    int last_key() const { return CONFIG_T::causal ? int(row) : int(rows) - 1; }
+    bool sees(int lane) const { return key(lane) <= last_key(); }
     int head(int p) const { return int(group) * sizes::P + p; }
+    int part() const { return int(group) * sizes::chunks + int(chunk); }        // of a row's words
+    int bank_word() const { return int(slice) * sizes::row_words + part(); }    // in each lane
+    bool more() const { return row != rows; }
     bool slice_ends() const { return chunk == CHUNKS - 1; }
     bool unit_starts() const { return slice == 0; } // a unit: one row, one group
-    bool unit_ends() const { return slice == last; }
+    bool unit_ends() const { return key(sizes::L - 1) >= last_key(); }
     bool row_starts() const { return chunk == 0 && slice == 0 && group == 0; }
     bool row_ends() const { return slice_ends() && unit_ends() && group == sizes::groups - 1; }
 
-    // Steps; false at the end of the sequence.
-    bool next(int length) {
+    void step() {
         #pragma HLS INLINE
         if (!slice_ends()) {
             chunk++;
-            return true;
+            return;
         }
         chunk = 0;
         if (!unit_ends()) {
             slice++;
-            return true;
+            first += sizes::L;
+            return;
         }
         slice = 0;
+        first = 0;
         if (group != sizes::groups - 1) {
             group++;
-            return true;
+            return;
         }
         group = 0;
         row++;
-        if (CONFIG_T::causal && diagonal == sizes::L - 1) {
-            diagonal = 0;
-            last++;
-        } else {
-            diagonal++;
-        }
-        return row != length;
     }
 };
 
@@ -212,6 +219,27 @@ inline void words_of(const row_T &row,
             }
         }
     }
+}
+
+// And the row of such words.
+template <typename CONFIG_T, class row_T>
+inline row_T row_of(const typename row_T::value_type (&words)[attention_sizes<CONFIG_T>::row_words]
+                                                             [attention_sizes<CONFIG_T>::elements]) {
+    #pragma HLS INLINE
+    typedef attention_sizes<CONFIG_T> sizes;
+    row_T row;
+    for (int w = 0; w < sizes::row_words; w++) {
+        #pragma HLS UNROLL
+        for (int e = 0; e < sizes::elements; e++) {
+            #pragma HLS UNROLL
+            const int head = w / sizes::chunks * sizes::P + e / sizes::M;
+            const int n = w % sizes::chunks * sizes::M + e % sizes::M;
+            if (n < CONFIG_T::head_dim) {
+                row[head * CONFIG_T::head_dim + n] = words[w][e];
+            }
+        }
+    }
+    return row;
 }
 
 } // namespace hls4attn

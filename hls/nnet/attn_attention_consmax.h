@@ -39,26 +39,27 @@ void look_up_slices(hls::stream<typename attention_sizes<CONFIG_T>::score_word> 
                     hls::stream<typename attention_sizes<CONFIG_T>::p_word> &probabilities,
                     const table_T (&table)[ENTRIES], const int length) {
     HLS4ATTN_LATENCY(CONFIG_T::latency)
+    // P*L look-ups a cycle.  Vivado HLS ignores this line: its ROM has two ports, II is ceil(P*L / 2) there.
     #pragma HLS BIND_STORAGE variable=table type=rom_np
     typedef attention_sizes<CONFIG_T> sizes;
     typedef function_of<CONFIG_T> function;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         const typename sizes::score_word x = scores.read();
         typename sizes::p_word result;
+        HLS4ATTN_PACK(result)
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
             result.lane[s] = 0;
-            if (at.sees(s % sizes::L, length)) {
+            if (at.sees(s % sizes::L)) {
                 const int first = at.head(s / sizes::L) * CONFIG_T::entries - CONFIG_T::code_min;
                 result.lane[s] = requantise_code<typename sizes::p_t, function::sum_width, function::sum_frac>(
                     entry<function::core_width>(table[first + int(x.lane[s])]));
             }
         }
         probabilities.write(result);
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }
@@ -76,21 +77,21 @@ void split_slices(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &s
     typedef attention_sizes<CONFIG_T> sizes;
     typedef function_of<CONFIG_T> function;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         const typename sizes::score_word x = scores.read();
         typename sizes::p_word result;
+        HLS4ATTN_PACK(result)
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
             result.lane[s] = 0;
-            if (at.sees(s % sizes::L, length)) {
+            if (at.sees(s % sizes::L)) {
                 result.lane[s] = requantise_code<typename sizes::p_t, function::sum_width, function::sum_frac>(
                     split_exponential<function>(int(x.lane[s]), at.head(s / sizes::L), mantissa, shift, head_shift));
             }
         }
         probabilities.write(result);
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }

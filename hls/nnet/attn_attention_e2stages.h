@@ -42,15 +42,18 @@ template <typename CONFIG_T> struct context_of : CONFIG_T {
 
 // What a row leaves behind: its maximum, the leading one of its sum and its mantissa, one of each a head.
 template <typename CONFIG_T> struct e2_unit {
+    typedef typename integer<7>::type ks_t;
+    typedef typename integer<CONFIG_T::divider_frac + 1>::type mantissa_t;
     typename e2_sizes<CONFIG_T>::distance_t top[CONFIG_T::parallel_heads];
-    typename integer<7>::type ks[CONFIG_T::parallel_heads];
-    typename integer<CONFIG_T::divider_frac + 1>::type mantissa[CONFIG_T::parallel_heads];
+    ks_t ks[CONFIG_T::parallel_heads];
+    mantissa_t mantissa[CONFIG_T::parallel_heads];
 };
 
 template <typename CONFIG_T> struct attention_e2_sizes : attention_sizes<CONFIG_T> {
     typedef attention_sizes<CONFIG_T> sizes;
     typedef e2_row<CONFIG_T, CONFIG_T::rows> row_t;
     typedef e2_unit<CONFIG_T> unit_t;
+    typedef typename e2_sizes<CONFIG_T>::numerator_t numerator_t;
     typedef word<typename stored<e2_sizes<CONFIG_T>::exponent>::type, sizes::scores> k_word;
     static const int slice_words = CONFIG_T::slice_length / sizes::L; // 0: the row
     static const int row_slices = slice_words > 0 ? ceil_div(sizes::slices, slice_words) : 1;
@@ -62,26 +65,30 @@ template <typename CONFIG_T> struct attention_e2_sizes : attention_sizes<CONFIG_
 };
 
 // Exponents and their row's sum, a slice behind the maxima.
-template <typename CONFIG_T, class factor_T, class places_T, class mantissa_T>
+template <typename CONFIG_T, class factor_T, int FACTORS, class places_T, int PLACES, class mantissa_T, int MANTISSAS>
 void exponents(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &waiting,
                hls::stream<typename attention_sizes<CONFIG_T>::top_word> &maxima,
                hls::stream<typename attention_e2_sizes<CONFIG_T>::k_word> &codes,
                hls::stream<typename attention_sizes<CONFIG_T>::top_word> &tops,
-               hls::stream<typename attention_e2_sizes<CONFIG_T>::unit_t> &units, const factor_T factor[],
-               const places_T places[], const mantissa_T divider[], const int length) {
+               hls::stream<typename attention_e2_sizes<CONFIG_T>::unit_t> &units, const factor_T (&factor)[FACTORS],
+               const places_T (&places)[PLACES], const mantissa_T (&divider)[MANTISSAS], const int length) {
+    #pragma HLS ARRAY_PARTITION variable=factor complete
+    #pragma HLS ARRAY_PARTITION variable=places complete
+    #pragma HLS ARRAY_PARTITION variable=divider complete
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typedef attention_e2_sizes<CONFIG_T> sizes;
     typedef typename e2_sizes<CONFIG_T>::distance_t distance_t;
     typename sizes::unit_t unit;
+    HLS4ATTN_PACK(unit)
     typename sizes::row_t::sum_t sum[sizes::P];
     #pragma HLS ARRAY_PARTITION variable=sum complete
     int words = 0;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (words == 0) {
             const typename sizes::top_word risen = maxima.read();
+            HLS4ATTN_PACK(risen)
             tops.write(risen);
             for (int p = 0; p < sizes::P; p++) {
                 #pragma HLS UNROLL
@@ -97,15 +104,18 @@ void exponents(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &wait
         }
         const typename sizes::score_word x = waiting.read();
         typename sizes::k_word result;
-        for (int s = 0; s < sizes::scores; s++) {
+        HLS4ATTN_PACK(result)
+        for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
-            const int p = s / sizes::L;
-            const int k = log2exp<CONFIG_T>(distance_t(unit.top[p] - distance_t(x.lane[s])), factor[at.head(p)],
-                                            places[at.head(p)]);
-            result.lane[s] = k;
-            if (at.sees(s % sizes::L, length)) {
-                sum[p] += numerator<CONFIG_T>(k);
+            typename sizes::row_t::sum_t slice = 0; // of the lanes first: a shift and one adder are in the loop
+            for (int lane = 0; lane < sizes::L; lane++) {
+                #pragma HLS UNROLL
+                const distance_t below = unit.top[p] - distance_t(x.lane[p * sizes::L + lane]);
+                const int k = log2exp<CONFIG_T>(below, factor[at.head(p)], places[at.head(p)]);
+                result.lane[p * sizes::L + lane] = k;
+                slice += at.sees(lane) ? numerator<CONFIG_T>(k) : typename sizes::numerator_t(0);
             }
+            sum[p] += slice;
         }
         codes.write(result);
         words++;
@@ -122,13 +132,13 @@ void exponents(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &wait
             }
             units.write(unit);
         }
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }
 
 // What divide_slices makes of an exponent: a probability.
-template <typename CONFIG_T> struct probability_form {
+template <typename CONFIG_T> struct probability_form : product_form<CONFIG_T> {
     typedef function_of<CONFIG_T> function;
     typedef typename attention_sizes<CONFIG_T>::p_word word_t;
     typedef typename attention_sizes<CONFIG_T>::p_t p_t;
@@ -149,11 +159,16 @@ template <typename CONFIG_T> struct shift_form {
     typedef typename e2context_sizes<context>::sum_t sum_t;
     struct word_t {
         typename stored<e2_sizes<CONFIG_T>::exponent>::type lane[attention_sizes<CONFIG_T>::scores];
-        e2_unit<CONFIG_T> unit;
+        typename e2_unit<CONFIG_T>::ks_t ks[CONFIG_T::parallel_heads];
+        typename e2_unit<CONFIG_T>::mantissa_t mantissa[CONFIG_T::parallel_heads];
     };
     static void unit(word_t &result, const e2_unit<CONFIG_T> &unit) {
         #pragma HLS INLINE
-        result.unit = unit;
+        for (int p = 0; p < CONFIG_T::parallel_heads; p++) {
+            #pragma HLS UNROLL
+            result.ks[p] = unit.ks[p];
+            result.mantissa[p] = unit.mantissa[p];
+        }
     }
     static void put(word_t &result, int s, int, int k, bool, const e2_unit<CONFIG_T> &) {
         #pragma HLS INLINE
@@ -165,17 +180,19 @@ template <typename CONFIG_T> struct shift_form {
     }
     static typename integer<CONFIG_T::core_width>::type core(sum_t sum, const word_t &weights, int p) {
         #pragma HLS INLINE
-        return divide_sum<context>(sum, int(weights.unit.ks[p]), int(weights.unit.mantissa[p]));
+        return divide_sum<context>(sum, int(weights.ks[p]), int(weights.mantissa[p]));
     }
 };
 
 // The corrections that the final maximum brings, and what follows from the row's sum.
-template <typename CONFIG_T, class form_T, class factor_T, class places_T>
+template <typename CONFIG_T, class form_T, class factor_T, int FACTORS, class places_T, int PLACES>
 void divide_slices(hls::stream<typename attention_e2_sizes<CONFIG_T>::k_word> &codes,
                    hls::stream<typename attention_sizes<CONFIG_T>::top_word> &tops,
                    hls::stream<typename attention_e2_sizes<CONFIG_T>::unit_t> &units,
-                   hls::stream<typename form_T::word_t> &weights, const factor_T factor[], const places_T places[],
-                   const int length) {
+                   hls::stream<typename form_T::word_t> &weights, const factor_T (&factor)[FACTORS],
+                   const places_T (&places)[PLACES], const int length) {
+    #pragma HLS ARRAY_PARTITION variable=factor complete
+    #pragma HLS ARRAY_PARTITION variable=places complete
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typedef attention_e2_sizes<CONFIG_T> sizes;
     typedef typename e2_sizes<CONFIG_T>::distance_t distance_t;
@@ -184,8 +201,7 @@ void divide_slices(hls::stream<typename attention_e2_sizes<CONFIG_T>::k_word> &c
     #pragma HLS ARRAY_PARTITION variable=fall complete
     int words = 0;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (at.unit_starts()) {
             unit = units.read();
@@ -200,11 +216,12 @@ void divide_slices(hls::stream<typename attention_e2_sizes<CONFIG_T>::k_word> &c
         }
         const typename sizes::k_word k = codes.read();
         typename form_T::word_t result;
+        HLS4ATTN_PACK(result)
         form_T::unit(result, unit);
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
             const int p = s / sizes::L;
-            form_T::put(result, s, p, int(corrected<CONFIG_T>(k.lane[s], int(fall[p]))), at.sees(s % sizes::L, length),
+            form_T::put(result, s, p, int(corrected<CONFIG_T>(k.lane[s], int(fall[p]))), at.sees(s % sizes::L),
                         unit);
         }
         weights.write(result);
@@ -212,7 +229,7 @@ void divide_slices(hls::stream<typename attention_e2_sizes<CONFIG_T>::k_word> &c
         if (at.unit_ends() || words == sizes::slice_words) {
             words = 0;
         }
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }

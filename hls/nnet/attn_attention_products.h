@@ -78,23 +78,23 @@ void score_slices(hls::stream<row_T> &q, const typename attention_sizes<CONFIG_T
     typedef attention_sizes<CONFIG_T> sizes;
     typedef score_tail<CONFIG_T> tail;
     typedef tail_sizes<1, CONFIG_T::rows> elements; // a score's channel is its key
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=sizes::score_scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=sizes::score_offset_banks
     typename sizes::q_code query[sizes::row_words][sizes::elements];
     #pragma HLS ARRAY_PARTITION variable=query complete dim=0
     typename integer<tail::core_width>::type acc[sizes::scores];
     #pragma HLS ARRAY_PARTITION variable=acc complete
     position<CONFIG_T, sizes::chunks> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (at.row_starts()) {
             words_of<CONFIG_T>(q.read(), query);
         }
-        const int part = int(at.group) * sizes::chunks + int(at.chunk);
         typename sizes::score_word result;
+        HLS4ATTN_PACK(result)
         for (int lane = 0; lane < sizes::L; lane++) {
             #pragma HLS UNROLL
-            const bool seen = at.sees(lane, length); // what else a bank holds belongs to nobody
-            const typename sizes::k_code *key = keys[lane][int(at.slice) * sizes::row_words + part];
+            const bool seen = at.sees(lane); // what else a bank holds belongs to nobody
             for (int p = 0; p < sizes::P; p++) {
                 #pragma HLS UNROLL
                 const int s = p * sizes::L + lane;
@@ -103,7 +103,8 @@ void score_slices(hls::stream<row_T> &q, const typename attention_sizes<CONFIG_T
                 if (seen) {
                     for (int m = 0; m < sizes::M; m++) {
                         #pragma HLS UNROLL
-                        sum += multiply<tail::core_width>(query[part][p * sizes::M + m], key[p * sizes::M + m]);
+                        sum += multiply<tail::core_width>(query[at.part()][p * sizes::M + m],
+                                                          keys[lane][at.bank_word()][p * sizes::M + m]);
                     }
                     if (at.chunk != 0) {
                         sum += acc[s];
@@ -119,9 +120,25 @@ void score_slices(hls::stream<row_T> &q, const typename attention_sizes<CONFIG_T
         if (at.slice_ends()) {
             scores.write(result);
         }
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
+}
+
+// The largest of N values from `first` on: a tree, in which node i has the children 2i + 1 and 2i + 2.
+template <int N, class value_T, int SIZE> inline value_T largest(const value_T (&values)[SIZE], int first) {
+    #pragma HLS INLINE
+    value_T node[2 * N - 1];
+    #pragma HLS ARRAY_PARTITION variable=node complete
+    for (int i = 0; i < N; i++) {
+        #pragma HLS UNROLL
+        node[N - 1 + i] = values[first + i];
+    }
+    for (int i = N - 2; i >= 0; i--) {
+        #pragma HLS UNROLL
+        node[i] = node[2 * i + 1] > node[2 * i + 2] ? node[2 * i + 1] : node[2 * i + 2];
+    }
+    return node[0];
 }
 
 // The running maximum of each row at the end of every WORDS words (0: of the row); the scores follow one step behind.
@@ -132,18 +149,19 @@ void row_maxima(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &sco
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typedef attention_sizes<CONFIG_T> sizes;
     typename sizes::top_word top;
+    HLS4ATTN_PACK(top)
     int words = 0;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         const typename sizes::score_word x = scores.read();
+        HLS4ATTN_PACK(x)
         waiting.write(x);
-        for (int s = 0; s < sizes::scores; s++) {
+        for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
-            const int p = s / sizes::L;
-            if ((at.unit_starts() && s % sizes::L == 0) || x.lane[s] > top.lane[p]) {
-                top.lane[p] = x.lane[s];
+            const typename sizes::score_code risen = largest<sizes::L>(x.lane, p * sizes::L);
+            if (at.unit_starts() || risen > top.lane[p]) { // one comparison is in the loop
+                top.lane[p] = risen;
             }
         }
         words++;
@@ -151,7 +169,7 @@ void row_maxima(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &sco
             maxima.write(top);
             words = 0;
         }
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }
@@ -178,54 +196,52 @@ void weigh_slices(hls::stream<typename form_T::word_t> &weights,
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typedef attention_sizes<CONFIG_T> sizes;
     typedef tail_sizes<1, CONFIG_T::head_dim> elements; // a context's channel is its place in the head
+    #pragma HLS ARRAY_PARTITION variable=scale cyclic factor=sizes::context_scale_banks
+    #pragma HLS ARRAY_PARTITION variable=offset cyclic factor=sizes::context_offset_banks
     typename form_T::sum_t acc[sizes::chunks][sizes::elements];
     #pragma HLS ARRAY_PARTITION variable=acc complete dim=0
+    typename row_T::value_type y[sizes::row_words][sizes::elements];
+    #pragma HLS ARRAY_PARTITION variable=y complete dim=0
     typename form_T::word_t p;
-    row_T row;
     position<CONFIG_T, sizes::chunks> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (at.chunk == 0) {
             p = weights.read();
         }
-        typename form_T::sum_t sum[sizes::elements];
+        typename form_T::sum_t sum[sizes::elements]; // of the lanes first: one adder is in the loop
         #pragma HLS ARRAY_PARTITION variable=sum complete
         for (int e = 0; e < sizes::elements; e++) {
             #pragma HLS UNROLL
             sum[e] = 0;
-            if (!at.unit_starts()) {
-                sum[e] = acc[at.chunk][e];
-            }
         }
-        const int part = int(at.group) * sizes::chunks + int(at.chunk);
         for (int lane = 0; lane < sizes::L; lane++) {
             #pragma HLS UNROLL
-            const typename sizes::v_code *value = values[lane][int(at.slice) * sizes::row_words + part];
-            if (at.sees(lane, length)) {
-                for (int h = 0; h < sizes::P; h++) {
-                    #pragma HLS UNROLL
-                    for (int m = 0; m < sizes::M; m++) {
-                        #pragma HLS UNROLL
-                        sum[h * sizes::M + m] += form_T::weighed(p, h * sizes::L + lane, value[h * sizes::M + m]);
-                    }
-                }
+            const bool seen = at.sees(lane);
+            for (int e = 0; e < sizes::elements; e++) {
+                #pragma HLS UNROLL
+                sum[e] += seen ? form_T::weighed(p, e / sizes::M * sizes::L + lane, values[lane][at.bank_word()][e])
+                               : typename form_T::sum_t(0);
             }
         }
         for (int e = 0; e < sizes::elements; e++) {
             #pragma HLS UNROLL
+            if (!at.unit_starts()) {
+                sum[e] += acc[at.chunk][e];
+            }
             acc[at.chunk][e] = sum[e];
             const int n_of_head = int(at.chunk) * sizes::M + e % sizes::M;
             if (at.unit_ends() && n_of_head < CONFIG_T::head_dim) {
-                row[at.head(e / sizes::M) * CONFIG_T::head_dim + n_of_head] =
-                    finish<typename row_T::value_type, CONFIG_T, elements>(form_T::core(sum[e], p, e / sizes::M), 0,
-                                                                           n_of_head, scale, offset);
+                y[at.part()][e] = finish<typename row_T::value_type, CONFIG_T, elements>(
+                    form_T::core(sum[e], p, e / sizes::M), 0, n_of_head, scale, offset);
             }
         }
         if (at.row_ends()) {
+            const row_T row = row_of<CONFIG_T, row_T>(y);
+            HLS4ATTN_PACK(row)
             res.write(row);
         }
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }

@@ -49,20 +49,22 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
                   hls::stream<typename attention_softmax_sizes<CONFIG_T>::sum_word> &sums,
                   const table_T (&table)[ENTRIES], const int length) {
     HLS4ATTN_LATENCY(CONFIG_T::latency)
+    // P*L look-ups a cycle.  Vivado HLS ignores this line: its ROM has two ports, II is ceil(P*L / 2) there.
     #pragma HLS BIND_STORAGE variable=table type=rom_np
     typedef attention_softmax_sizes<CONFIG_T> sizes;
     typedef typename sizes::numbers numbers;
     typename sizes::top_word top;
     typename sizes::sum_word sum;
+    HLS4ATTN_PACK(sum)
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (at.unit_starts()) {
             top = maxima.read();
         }
         const typename sizes::score_word x = waiting.read();
         typename sizes::exp_word e;
+        HLS4ATTN_PACK(e)
         for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
             typename numbers::sum_t total = 0;
@@ -71,7 +73,7 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
                 const int s = p * sizes::L + lane;
                 const int below = int(top.lane[p]) - int(x.lane[s]);
                 e.lane[s] = 0;
-                if (at.sees(lane, length)) {
+                if (at.sees(lane)) {
                     e.lane[s] = entry<numbers::exp>(table[at.head(p) * numbers::entries + below]);
                 }
                 total += e.lane[s];
@@ -85,7 +87,7 @@ void exponentials(hls::stream<typename attention_sizes<CONFIG_T>::score_word> &w
         if (at.unit_ends()) {
             sums.write(sum);
         }
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }
@@ -101,6 +103,7 @@ void reciprocals(hls::stream<typename attention_softmax_sizes<CONFIG_T>::sum_wor
         #pragma HLS PIPELINE II=1
         const typename sizes::sum_word sum = sums.read();
         typename sizes::ratio_word ratio;
+        HLS4ATTN_PACK(ratio)
         for (int p = 0; p < sizes::P; p++) {
             #pragma HLS UNROLL
             ratio.lane[p] = reciprocal<function_of<CONFIG_T> >(sum.lane[p]);
@@ -119,21 +122,21 @@ void scale_slices(hls::stream<typename attention_softmax_sizes<CONFIG_T>::exp_wo
     typedef function_of<CONFIG_T> function;
     typename sizes::ratio_word ratio;
     position<CONFIG_T, 1> at(length);
-    bool more = true;
-    for (long long n = 0; n < at.most && more; n++) {
+    for (int n = 0; n < at.most && at.more(); n++) {
         #pragma HLS PIPELINE II=1
         if (at.unit_starts()) {
             ratio = ratios.read();
         }
         const typename sizes::exp_word e = exps.read();
         typename sizes::p_word result;
+        HLS4ATTN_PACK(result)
         for (int s = 0; s < sizes::scores; s++) {
             #pragma HLS UNROLL
             result.lane[s] = requantise_code<typename sizes::p_t, function::sum_width, function::sum_frac>(
                 probability<function>(e.lane[s], ratio.lane[s / sizes::L]));
         }
         probabilities.write(result);
-        more = at.next(length);
+        at.step();
         HLS4ATTN_CYCLES(1)
     }
 }

@@ -57,11 +57,8 @@ void dense(hls::stream<in_T> &data, hls::stream<res_T> &res, const weight_T (&we
     typename res_T::value_type y[blocks::out][CONFIG_T::out_block];
     #pragma HLS ARRAY_PARTITION variable=y complete dim=0
     int row = 0, out = 0, in = 0, block = 0;
-    for (int n = 0; n < CONFIG_T::rows * blocks::cycles; n++) {
+    for (int n = 0; n < CONFIG_T::rows * blocks::cycles && row != length; n++) {
         #pragma HLS PIPELINE II=1
-        if (row == length) {
-            break;
-        }
         if (block == 0) {
             unpack(data.read(), x);
         }
@@ -83,7 +80,9 @@ void dense(hls::stream<in_T> &data, hls::stream<res_T> &res, const weight_T (&we
             }
         }
         if (block == blocks::cycles - 1) {
-            res.write(pack<res_T>(y));
+            const res_T word = pack<res_T>(y);
+            HLS4ATTN_PACK(word)
+            res.write(word);
             row++;
         }
         block = block == blocks::cycles - 1 ? 0 : block + 1;

@@ -43,11 +43,8 @@ void affine(hls::stream<in_T> &data, hls::stream<res_T> &res, const scale_T (&sc
     typename sizes::value_t y[sizes::cycles][CONFIG_T::lanes];
     #pragma HLS ARRAY_PARTITION variable=y complete dim=0
     int row = 0, k = 0;
-    for (int n = 0; n < CONFIG_T::rows * sizes::cycles; n++) {
+    for (int n = 0; n < CONFIG_T::rows * sizes::cycles && row != length; n++) {
         #pragma HLS PIPELINE II=1
-        if (row == length) {
-            break;
-        }
         if (k == 0) {
             unpack(data.read(), x);
         }
@@ -61,7 +58,9 @@ void affine(hls::stream<in_T> &data, hls::stream<res_T> &res, const scale_T (&sc
         }
         k++;
         if (k == sizes::cycles) {
-            res.write(pack<res_T>(y));
+            const res_T word = pack<res_T>(y);
+            HLS4ATTN_PACK(word)
+            res.write(word);
             row++;
             k = 0;
         }
@@ -104,11 +103,8 @@ inline void combine(hls::stream<a_T> &a, hls::stream<b_T> &b, hls::stream<res_T>
     typename sizes::value_t y[sizes::cycles][CONFIG_T::lanes];
     #pragma HLS ARRAY_PARTITION variable=y complete dim=0
     int row = 0, k = 0;
-    for (int n = 0; n < CONFIG_T::rows * sizes::cycles; n++) {
+    for (int n = 0; n < CONFIG_T::rows * sizes::cycles && row != length; n++) {
         #pragma HLS PIPELINE II=1
-        if (row == length) {
-            break;
-        }
         if (k == 0) {
             unpack(a.read(), x);
             unpack(b.read(), z);
@@ -123,7 +119,9 @@ inline void combine(hls::stream<a_T> &a, hls::stream<b_T> &b, hls::stream<res_T>
         }
         k++;
         if (k == sizes::cycles) {
-            res.write(pack<res_T>(y));
+            const res_T word = pack<res_T>(y);
+            HLS4ATTN_PACK(word)
+            res.write(word);
             row++;
             k = 0;
         }

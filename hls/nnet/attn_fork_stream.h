@@ -9,6 +9,8 @@
 // Formula:  y_n[r] = x[r]
 // Cycles:   length a sequence, a row every cycle.
 // A FIFO has one reader; each copy has a FIFO of its own, as deep as its reader is late.
+// One function for each number of copies: `length` comes last, behind which no parameter pack can be deduced, and every
+// write stands by its stream's name.
 // Source: Kahn process networks.
 
 #ifndef HLS4ATTN_FORK_STREAM_H_
@@ -28,12 +30,10 @@ template <class row_T, typename CONFIG_T>
 void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         HLS4ATTN_CYCLES(1)
@@ -45,12 +45,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -63,12 +61,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &d, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -82,12 +78,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &d, hls::stream<row_T> &e, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -102,12 +96,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &d, hls::stream<row_T> &e, hls::stream<row_T> &f, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -124,12 +116,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);
@@ -147,12 +137,10 @@ void fork(hls::stream<row_T> &data, hls::stream<row_T> &a, hls::stream<row_T> &b
           hls::stream<row_T> &h, const int length) {
     static_assert(int(row_T::size) == CONFIG_T::channels, "fork: rows of other size");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row_T word = data.read();
+        HLS4ATTN_PACK(word)
         a.write(word);
         b.write(word);
         c.write(word);

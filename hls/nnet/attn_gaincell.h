@@ -50,7 +50,8 @@ void scan_token(typename gaincell_sizes<CONFIG_T>::key_memory &keys,
         key[c / sizes::D][c % sizes::D] = level<CONFIG_T::k_levels>(k[c]);
         value[c / sizes::D][c % sizes::D] = level<CONFIG_T::v_levels>(v[c]);
     }
-    for (long long n = 0; n < at.most; n++) {
+    bool busy = true;
+    for (int n = 0; n < at.most && busy; n++) {
         #pragma HLS PIPELINE II=CONFIG_T::reuse_factor
         if (add_codes<CONFIG_T>(at, held, totals)) {
             for (int z = 0; z < sizes::lanes; z++) {
@@ -64,9 +65,7 @@ void scan_token(typename gaincell_sizes<CONFIG_T>::key_memory &keys,
         if (at.scans()) {
             scan_slot<CONFIG_T>(keys, values, currents, query, key, value, at, acc, held);
         }
-        if (!at.next()) {
-            break;
-        }
+        busy = at.next();
     }
 }
 

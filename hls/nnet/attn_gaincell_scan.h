@@ -35,8 +35,10 @@ template <typename CONFIG_T> struct gaincell_cursor {
     typedef typename integer<bit_length(CONFIG_T::heads) + 1>::type head_t;
     typedef typename integer<bit_length(CONFIG_T::tile) + 1>::type place_t;
     static const bool split = CONFIG_T::split_tiles != 0;
-    static const long long most = // iterations of a token
-        CONFIG_T::heads * (1LL * CONFIG_T::window + (split ? CONFIG_T::tile : 0)) + sizes::passes;
+    static const int most = // iterations of a token
+        CONFIG_T::heads * (CONFIG_T::window + (split ? CONFIG_T::tile : 0)) + sizes::passes;
+    static_assert(CONFIG_T::heads * (1LL * CONFIG_T::window + CONFIG_T::tile) + sizes::passes < 1LL << 31,
+                  "gaincell: a token of 2^31 iterations or more");
     slot_t newest, filled;                                           // of this token
     head_t head;
     slot_t slot, age;

@@ -38,6 +38,8 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
               const offset_T (&offset)[OFFSETS], const int length) {
     typedef gaincell_rows<CONFIG_T> sizes;
     typedef tail_sizes<sizes::channels * CONFIG_T::rows, sizes::channels> elements;
+    static_assert(1LL * CONFIG_T::rows * gaincell_cursor<CONFIG_T>::most < 1LL << 31,
+                  "gaincell: a sequence of 2^31 iterations or more");
     static_assert(same_row<q_T, sizes::channels, CONFIG_T::in_width, CONFIG_T::in_frac, CONFIG_T::in_signed>::value,
                   "gaincell: the rows of Q are not the ones the model has");
     static_assert(same_row<k_T, sizes::channels, CONFIG_T::in2_width, CONFIG_T::in2_frac, CONFIG_T::in2_signed>::value,
@@ -72,12 +74,9 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
     typename sizes::slot_t next = 0, filled = 0;
     int row = 0;
     bool busy = false;
-    for (long long n = 0; n < CONFIG_T::rows * at.most; n++) {
+    for (int n = 0; n < CONFIG_T::rows * at.most && row != length; n++) {
         #pragma HLS PIPELINE II=1
         if (!busy) {
-            if (row == length) {
-                break;
-            }
             const q_T q_row = q.read();
             const k_T k_row = k.read();
             const v_T v_row = v.read();
@@ -107,6 +106,7 @@ void gaincell(hls::stream<q_T> &q, hls::stream<k_T> &k, hls::stream<v_T> &v, hls
         busy = at.next();
         if (!busy) {
             res_T word;
+            HLS4ATTN_PACK(word)
             for (int c = 0; c < sizes::channels; c++) {
                 #pragma HLS UNROLL
                 const int d = c % sizes::D;

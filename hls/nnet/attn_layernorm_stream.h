@@ -47,12 +47,10 @@ void statistics(hls::stream<in_T> &data, hls::stream<codes_T> &codes, hls::strea
     typename sizes::input_t x[CYCLES][CONFIG_T::lanes];
     #pragma HLS ARRAY_PARTITION variable=x complete dim=0
     layernorm_sums<CONFIG_T> sum;
+    HLS4ATTN_PACK(sum)
     int row = 0, k = 0;
-    for (int n = 0; n < CONFIG_T::rows * CYCLES; n++) {
+    for (int n = 0; n < CONFIG_T::rows * CYCLES && row != length; n++) {
         #pragma HLS PIPELINE II=1
-        if (row == length) {
-            break;
-        }
         if (k == 0) {
             unpack(data.read(), x);
             sum.total = 0;
@@ -69,7 +67,9 @@ void statistics(hls::stream<in_T> &data, hls::stream<codes_T> &codes, hls::strea
         sum.power += power;
         k++;
         if (k == CYCLES) {
-            codes.write(pack<codes_T>(x));
+            const codes_T word = pack<codes_T>(x);
+            HLS4ATTN_PACK(word)
+            codes.write(word);
             sums.write(sum);
             row++;
             k = 0;
@@ -82,13 +82,11 @@ template <typename CONFIG_T, int CYCLES>
 void prepare(hls::stream<layernorm_sums<CONFIG_T> > &sums, hls::stream<layernorm_factors<CONFIG_T> > &factors,
              const int length) {
     HLS4ATTN_LATENCY(CONFIG_T::latency)
-    for (int r = 0; r < CONFIG_T::rows; r++) {
+    for (int r = 0; r < CONFIG_T::rows && r != length; r++) {
         #pragma HLS PIPELINE II=CYCLES
-        if (r == length) {
-            break;
-        }
         const layernorm_sums<CONFIG_T> sum = sums.read();
         layernorm_factors<CONFIG_T> made;
+        HLS4ATTN_PACK(made)
         int e;
         made.total = sum.total;
         made.inverse = layernorm_inverse<CONFIG_T>(sum.total, sum.power, e);

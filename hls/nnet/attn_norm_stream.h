@@ -53,11 +53,8 @@ void affine(hls::stream<codes_T> &codes, hls::stream<factors_T> &factors, hls::s
     #pragma HLS ARRAY_PARTITION variable=y complete dim=0
     factors_T f;
     int row = 0, k = 0;
-    for (int n = 0; n < CONFIG_T::rows * CYCLES; n++) {
+    for (int n = 0; n < CONFIG_T::rows * CYCLES && row != length; n++) {
         #pragma HLS PIPELINE II=1
-        if (row == length) {
-            break;
-        }
         if (k == 0) {
             unpack(codes.read(), x);
             f = factors.read();
@@ -72,7 +69,9 @@ void affine(hls::stream<codes_T> &codes, hls::stream<factors_T> &factors, hls::s
         }
         k++;
         if (k == CYCLES) {
-            res.write(pack<res_T>(y));
+            const res_T word = pack<res_T>(y);
+            HLS4ATTN_PACK(word)
+            res.write(word);
             row++;
             k = 0;
         }

@@ -52,11 +52,8 @@ void emit(const typename bank<in_T, CONFIG_T>::type &values, hls::stream<res_T> 
     #pragma HLS ARRAY_PARTITION variable=offset complete
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typedef tail_sizes<CONFIG_T::out_rows * CONFIG_T::out_channels, CONFIG_T::n3> elements;
-    for (int r = 0; r < CONFIG_T::out_rows; r++) {
+    for (int r = 0; r < CONFIG_T::out_rows && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         typename row_code<in_T>::type x[CONFIG_T::out_channels];
         #pragma HLS ARRAY_PARTITION variable=x complete
         for (int k = 0; k < CONFIG_T::out_rows; k++) { // unrolled: every index is a constant, a lane one multiplexer
@@ -70,6 +67,7 @@ void emit(const typename bank<in_T, CONFIG_T>::type &values, hls::stream<res_T> 
             }
         }
         res_T word;
+        HLS4ATTN_PACK(word)
         for (int c = 0; c < CONFIG_T::out_channels; c++) {
             #pragma HLS UNROLL
             const int element = r * CONFIG_T::out_channels + c;

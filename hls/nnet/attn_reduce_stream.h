@@ -44,11 +44,8 @@ void reduce_sum(hls::stream<in_T> &data, hls::stream<res_T> &res, const scale_T 
     typename res_T::value_type y[cycles][CONFIG_T::lanes];
     #pragma HLS ARRAY_PARTITION variable=y complete dim=0
     int row = 0, k = 0;
-    for (int n = 0; n < (CONFIG_T::count + 1) * cycles; n++) {
+    for (int n = 0; n < (CONFIG_T::count + 1) * cycles && row != length + 1; n++) {
         #pragma HLS PIPELINE II=1
-        if (row == length + 1) {
-            break;
-        }
         if (k == 0 && row < length) {
             unpack(data.read(), x);
         }
@@ -69,7 +66,9 @@ void reduce_sum(hls::stream<in_T> &data, hls::stream<res_T> &res, const scale_T 
         k++;
         if (k == cycles) {
             if (row == length) {
-                res.write(pack<res_T>(y));
+                const res_T word = pack<res_T>(y);
+                HLS4ATTN_PACK(word)
+                res.write(word);
             }
             row++;
             k = 0;

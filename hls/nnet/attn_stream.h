@@ -36,6 +36,15 @@
 
 #endif
 
+// Beside the declaration of a word that is written to a stream: its FIFO is one, not one for each field and element.
+// Vivado HLS needs to be told; Vitis HLS does so by itself, and refuses the directive.
+#ifdef __VITIS_HLS__
+#define HLS4ATTN_PACK(word)
+#else
+#define HLS4ATTN_TEXT(...) #__VA_ARGS__
+#define HLS4ATTN_PACK(word) _Pragma(HLS4ATTN_TEXT(HLS DATA_PACK variable=word))
+#endif
+
 namespace hls4attn {
 
 // A row outside an hls4ml project, where nnet::array has the same members.

@@ -20,7 +20,9 @@
 #include <functional>
 #include <memory>
 #include <sstream>
+#include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "hls_stream.h"
 
@@ -39,6 +41,27 @@ namespace sim {
 
 struct aborted {}; // unwinds a coroutine after another one failed
 
+// A coroutine's stack, grown as it is used.  Below it lies a page that nobody may touch: an overflow ends the program.
+class stack {
+  public:
+    static const std::size_t bytes = 1 << 20;
+
+    stack() : page_(std::size_t(sysconf(_SC_PAGESIZE))) {
+        at_ = mmap(nullptr, page_ + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (at_ == MAP_FAILED || mprotect(at_, page_, PROT_NONE) != 0) {
+            throw failure("no memory for a process's stack");
+        }
+    }
+    stack(const stack &) = delete;
+    stack &operator=(const stack &) = delete;
+    ~stack() { munmap(at_, page_ + bytes); }
+    char *bottom() { return static_cast<char *>(at_) + page_; }
+
+  private:
+    const std::size_t page_;
+    void *at_;
+};
+
 struct process {
     std::string name;
     std::function<void()> body;
@@ -50,7 +73,7 @@ struct process {
     int latency;
     long long time, busy;
     std::string waits;   // for what, when not ready
-    std::unique_ptr<char[]> stack;
+    std::unique_ptr<sim::stack> stack;
     ucontext_t context;
 };
 
@@ -88,7 +111,7 @@ class network {
         made->parent = current;
         made->repeats = repeats;
         made->ready = true;
-        made->stack.reset(new char[stack_bytes]);
+        made->stack.reset(new stack());
         if (current) {
             current->children++;
         }
@@ -142,8 +165,6 @@ class network {
     std::vector<fifo_report> fifos;
 
   private:
-    static const std::size_t stack_bytes = 1 << 18;
-
     static void trampoline() {
         network &net = *active();
         process &me = *net.current;
@@ -165,8 +186,8 @@ class network {
     void resume(process *next) {
         if (!next->context.uc_stack.ss_sp) {
             getcontext(&next->context);
-            next->context.uc_stack.ss_sp = next->stack.get();
-            next->context.uc_stack.ss_size = stack_bytes;
+            next->context.uc_stack.ss_sp = next->stack->bottom();
+            next->context.uc_stack.ss_size = stack::bytes;
             makecontext(&next->context, trampoline, 0);
         }
         current = next;

@@ -106,13 +106,11 @@ _ROWS = """#include "attn_stream.h"
 typedef hls4attn::row<ap_fixed<8, 4>, 2> row;
 void top(hls::stream<row> &data, hls::stream<row> &res, const int length) {
     HLS4ATTN_LATENCY(1)
-    for (int r = 0; r < 8; r++) {
+    for (int r = 0; r < 8 && r != length; r++) {
         #pragma HLS PIPELINE II=1
-        if (r == length) {
-            break;
-        }
         const row in = data.read();
         row out;
+        HLS4ATTN_PACK(out)
         for (int c = 0; c < int(row::size); c++) {
             #pragma HLS UNROLL
             out[c] = in[1 - c];

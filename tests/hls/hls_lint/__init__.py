@@ -11,11 +11,13 @@
     jumps       throw, try, goto, inline assembly
     loops       while, do, range-for; a for other than (int i = CONST; i < CONST; i++), or with > and --, or with a
                 literal step, or whose variable is changed inside; break is free, and so is "i < CONST && more"
+    exits       break and return in a PIPELINE loop
     constants   a constant, a table above all, that code must run to fill
     state       static or global data that is not const
     directives  a #pragma HLS that is unknown, misspelt, out of place, or names what does not exist there
     timing      in a streaming process: a PIPELINE loop that does not end in HLS4ATTN_CYCLES of its II, and the
                 reverse; a process without HLS4ATTN_LATENCY; a STREAM without its HLS4ATTN_DEPTH, and the reverse
+    words       writing to a stream what has no HLS4ATTN_PACK, and the reverse
     region      in a DATAFLOW function: anything but declarations, HLS4ATTN_PROCESS and a last HLS4ATTN_JOIN
     unlinted    a function of a header that no linted unit instantiates: nothing was checked in it
     compiles    what clang refuses

@@ -139,6 +139,48 @@ def _depths(marks: list[tuple[Node, str]]) -> Iterator[tuple[Node, str]]:
 
 
 @rule
+def exits(code: Code) -> Iterator[tuple[Node, str]]:
+    """A pipeline starts an iteration before the one ahead has found out that it was the last."""
+    for loop in code.decided:
+        if loop.kind == "ForStmt" and _leads(loop, "PIPELINE"):
+            for node in loop.children[-1].walk():
+                own = next(n for n in node.above() if n.kind in {"ForStmt", "SwitchStmt"}) is loop
+                if node.kind == "ReturnStmt" or (node.kind == "BreakStmt" and own):
+                    yield node, f"{node.kind} leaves a pipelined loop: its end belongs into the loop's condition"
+
+
+@rule
+def words(code: Code) -> Iterator[tuple[Node, str]]:
+    """A word that is a struct takes a FIFO for each of its fields unless Vivado HLS is told to pack it."""
+    for function in code.functions:
+        body = function.body
+        assert body is not None
+        written = set()
+        for call in body.walk():
+            if call.kind != "CXXMemberCallExpr" or call.children[0].name != "write":
+                continue
+            if "stream<" not in call.children[0].children[0].type:
+                continue
+            variable = code.declared(strip(call.children[1]))
+            declared = variable and variable.kind == "VarDecl" and variable.function() is function
+            if variable is None or not declared:
+                yield call, "write() takes a variable of this function, with HLS4ATTN_PACK"
+            elif f"PACK {variable.name}" not in _beside(variable):
+                yield call, f"{variable.name} is written to a stream and has no HLS4ATTN_PACK"
+            else:
+                written.add(id(_statement(variable).parent))
+        for node in body.walk():
+            if node.kind == "DeclStmt" and _is_about(_text(node), "PACK") and id(node.parent) not in written:
+                yield node, f"HLS4ATTN_{_text(node)}: no such word is written to a stream"
+
+
+def _beside(variable: Node) -> set[str]:
+    """Directives and marks in the block that declares a variable."""
+    block = _statement(variable).parent
+    return {_text(n) for n in block.children} if block is not None else set()
+
+
+@rule
 def region(code: Code) -> Iterator[tuple[Node, str]]:
     """DATAFLOW takes calls and their channels only; the simulation runs a call beside others only if it is marked."""
     for function in code.functions:

@@ -82,6 +82,7 @@ MARKS = {
     "HLS4ATTN_DEPTH(stream, ...)": "static_assert(sizeof((stream)) > 0 && (__VA_ARGS__) >= 1, "
     '"HLS4ATTN_DEPTH " #stream " " #__VA_ARGS__);',
     "HLS4ATTN_LATENCY(...)": 'static_assert((__VA_ARGS__) >= 1, "HLS4ATTN_LATENCY " #__VA_ARGS__);',
+    "HLS4ATTN_PACK(word)": 'static_assert(sizeof((word)) > 0, "HLS4ATTN_PACK " #word);',
     "HLS4ATTN_CYCLES(...)": 'static_assert((__VA_ARGS__) >= 1, "HLS4ATTN_CYCLES " #__VA_ARGS__);',
 }
 _PRAGMA = re.compile(r"^([ \t]*)#[ \t]*pragma\b(.*)$", re.MULTILINE)
@@ -104,10 +105,10 @@ def instrument(text: str) -> tuple[str, list[tuple[int, str]]]:
         found.extend((line, p) for p in problems)
         return match[1] + said
 
-    if "_Pragma" in text:
-        found.append((text.count("\n", 0, text.index("_Pragma")) + 1, "_Pragma is out of this check's sight"))
     changed = _PRAGMA.sub(pragma, text)
     changed = _MARK.sub(_mark, changed)
+    if "_Pragma" in changed:  # a mark's own is gone
+        found.append((changed.count("\n", 0, changed.index("_Pragma")) + 1, "_Pragma is out of this check's sight"))
     # Lists of plain integers are constants to see, and large: one entry is enough to look at.
     return _ROM.sub(lambda m: f"{m[1]}{{0}};" + "\n" * m[2].count("\n"), changed), found
 
