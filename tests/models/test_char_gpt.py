@@ -36,7 +36,7 @@ from hls4attn.models.zoo.char_gpt.recipe import Recipe, train_phase, validation_
 
 EVIDENCE = TRAINED.with_name("evidence.json")
 #: What the committed model writes after "ROMEO:" and a line break when it takes the likeliest character.
-WRITTEN = "?"
+WRITTEN = "I would the some to the see the sears of"
 ONE_LAYER = GptSize(layers=1, heads=1, head_dim=32, window=64)
 TINY = Recipe(steps=2, batch=4)
 
@@ -368,7 +368,7 @@ def test_the_table_of_the_command_line(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out.splitlines()
     assert printed[1].split() == ["model", "steps", "loss", "spread", "seed", "3", "seed", "4"]
     assert printed[2].split() == ["consmax", "40", "1.5000", "0.7071", "1.0000", "2.0000"]
-    assert printed[5].split() == ["0.2", "2.2500", "0.3536"]
+    assert printed[6].split() == ["0.2", "2.2500", "0.3536"]
     assert json.loads((tmp_path / "r.json").read_text()) == result
 
 
@@ -457,6 +457,7 @@ def test_the_committed_losses_are_summed_up_correctly():
     assert means["gaincell"] < means["cubic cells, adapted"]
 
 
+@pytest.mark.slow
 def test_the_committed_checkpoint_has_the_committed_loss():
     if not os.environ.get("HLS4ATTN_DATA"):
         pytest.skip(f"set HLS4ATTN_DATA to a folder with {data_module.FILE_NAME} to measure the committed model")
