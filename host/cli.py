@@ -103,10 +103,10 @@ def train(
     from hls4attn.host import char_gpt, sole, verbs
 
     if model == char_gpt.NAME:
-        _refuse_options(model, score=score, epochs=epochs)
+        _refuse_options(model, "train", score=score, epochs=epochs)
         char_gpt.train(out, err, attention or "gaincell", text, steps, _seeds(seeds), folder, json)
         return
-    _refuse_options(model, attention=attention, text=text, steps=steps)
+    _refuse_options(model, "train", attention=attention, text=text, steps=steps)
     if score == "sole":
         sole.train(out, err, model, _seeds(seeds), folder, epochs, json)
         return
@@ -188,8 +188,15 @@ def verify(
 
 @app.command()
 def run(
-    model: ModelFile,
-    board: BoardName = None,
+    model: Annotated[Path, typer.Argument(help="ONNX model file, or char-gpt.", show_default=False)],
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board",
+            help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2. char-gpt: also emulated or none.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option("--input", help=".npy batch of real inputs [zoo model: its test set].", show_default=False),
@@ -199,10 +206,24 @@ def run(
     ] = None,
     json: JsonFile = None,
     io: IoType = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="char-gpt: what the text begins with [ROMEO:].", show_default=False)
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(help="char-gpt: characters to write [200].", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="char-gpt: of the draw [0].", show_default=False)] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="char-gpt: a trained .npz [the package's].", show_default=False)
+    ] = None,
 ) -> None:
     """Run a model on the board, or on the emulated one, and say which."""
-    from hls4attn.host import verbs
+    from hls4attn.host import char_gpt, verbs
 
+    if str(model) == char_gpt.NAME:
+        _refuse_options(str(model), "run", input=data, output=result, io=io)
+        text, count = (char_gpt.PROMPT if prompt is None else prompt), (200 if tokens is None else tokens)
+        char_gpt.run(out, board, text, count, seed or 0, weights, json)
+        return
+    _refuse_options(model.name, "run", prompt=prompt, tokens=tokens, seed=seed, weights=weights)
     verbs.run(out, err, model, board, data, result, json, _choices(io))
 
 
@@ -325,10 +346,10 @@ def _choices(io: str | None, reuse: int | None = None, lanes: int | None = None)
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _refuse_options(model: str, **options: Any) -> None:
+def _refuse_options(model: str, verb: str, **options: Any) -> None:
     given = [f"--{name}" for name, value in options.items() if value is not None]
     if given:
-        raise InputError(f"{model} takes no {' and no '.join(given)}; see hls4attn train --help")
+        raise InputError(f"{model} takes no {' and no '.join(given)}; see hls4attn {verb} --help")
 
 
 def _seeds(text: str) -> list[int]:

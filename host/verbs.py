@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,13 @@ from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.keras_stage import KEY_MODEL
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.formats import MAX_WIDTH, Codes, Fixed
+from hls4attn.models.operators import GainCellSpec
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
     from hls4attn.models.export.graph import Graph
     from hls4attn.models.export.keras_stage import KerasStage
+    from hls4attn.models.export.stages import Stage
 
 
 @contextmanager
@@ -236,6 +239,7 @@ def _verify_operator(
     settings: HlsConfig,
     fitted: bool,
 ) -> None:
+    from hls4attn.host.cell_stage import NAME, coprocessor_stage
     from hls4attn.host.operator_models import (
         is_norm,
         operator_cases,
@@ -266,7 +270,10 @@ def _verify_operator(
         if found:
             on = " on Gaussian rows" if is_norm(spec) else ""
             out.print(f"  distance to the float function{on}: {found}", highlight=False, soft_wrap=True, markup=False)
-        climb_and_print(out, err, flow, codes, names, unit_axes=axes, into=rungs)
+        further = {}
+        if isinstance(spec, GainCellSpec):
+            further[NAME] = partial(coprocessor_stage, flow.graph, spec, board)
+        climb_and_print(out, err, flow, codes, names, unit_axes=axes, into=rungs, further=further)
 
 
 def _operator_keras_stage(graph: Graph, spec: Any) -> KerasStage:
@@ -284,10 +291,12 @@ def climb_and_print(
     names: Sequence[str] | None,
     unit_axes: int = 1,
     into: list[Rung] | None = None,
+    further: Mapping[str, Callable[[], AbstractContextManager[Stage]]] | None = None,
 ) -> list[Rung]:
     """One line a rung; `into` receives the rungs as they finish, so that they outlast the error of a later one.
 
-    Without `names` every stage runs; Keras and the board are left out, with a note, where they are not there.
+    Without `names` every stage runs; Keras and the board are left out, with a note, where they are not there.  Those in
+    `further` run where the board does.
     """
     wanted = list(names or STAGES)
     if names is None:
@@ -296,7 +305,9 @@ def climb_and_print(
             out.print(f"  {stage:<12} not compared: {reason}", soft_wrap=True, markup=False)
     rungs = [] if into is None else into
     with working(err, "reference") as tell:
-        for rung in climb(flow.graph, {n: lambda n=n: flow.stage(n) for n in wanted}, codes, tell, unit_axes):  # type: ignore[misc]
+        stages: dict[str, Any] = {n: partial(flow.stage, n) for n in wanted}
+        stages |= dict(further or {}) if "board" in wanted else {}
+        for rung in climb(flow.graph, stages, codes, tell, unit_axes):
             rungs.append(rung)
             colour = "red" if rung.mismatches else "green"
             line = Text(f"  {rung.stage:<12} ")

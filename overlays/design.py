@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from hls4attn.models.errors import Hls4attnError, ModelFileError, SpecError
-from hls4attn.overlays import strict
+from hls4attn.overlays import registers, strict
 from hls4attn.overlays.boards import Board, Family
 from hls4attn.overlays.clocks import PlClock, pl_clock
 from hls4attn.overlays.ports import StreamPort
@@ -133,6 +134,11 @@ class OverlayDesign:
     ip: str = "stream_model_0"
     dma: DmaSpec = field(default_factory=DmaSpec)
 
+    kind: ClassVar[str] = KIND
+    ip_vlnv: ClassVar[str] = IP_VLNV
+    ip_registers: ClassVar[tuple[registers.Register, ...]] = registers.IP_REGISTERS
+    further: ClassVar[Mapping[str, strict.Kind]] = {}  # keys that `to_dict` of a special design adds
+
     def __post_init__(self) -> None:
         _check_name("Overlay name", self.name)
         _check_name("IP instance", self.ip)
@@ -170,7 +176,7 @@ class OverlayDesign:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` restores an equal object."""
         return {
-            "kind": KIND,
+            "kind": self.kind,
             "version": VERSION,
             "name": self.name,
             "board": self.board.to_dict(),
@@ -189,14 +195,14 @@ class OverlayDesign:
         Raises:
             ModelFileError: for anything that is not exactly a valid design.
         """
-        if isinstance(data, dict) and (data.get("kind"), data.get("version")) != (KIND, VERSION):
+        if isinstance(data, dict) and (data.get("kind"), data.get("version")) != (cls.kind, VERSION):
             raise ModelFileError(
                 f"{where}: not an overlay design of version {VERSION}. "
                 f"Received: kind={data.get('kind')!r:.60}, version={data.get('version')!r:.20}"
             )
         top: dict[str, strict.Kind] = dict.fromkeys(("kind", "name", "model_id", "ip"), str)
         top |= dict.fromkeys(("board", "input", "output", "dma"), dict)
-        data = strict.fields(data, where, {**top, "version": int, "clock_mhz": strict.NUMBER})
+        data = strict.fields(data, where, {**top, "version": int, "clock_mhz": strict.NUMBER, **cls.further})
         dma = strict.fields(data["dma"], f"{where}: dma", {"instance": str, "length_width": int})
         try:
             return cls(
@@ -208,11 +214,17 @@ class OverlayDesign:
                 output=StreamPort.from_dict(data["output"], f"{where}: output"),
                 ip=data["ip"],
                 dma=DmaSpec(**dma),
+                **cls._further_fields(data, where),
             )
         except ModelFileError:
             raise
         except (Hls4attnError, OverflowError) as error:
             raise ModelFileError(f"{where}: {error}") from error
+
+    @classmethod
+    def _further_fields(cls, data: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Fields of a special design, from its further keys."""
+        return {}
 
     def to_json(self) -> str:
         """The design as JSON text."""

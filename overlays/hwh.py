@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 from hls4attn.models.errors import ModelFileError
-from hls4attn.overlays.design import DMA_VLNV, IP_VLNV, SEGMENT_BYTES, OverlayDesign
+from hls4attn.overlays.design import DMA_VLNV, SEGMENT_BYTES, OverlayDesign
 from hls4attn.overlays.hwh_module import HwhModule
 from hls4attn.overlays.ports import STREAM_BYTES
-from hls4attn.overlays.registers import DMA_REGISTERS, IP_REGISTERS
+from hls4attn.overlays.registers import DMA_REGISTERS
 
 MAX_BYTES = 32 << 20
 STREAM_BITS = 8 * STREAM_BYTES
@@ -72,7 +72,7 @@ def check_hwh(root: ET.Element, design: OverlayDesign, where: str = ".hwh") -> N
     modules = {module.get("INSTANCE", ""): module for module in root.iter("MODULE")}
     ranges = {r.get("INSTANCE", ""): r.get("BASEVALUE", "") for r in root.iter("MEMRANGE")}
     for instance, vlnv, address in (
-        (design.ip, IP_VLNV, design.addresses.ip),
+        (design.ip, design.ip_vlnv, design.addresses.ip),
         (design.dma.instance, DMA_VLNV, design.addresses.dma),
     ):
         if instance not in modules:
@@ -129,9 +129,10 @@ def _dma(design: OverlayDesign) -> HwhModule:
 def _ip(design: OverlayDesign) -> HwhModule:
     dma = design.dma.instance
     to_ip, from_ip = _streams(design)
-    module = HwhModule(design.ip, IP_VLNV)
-    module.registers("s_axi_control", IP_REGISTERS)
-    module.parameters({"C_S_AXI_CONTROL_ADDR_WIDTH": 6, **_address_parameters(design.addresses.ip)})
+    module = HwhModule(design.ip, design.ip_vlnv)
+    module.registers("s_axi_control", design.ip_registers)
+    address_bits = max(register.offset for register in design.ip_registers).bit_length()
+    module.parameters({"C_S_AXI_CONTROL_ADDR_WIDTH": address_bits, **_address_parameters(design.addresses.ip)})
     module.lite_slave("s_axi_control", "axi_periph_M01_AXI")
     module.stream("in_r", to_ip, False, (dma, "m_axis_mm2s"))
     module.stream("out_r", from_ip, True, (dma, "s_axis_s2mm"))

@@ -19,6 +19,7 @@ from pathlib import Path
 from hls4attn.models.errors import DeviceError, ModelFileError
 from hls4attn.overlays import bitfile, hwh, strict
 from hls4attn.overlays.design import MAX_JSON_BYTES, OverlayDesign
+from hls4attn.overlays.gaincell import GainCellDesign
 
 KIND = "hls4attn-overlay"
 VERSION = 1
@@ -99,7 +100,8 @@ def read_package(path: Path | str) -> Package:
     kinds: dict[str, strict.Kind] = {"kind": str, "version": int, "design": dict, "sha256": dict}
     data = strict.fields(data, where, kinds)
     digests = strict.fields(data["sha256"], f"{where}: sha256", {"bit": str, "hwh": str})
-    design = OverlayDesign.from_dict(data["design"], f"{where}: design")
+    kind = GainCellDesign if data["design"].get("kind") == GainCellDesign.kind else OverlayDesign
+    design = kind.from_dict(data["design"], f"{where}: design")
     if design.name != stem.name:
         raise ModelFileError(f"{where}: describes {design.name!r}; an overlay's files carry its name")
     package = _package(design, stem)

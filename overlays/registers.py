@@ -11,6 +11,25 @@ MODEL_ID_LO = 0x10
 MODEL_ID_HI = 0x18
 SAMPLES = 0x20
 
+# --- the gain cells' further registers; SAMPLES counts their tokens --------------------------------------
+CYCLES_LO = 0x28
+CYCLES_HI = 0x30
+LAYER = 0x38
+COMMAND = 0x40
+FILLED = 0x48
+TABLE_ADDRESS = 0x50
+TABLE_DATA = 0x58
+ERROR = 0x60
+
+CLEAR = 1 << 0
+CLEAR_ALL = 1 << 1
+USE_TABLE = 1 << 2
+
+BUSY_ERROR = 1 << 0
+LAYER_ERROR = 1 << 1
+TABLE_ERROR = 1 << 2
+PACKET_ERROR = 1 << 3
+
 AP_START = 1 << 0
 AP_DONE = 1 << 1
 AP_IDLE = 1 << 2
@@ -76,6 +95,34 @@ IP_REGISTERS = (
     Register("SAMPLES", SAMPLES, "read-only", (Field("samples", 0, 32, "read-only"),)),
 )
 
+
+def _number(name: str, offset: int, access: str = "read-only") -> Register:
+    return Register(name, offset, access, (Field(name.lower(), 0, 32, access),))
+
+
+#: A command is done at once; all of them are refused while a packet's results have not left (BUSY).
+CELL_REGISTERS = (
+    *IP_REGISTERS[:3],
+    _number("TOKENS", SAMPLES),
+    _number("CYCLES_LO", CYCLES_LO),
+    _number("CYCLES_HI", CYCLES_HI),
+    _number("LAYER", LAYER, "read-write"),
+    Register(
+        "COMMAND",
+        COMMAND,
+        "write-only",
+        (
+            Field("CLEAR", 0, access="write-only"),
+            Field("CLEAR_ALL", 1, access="write-only"),
+            Field("USE_TABLE", 2, access="write-only"),
+        ),
+    ),
+    _number("FILLED", FILLED),
+    _number("TABLE_ADDRESS", TABLE_ADDRESS, "read-write"),
+    _number("TABLE_DATA", TABLE_DATA, "write-only"),
+    Register("ERROR", ERROR, fields=(Field("BUSY", 0), Field("LAYER", 1), Field("TABLE", 2), Field("PACKET", 3))),
+)
+
 _CONTROL = (Field("RS", 0), Field("Reset", 2), Field("IOC_IrqEn", 12), Field("Err_IrqEn", 14))
 _STATUS = (
     Field("Halted", 0, access="read-only"),
@@ -110,3 +157,14 @@ def status_words(status: int) -> str:
     }
     found = [text for bit, text in words.items() if status & bit]
     return f"{', '.join(found) or 'running'} (DMASR 0x{status:08x})"
+
+
+def error_words(errors: int) -> str:
+    """What the bits of the gain cells' ERROR register say."""
+    words = {
+        BUSY_ERROR: "a command came while a packet was under way, and was not done",
+        LAYER_ERROR: "LAYER is beyond the last layer, and was not written",
+        TABLE_ERROR: "a table was given too many, too few or too large words, and was not used",
+        PACKET_ERROR: "a packet ended inside a token, which was dropped",
+    }
+    return "; ".join(text for bit, text in words.items() if errors & bit)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 from xml.etree import ElementTree as ET
 
 from hls4attn.host.emulated.blocks import RegisterBlock, clock_blocks
+from hls4attn.host.emulated.cells import CellKernel, MakeCells
 from hls4attn.host.emulated.ddr import Ddr
 from hls4attn.host.emulated.dma import AxiDma
 from hls4attn.host.emulated.errors import BusError
@@ -15,6 +17,7 @@ from hls4attn.host.emulated.topology import Cell, cells, reset_driver, stream_si
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays.boards import Board
 from hls4attn.overlays.design import DMA_VLNV, IP_VLNV, OverlayDesign
+from hls4attn.overlays.gaincell import CELLS_VLNV, GainCellDesign
 
 CMA_BASE = {"zynq": 0x10000000, "zynquplus": 0x20000000}
 
@@ -51,13 +54,13 @@ class EmulatedBoard:
         block.write32(address - block.base, value & 0xFFFFFFFF)
         self._tick()
 
-    def program(self, design: OverlayDesign, hwh: ET.Element, kernel: Kernel) -> None:
+    def program(self, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells) -> None:
         """Configure the logic from a hardware handoff; a failure leaves the old configuration.
 
         Args:
             design: ports and model id of the IP.
             hwh: root element of the handoff; instances, addresses and streams are taken from it.
-            kernel: what the model IP computes.
+            kernel: what the model IP computes, or what makes the heads of a gain-cell IP.
 
         Raises:
             DeviceError: if the handoff holds an IP without a model, or no complete loop of streams.
@@ -68,14 +71,16 @@ class EmulatedBoard:
         self._pl = list(blocks.values())
         self.programmed = design.name
 
-    def _model(self, cell: Cell, design: OverlayDesign, kernel: Kernel) -> RegisterBlock:
+    def _model(self, cell: Cell, design: OverlayDesign, kernel: Kernel | MakeCells) -> RegisterBlock:
         kind = cell.vlnv.rpartition(":")[0]
-        if kind == IP_VLNV.rpartition(":")[0]:
-            return StreamKernel(design, kernel, cell.base, cell.size)
+        if kind == design.ip_vlnv.rpartition(":")[0]:
+            if isinstance(design, GainCellDesign):
+                return CellKernel(design, cast(MakeCells, kernel), cell.base, cell.size)
+            return StreamKernel(design, cast(Kernel, kernel), cell.base, cell.size)
         if kind != DMA_VLNV.rpartition(":")[0]:
             raise DeviceError(
                 f"The emulated board has no model of {cell.vlnv} ({cell.instance} at 0x{cell.base:08x}). "
-                f"It knows {DMA_VLNV} and {IP_VLNV}"
+                f"It knows {DMA_VLNV}, {IP_VLNV} and {CELLS_VLNV}"
             )
         if _parameter(cell.parameters, "c_include_sg", cell.instance):
             raise DeviceError(f"{cell.instance} is in scatter-gather mode; only direct mode is emulated")

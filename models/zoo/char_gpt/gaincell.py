@@ -79,9 +79,8 @@ class QGainCellAttention(GainCellAttention):
     def freeze(self) -> None:
         """Replace the weights by ones whose projections are on their grids already, whatever rounds them; in place."""
         for name, dense in self.dense.items():
-            kernel_codes, bias_codes = self.codes(name)
-            kernel, bias = KERNELS[name].to_real(kernel_codes), BIASES[name].to_real(bias_codes)
-            dim = self.cells.spec().head_dim
+            codes, dim = self.codes(name), self.cells.spec().head_dim
+            kernel, bias = KERNELS[name].to_real(codes[0]), BIASES[name].to_real(codes[1])
             a, b = (np.repeat(w[name].numpy().astype(np.float64), dim) for w in (self.factor, self.offset))
             a = np.maximum(a, MIN_FACTOR)
             if name == "o":
@@ -102,12 +101,12 @@ class QGainCellAttention(GainCellAttention):
             raise UnsupportedError(f"{self.name}: built with quantised=False; only the integer form can be exported")
         spec, tokens = self.spec(), shape[0]
         split, merged, by_head = (tokens, spec.heads, spec.head_dim), (tokens, spec.heads * spec.head_dim), (1, 0, 2)
-        heads = []
+        operands = []
         for name, fmt in zip("qkv", spec.in_formats, strict=True):
             codes = b.quant(self._project(b, x, name, merged), fmt, f"{self.name}_{name}", merged)
             rows = b.reshape(codes, split, f"{self.name}_{name}_split")
-            heads.append(b.transpose(rows, by_head, f"{self.name}_{name}_heads"))
-        q, k, v = heads
+            operands.append(b.transpose(rows, by_head, f"{self.name}_{name}_heads"))
+        q, k, v = operands
         sums = b.cells(q, k, v, spec, f"{self.name}_cells", (spec.heads, tokens, spec.head_dim))
         rows = b.reshape(b.transpose(sums, by_head, f"{self.name}_merge"), merged, f"{self.name}_merged")
         fmt = fixed_of(self.out_act.quantizer, self.name)

@@ -14,6 +14,8 @@ from hls4attn.models.zoo.char_gpt.data import decode, encode
 
 #: Logits ``(window, vocabulary)`` of codes ``(window,)``; the unused end of a window holds zeros.
 Predict = Callable[[NDArray[np.int32]], ArrayLike]
+#: Logits ``(vocabulary,)`` of the character after codes ``(1 to window,)``.
+Continue = Callable[[NDArray[np.int32]], ArrayLike]
 
 
 def generate(
@@ -60,17 +62,37 @@ def characters(
     Raises:
         InputError: for an empty prompt, unknown characters, or numbers out of range.
     """
+
+    def last_logits(seen: NDArray[np.int32]) -> ArrayLike:
+        codes = np.zeros(window, dtype=np.int32)
+        codes[: len(seen)] = seen
+        result: ArrayLike = np.asarray(predict(codes))[len(seen) - 1]
+        return result
+
+    return continuation(last_logits, window, vocabulary, prompt, tokens, seed, temperature)
+
+
+def continuation(
+    after: Continue,
+    window: int,
+    vocabulary: str,
+    prompt: str,
+    tokens: int,
+    seed: int = 0,
+    temperature: float = 0.8,
+) -> Iterator[str]:
+    """As `characters`, for a forward pass that takes the characters it sees and gives the logits of the next one."""
     if not prompt:
         raise InputError("The prompt is empty; give at least one character, for example a line break")
     if tokens < 0 or not 0 <= temperature <= 100:
         raise InputError(f"Takes 0 or more tokens, temperature 0 to 100. Received: {tokens} and {temperature}")
     seen = [int(c) for c in encode(prompt, vocabulary)]
     rng = np.random.default_rng(seed)
-    return _characters(predict, window, vocabulary, seen, tokens, rng, temperature)
+    return _continuation(after, window, vocabulary, seen, tokens, rng, temperature)
 
 
-def _characters(
-    predict: Predict,
+def _continuation(
+    after: Continue,
     window: int,
     vocabulary: str,
     seen: list[int],
@@ -79,10 +101,7 @@ def _characters(
     temperature: float,
 ) -> Iterator[str]:
     for _ in range(tokens):
-        last = seen[-window:]
-        codes = np.zeros(window, dtype=np.int32)
-        codes[: len(last)] = last
-        logits = np.asarray(predict(codes), dtype=np.float64)[len(last) - 1]
+        logits = np.asarray(after(np.array(seen[-window:], dtype=np.int32)), dtype=np.float64)
         seen.append(_choose(logits, rng, temperature))
         yield decode(np.array(seen[-1:]), vocabulary)
 
