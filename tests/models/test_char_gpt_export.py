@@ -212,6 +212,10 @@ def test_what_has_no_exact_integers_is_refused(tmp_path):
     noisy = char_gpt("gaincell", 5, tiny, one_hot=True, nonideal=NonIdeality(read_noise=0.1))
     with pytest.raises(UnsupportedError, match="block0_attention: noise and spread have no exact integer meaning"):
         export_keras(noisy)
+    integer = char_gpt("gaincell", 5, tiny, one_hot=True)
+    integer.get_layer(ATTENTION).cells.quantised = False
+    with pytest.raises(UnsupportedError, match="block0_attention: built with quantised=False"):
+        export_keras(integer)
     path = tmp_path / "float.npz"
     save_gpt(path, TrainedGpt(char_gpt("softmax", 3, tiny), "softmax", "abc"), tiny.to_json())
     with pytest.raises(UnsupportedError, match="quantised=False"):

@@ -93,10 +93,12 @@ class QGainCellAttention(GainCellAttention):
         """Add the layer's nodes to a file; the name of the result.
 
         Raises:
-            UnsupportedError: for cells with noise or spread.
+            UnsupportedError: for cells with noise or spread, or that compute the float model.
         """
         if not isinstance(self.cells, GainCells):
             raise UnsupportedError(f"{self.name}: noise and spread have no exact integer meaning; set nonideal=IDEAL")
+        if not self.cells.quantised:
+            raise UnsupportedError(f"{self.name}: built with quantised=False; only the integer form can be exported")
         spec, tokens = self.spec(), shape[0]
         split, merged, by_head = (tokens, spec.heads, spec.head_dim), (tokens, spec.heads * spec.head_dim), (1, 0, 2)
         operands = []
