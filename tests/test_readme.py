@@ -101,7 +101,8 @@ def test_character_table():
         row = f"| {r['name']}: {r['meaning']} | {r['steps']:,} | {r['mean']:.3f} | {r['spread']:.3f} |"
         assert row in README
     for kind in ("leak", "read_noise", "mismatch"):
-        assert ", ".join(f"{x['value']:g}: {x['mean']:.3f}" for x in record["sweeps"][kind]) in README
+        for form, key in (("{:g}", "value"), ("{:.3f}", "mean")):
+            assert " | ".join(form.format(x[key]) for x in record["sweeps"][kind]) in README
 
 
 def test_encoder_table():
