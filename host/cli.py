@@ -365,7 +365,11 @@ def demo(
 
 
 def _choices(
-    io: str | None, reuse: int | None, lanes: int | None, parallel_heads: int | None, backend: str | None = None
+    io: str | None,
+    reuse: int | None = None,
+    lanes: int | None = None,
+    parallel_heads: int | None = None,
+    backend: str | None = None,
 ) -> dict[str, Any]:
     """Conversion options that were given, by the names that a configuration file has for them."""
     given = {
