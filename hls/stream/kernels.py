@@ -195,7 +195,7 @@ def _attention(node: HwNode) -> Resources:
     else:
         parts.multiply(scores * ints["width"], p, v)
         parts.add(scores * ints["width"], core)
-    parts.memory("weights", "fifo", 1, 2, scores * (p if name != "E2Context" else ints["code_width"] + 1) + word)
+    parts.memory("probabilities", "fifo", 1, 2, scores * (p if name != "E2Context" else ints["code_width"] + 1) + word)
     parts.hold(chunks(node) * elements * core)
     parts.choose(elements * core, chunks(node))
     tail(parts, node, elements, ints["head_dim"], 1, by_lanes(ints["width"], 1, ints["head_dim"]))
@@ -233,7 +233,7 @@ def _score_stages(parts: Parts, node: HwNode, name: str, scores: int, heads: int
     parts.memory("tops", "fifo", 1, 2 * (slices if causal else row_slices), heads * score)
     parts.memory("units", "fifo", 1, 2 * slices if causal else 2, unit)
     if name == "E2Context":
-        return unit
+        return unit - heads * (ints["in_width"] + 1)  # the last stage needs no maximum
     e2_division(parts, ints, scores)
     return 0
 

@@ -302,8 +302,6 @@ def test_fifos_and_banks_are_those_of_the_headers(tmp_path):
     for node, declared in zip(nodes, inventory(nodes, tmp_path), strict=True):
         made_of = [m for m in stream_resources(node).memories if m.kind != "rom"]
         counted = {m.what: (m.kind, m.count, m.words, m.width) for m in made_of}
-        if "probabilities" in declared:
-            counted["probabilities"] = counted.pop("weights")
         assert declared, node.op
         assert counted == declared, (node.op, node.ints)
 
