@@ -36,6 +36,7 @@ from hls4attn.models.zoo.char_gpt.checkpoint import (  # noqa: E402
 from hls4attn.models.zoo.char_gpt.data import encode, one_hot, text_of, windows  # noqa: E402
 from hls4attn.models.zoo.char_gpt.experiment import Experiment  # noqa: E402
 from hls4attn.models.zoo.char_gpt.gaincell import BIASES, KERNELS, QGainCellAttention  # noqa: E402
+from hls4attn.models.zoo.char_gpt.generate import generate  # noqa: E402
 from hls4attn.models.zoo.char_gpt.model import GptSize, char_gpt  # noqa: E402
 from hls4attn.models.zoo.char_gpt.recipe import loss_on  # noqa: E402
 
@@ -301,3 +302,17 @@ def test_the_trained_model_has_learnt_english():
     shuffled = np.random.default_rng(0).permuted(pieces, axis=1)
     assert loss_on(trained.model, pieces) < 2.3
     assert loss_on(trained.model, shuffled) > 3.5
+
+
+def test_integers_lose_as_much_as_the_float_model_of_the_cells():
+    """On text that the model wrote, whose losses are small enough for a difference to show."""
+    trained, exact = load_gpt(), load_gpt().model
+    for layer in exact.layers:
+        if isinstance(layer, QGainCellAttention):
+            layer.cells.quantised = False
+    text = "ROMEO:\n" + generate(trained.model, trained.vocabulary, "ROMEO:\n", 250, seed=1)
+    pieces = windows(encode(text * 4, trained.vocabulary), 64)
+    integers, floats = loss_on(trained.model, pieces), loss_on(exact, pieces)
+    logits = [np.asarray(m(pieces[:1, :-1])) for m in (trained.model, exact)]
+    assert not np.array_equal(*logits)
+    assert abs(integers - floats) < 0.01
