@@ -12,6 +12,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from hls4attn.host.options import (
+    BackendName,
+    BoardName,
+    ChartFile,
+    IoType,
+    JsonFile,
+    Lanes,
+    ModelFile,
+    ParallelHeads,
+    Reuse,
+)
 from hls4attn.models.errors import Hls4attnError, InputError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,45 +36,6 @@ app = typer.Typer(
 )
 out = Console(emoji=False, width=None if sys.stdout.isatty() else 160)  # tables in files are not squeezed
 err = Console(stderr=True, emoji=False)
-
-ModelFile = Annotated[Path, typer.Argument(help="ONNX model file.", show_default=False)]
-JsonFile = Annotated[
-    Path | None, typer.Option("--json", help="Also write the result to this file.", show_default=False)
-]
-BoardName = Annotated[
-    str | None,
-    typer.Option("--board", help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2.", show_default=False),
-]
-BackendName = Annotated[
-    str | None, typer.Option("--backend", help="hls4ml backend: Vitis or Vivado [Vitis].", show_default=False)
-]
-IoType = Annotated[
-    str | None,
-    typer.Option(
-        "--io",
-        help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel; estimate: io_stream].",
-        show_default=False,
-    ),
-]
-Reuse = Annotated[
-    int | None,
-    typer.Option(
-        "--reuse",
-        help="Reuse factor: more cycles, fewer multipliers [1; io_stream: the smallest power of two that fits].",
-        show_default=False,
-    ),
-]
-Lanes = Annotated[
-    int | None,
-    typer.Option("--lanes", help="io_stream: keys that attention takes at a time [0: up to 4].", show_default=False),
-]
-ParallelHeads = Annotated[
-    int | None,
-    typer.Option("--parallel-heads", help="io_stream: heads that attention takes at a time [1].", show_default=False),
-]
-ChartFile = Annotated[
-    Path | None, typer.Option("--chart", help="Also draw the result, .png or .svg.", show_default=False)
-]
 
 
 _INTERRUPTED = 130
