@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
-from hls_models import A8, ModelMaker, consmax
+from pathlib import Path
+
+from hls_models import A8, ModelMaker, classifier, consmax
 from hls_typed import TypedMaker
 
+from hls4attn.hls import Design, HlsConfig, lower_graph
+from hls4attn.hls.stream.network import to_stream
 from hls4attn.models.export import Graph, read_graph
 from hls4attn.models.formats import Fixed
+from hls4attn.models.operators import SoftmaxSpec
 
 
 def chain(*shapes: tuple[int, ...]) -> Graph:
@@ -38,3 +43,28 @@ def long_skip(blocks: int = 3) -> Graph:
     for k in range(blocks):
         y = m.block(y, (6, 8), consmax(2), 12, f"b{k}")
     return read_graph(m.model(m.b.quant(m.op("Add", [x, y], "skip", (6, 8)), A8, "skip_q", (6, 8))))
+
+
+ZOO = Path(__file__).parents[2] / "models/zoo/digits_vit"
+STREAM = HlsConfig(io_type="io_stream")
+
+
+def digits(name: str, **choices: object) -> Design:
+    return to_stream(lower_graph(read_graph(ZOO / f"{name}.onnx")), HlsConfig(io_type="io_stream", **choices))  # type: ignore[arg-type]
+
+
+def streamed(graph: Graph, **choices: object) -> Design:
+    return to_stream(lower_graph(graph), HlsConfig(io_type="io_stream", **choices))  # type: ignore[arg-type]
+
+
+GRAPHS = {
+    "digits_consmax": lambda: read_graph(ZOO / "consmax.onnx"),
+    "digits_sole": lambda: read_graph(ZOO / "sole.onnx"),
+    "classifier": lambda: read_graph(classifier(2, 6, 8, 12, SoftmaxSpec(A8, (0.3, 0.3)), 1)),
+    "long_skip": long_skip,
+    "flatten": lambda: chain((4, 6), (1, 24), (8, 3)),
+    "from_a_vector": lambda: chain((12,), (3, 4), (12,)),
+    "readers_2": lambda: residuals(2),
+    "readers_9": lambda: residuals(9),
+    "readers_20": lambda: residuals(20),
+}

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user is told about a design before synthesis: figures, limits, boards, the change that fits, and errors."""
 
-import inspect
 import json
-import os
 import re
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from command_line import command
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode, Stream
@@ -18,10 +16,8 @@ from hls4attn.hls.fit import Capacity, auto_reuse, fit, most_reuse, smallest_reu
 from hls4attn.hls.limits import MAX_UNROLL
 from hls4attn.hls.stream.cycles import ceil_div, latencies
 from hls4attn.hls.stream.resources import Resources
-from hls4attn.host import cli
-from hls4attn.host.attention_bench import Growth, fresh_cache, parse_lengths
 from hls4attn.host.estimate import capacity, designs
-from hls4attn.models.errors import InputError, UnsupportedError
+from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Tensor
 from hls4attn.models.formats import Fixed
 from hls4attn.models.zoo import zoo_model
@@ -30,18 +26,6 @@ from hls4attn.overlays.boards import load_boards
 MODEL = zoo_model("digits-vit").folder / "consmax.onnx"
 A8 = Fixed(8, 4)
 HUGE = Capacity("huge", "zynq", 10**6, 10**6, 10**7, 10**7)
-
-
-def command(capsys, monkeypatch, *arguments):
-    """The command line in this process: exit code, output, errors."""
-    monkeypatch.setattr(cli.out, "_width", 200)
-    code = 0
-    try:
-        cli.main([str(a) for a in arguments])
-    except SystemExit as done:
-        code = done.code or 0
-    streams = capsys.readouterr()
-    return code, streams.out, streams.err
 
 
 @pytest.fixture(scope="module")
@@ -353,172 +337,3 @@ def test_the_model_is_never_overwritten(capsys, monkeypatch, tmp_path):
     assert code == 2
     assert "model.onnx" in err
     assert model.read_bytes() == MODEL.read_bytes()
-
-
-# ---- bench attention -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.compile
-def test_growth_of_an_attention(capsys, monkeypatch, tmp_path):
-    pytest.importorskip("matplotlib")
-    target, chart = tmp_path / "out.json", tmp_path / "out.svg"
-    code, out, err = command(
-        capsys, monkeypatch, "bench", "attention", "--lengths", "12,16", "--head-dim", 4, "--heads", 2, "--lanes", 2,
-        "--json", target, "--chart", chart,
-    )  # fmt: skip
-    assert (code, err) == (0, "")
-    values = json.loads(target.read_text())
-    assert (values["score"], values["heads"], values["head_dim"], values["lanes"]) == ("consmax", 2, 4, 2)
-    for row, length in zip(values["rows"], (12, 16), strict=True):
-        assert row["length"] == length
-        assert row["cycles"] == 2 * length * (length // 2)
-        assert row["bank_bits"] == 2 * 2 * length * 2 * 4 * 8
-        assert row["fifo_words"] == length + 2 + 2  # q, scores, probabilities
-        assert row["mismatches"] == 0
-        assert row["results"] % (length * 8) == 0
-        assert row["compile_seconds"] > 0
-        assert row["scores_per_second"] > 0
-        assert f"0/{row['results']}" in out
-    assert chart.read_bytes().startswith(b"<?xml")
-
-
-@pytest.mark.compile
-@pytest.mark.parametrize("score", ["softmax", "e2softmax", "e2softmax-online", "e2context"])
-def test_every_score_function_is_measured(capsys, monkeypatch, tmp_path, score):
-    target = tmp_path / "out.json"
-    code, _, err = command(
-        capsys, monkeypatch, "bench", "attention", "--lengths", "24", "--head-dim", 3, "--score", score,
-        "--lanes", 3, "--json", target,
-    )  # fmt: skip
-    assert (code, err) == (0, "")
-    (row,) = json.loads(target.read_text())["rows"]
-    assert (row["cycles"], row["mismatches"]) == (24 * 8, 0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--lengths", "16,many"), ("16,many",)),
-        (("--lengths", "0"), ("1 to 4096",)),
-        (("--score", "relu"), ("relu", "consmax")),
-        (("--lanes", "17"), ("lanes", "16")),
-        (("--heads", "0"), ("heads",)),
-        (("--head-dim", "4096"), ("head-dim",)),
-        (("--chart", "plot.gif"), ("plot.gif", ".png")),
-        (("--score", "e2softmax", "--lengths", "2048"), ("1024",)),
-        (("--lengths", "4096", "--heads", "64", "--head-dim", "1024"), ("524288 bits", "4096")),
-        (("--lengths", "16,4096", "--heads", "8"), ("134,217,728 scores", "67,108,864")),
-        (("--lengths", "600", "--lanes", "600", "--head-dim", "1"), ("600 tokens", "scores", "4800", "at most 4096")),
-        (("--lengths", "16", "--lanes", "16", "--head-dim", "512"), ("products unrolled", "8192", "at most 4096")),
-    ],
-)
-def test_one_readable_line_for_a_wrong_bench(capsys, monkeypatch, arguments, words):
-    code, _, err = command(capsys, monkeypatch, "bench", "attention", *arguments)
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1
-    for word in words:
-        assert word in err
-
-
-def test_options_of_the_wrong_verb(capsys, monkeypatch, tmp_path):
-    code, _, err = command(capsys, monkeypatch, "bench", "--json", tmp_path / "out.json", "attention")
-    assert code == 2
-    assert "--json" in err
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
-def test_what_is_measured_outlasts_what_is_not(capsys, monkeypatch, tmp_path, stop):
-    """Rows are printed as they finish; files hold the finished ones."""
-    pytest.importorskip("matplotlib")
-    target, chart = tmp_path / "out.json", tmp_path / "out.SVG"
-
-    def measured(spec, node):
-        if node.ints["rows"] == 32:
-            assert "\n    16 " in capsys.readouterr().out  # printed before the next one is begun
-            raise stop
-        return Growth(node.ints["rows"], 256, 300, 16384, 20, 0, 128, 1.5, 0.25, 10**6, 0, 512)
-
-    monkeypatch.setattr("hls4attn.host.attention_bench.measure", measured)
-    code, _, err = command(
-        capsys, monkeypatch, "bench", "attention", "--lengths", "16,32,64", "--json", target, "--chart", chart
-    )
-    assert code == (130 if stop is KeyboardInterrupt else 2)
-    assert len(err.strip().splitlines()) == 1
-    assert ("interrupted" if stop is KeyboardInterrupt else "error: out of memory") in err
-    assert [row["length"] for row in json.loads(target.read_text())["rows"]] == [16]
-    assert chart.read_bytes().startswith(b"<?xml")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("estimate", "--reuse", "nan", MODEL), ("--reuse", "integer")),
-        (("estimate", "--resue", "4", MODEL), ("--resue",)),
-        (("estimat", MODEL), ("estimat",)),
-        (("estimate",), ("model",)),
-        (("bench", "attention", "--heads", "1.5"), ("--heads",)),
-    ],
-)
-def test_one_readable_line_for_wrong_usage(capsys, monkeypatch, arguments, words):
-    code, out, err = command(capsys, monkeypatch, *arguments)
-    assert (code, out) == (2, "")
-    assert len(err.strip().splitlines()) == 1
-    assert err.startswith("error: ")
-    for word in words:
-        assert word in err
-
-
-@pytest.mark.parametrize(("arguments", "expected"), [((), 2), (("--help",), 0), (("estimate", "--help"), 0)])
-def test_help_is_no_error(capsys, monkeypatch, arguments, expected):
-    code, out, err = command(capsys, monkeypatch, *arguments)
-    assert (code, err) == (expected, "")
-    assert "Usage:" in out
-
-
-@pytest.mark.parametrize("verb", ["convert", "verify", "run", "estimate"])
-def test_the_same_structure_options_everywhere(capsys, monkeypatch, verb):
-    """They are read (each refuses a value of its own), and their help is the same."""
-    shown = {}
-    for option, wrong in (("--io", "io_serial"), ("--reuse", 0), ("--lanes", -1), ("--parallel-heads", 0)):
-        rest = () if option == "--io" else ("--io", "io_stream")
-        code, _, err = command(capsys, monkeypatch, verb, MODEL, option, wrong, *rest)
-        assert code == 2
-        assert str(wrong) in err
-        names = {"--io": "io", "--reuse": "reuse", "--lanes": "lanes", "--parallel-heads": "parallel_heads"}
-        found = inspect.get_annotations(getattr(cli, verb), eval_str=True)[names[option]]
-        shown[option] = found == {"--io": cli.IoType, "--reuse": cli.Reuse, "--lanes": cli.Lanes}.get(
-            option, cli.ParallelHeads
-        )
-    assert all(shown.values())
-
-
-def test_an_unwritable_cache_is_named(capsys, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path / "file" / "cache"))
-    code, _, err = command(capsys, monkeypatch, "verify", MODEL, "--samples", 1, "--stages", "csim")
-    assert code in (2, 3)
-    assert "HLS4ATTN_CACHE" in err
-    assert "--out" not in err
-    code, _, err = command(capsys, monkeypatch, "convert", MODEL, "--out", tmp_path / "file" / "project")
-    assert code == 2
-    assert "HLS4ATTN_CACHE" not in err
-
-
-def test_lengths():
-    assert parse_lengths("16, 64") == [16, 64]
-    for text in ("", "1.5", "-3", "4097", "16,,64"):
-        with pytest.raises(InputError, match="engths"):
-            parse_lengths(text)
-
-
-def test_the_environment_is_as_it_was(monkeypatch):
-    for before in (None, "/nowhere"):
-        if before is None:
-            monkeypatch.delenv("HLS4ATTN_CACHE", raising=False)
-        else:
-            monkeypatch.setenv("HLS4ATTN_CACHE", before)
-        with fresh_cache():
-            inside = Path(os.environ["HLS4ATTN_CACHE"])
-            assert list(inside.iterdir()) == []
-        assert os.environ.get("HLS4ATTN_CACHE") == before
-        assert not inside.exists()
