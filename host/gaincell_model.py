@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hls4attn.host.connect import is_emulated
 from hls4attn.host.link import DmaLink
 from hls4attn.host.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, FormatError, InputError
@@ -128,20 +127,6 @@ class GainCellModel(PacketIp):
     def tokens(self) -> int:
         """Tokens of all layers since the last reset, counted by the logic modulo 2**32."""
         return int(self.read(reg.SAMPLES))
-
-    @property
-    def cycles(self) -> int:
-        """Cycles in which heads computed since the last reset; see `cycles_are`."""
-        while True:  # the two halves of one moment
-            high = int(self.read(reg.CYCLES_HI))
-            low = int(self.read(reg.CYCLES_LO))
-            if int(self.read(reg.CYCLES_HI)) == high:
-                return high << 32 | low
-
-    @property
-    def cycles_are(self) -> str:
-        """Where `cycles` comes from: an emulated board counts what a formula says."""
-        return "by the heads' formula, not measured" if is_emulated(self.device) else "counted by the logic"
 
     def require(self, spec: GainCellSpec) -> None:
         """Check that the logic computes a spec's heads, its own table included.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hls4attn.host.connect import device_tag
+from hls4attn.host.connect import device_tag, is_emulated
 from hls4attn.host.link import DmaLink
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.models.errors import DeviceError, InputError
@@ -98,6 +98,25 @@ class PacketIp(pynq.DefaultIP):
     def device_tag(self) -> str:
         """What computes: `emulated:<board>` or `board:<name>`; belongs on every result."""
         return device_tag(self.device)
+
+    @property
+    def cycles(self) -> int | None:
+        """Clock cycles with a packet under way since the last reset; None where nothing counts them (`cycles_are`)."""
+        if self.cycles_are is None:
+            return None
+        while True:  # the two halves of one moment
+            high = int(self.read(reg.CYCLES_HI))
+            low = int(self.read(reg.CYCLES_LO))
+            if int(self.read(reg.CYCLES_HI)) == high:
+                return high << 32 | low
+
+    @property
+    def cycles_are(self) -> str | None:
+        """Where `cycles` comes from: logic counts, an emulated board goes by a model, if it has one."""
+        if not is_emulated(self.device):
+            return "counted by the logic"
+        found: str | None = self.device.board.block(self._opened()[0].ip).cycles_are
+        return found
 
     def reset(self) -> None:
         """Reset DMA and model, and start the model again."""

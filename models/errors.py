@@ -40,6 +40,16 @@ class ToolError(Hls4attnError, RuntimeError):
     exit_code = 3
 
 
+class BuildError(ToolError):
+    """A tool that ran and failed to build an overlay: the stage, the cause, and the log that says more."""
+
+
+class NotBuiltError(Hls4attnError):
+    """Everything was written and checked, but the tools that build a bitstream are not there."""
+
+    exit_code = 5
+
+
 class DeviceError(Hls4attnError, RuntimeError):
     """A board, emulated or real, that refused or failed."""
 

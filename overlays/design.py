@@ -25,11 +25,15 @@ from hls4attn.overlays.ports import StreamPort
 
 IP_VLNV = "hls4attn:hls:stream_model:1.0"
 DMA_VLNV = "xilinx.com:ip:axi_dma:7.1"
+GPIO_VLNV = "xilinx.com:ip:axi_gpio:2.0"
+INTC_VLNV = "xilinx.com:ip:axi_intc:4.1"
+GPIO, INTC = "axi_gpio_0", "axi_intc_0"  # instances
 SEGMENT_BYTES = 0x10000  # of each AXI-Lite slave in the address map
 
 MAX_JSON_BYTES = 1 << 20
 KIND = "hls4attn-overlay-design"
 VERSION = 1
+MAX_NAME = 64
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MODEL_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -66,6 +70,8 @@ class AddressMap:
 
     dma: int
     ip: int
+    gpio: int
+    intc: int
     ps_instance: str
     ps_vlnv: str
     master: str
@@ -74,6 +80,7 @@ class AddressMap:
     memory_bytes: int
     clock_port: str
     reset_port: str
+    interrupt_port: str
     address_bits: int
 
 
@@ -81,6 +88,8 @@ ADDRESS_MAPS: dict[Family, AddressMap] = {
     "zynq": AddressMap(
         dma=0x40400000,
         ip=0x40000000,
+        gpio=0x41200000,
+        intc=0x41800000,
         ps_instance="processing_system7_0",
         ps_vlnv="xilinx.com:ip:processing_system7:5.5",
         master="M_AXI_GP0",
@@ -89,11 +98,14 @@ ADDRESS_MAPS: dict[Family, AddressMap] = {
         memory_bytes=0x20000000,
         clock_port="FCLK_CLK0",
         reset_port="FCLK_RESET0_N",
+        interrupt_port="IRQ_F2P",
         address_bits=32,
     ),
     "zynquplus": AddressMap(
         dma=0xA0000000,
         ip=0xA0010000,
+        gpio=0xA0020000,
+        intc=0xA0030000,
         ps_instance="zynq_ultra_ps_e_0",
         ps_vlnv="xilinx.com:ip:zynq_ultra_ps_e:3.5",
         master="M_AXI_HPM0_FPD",
@@ -102,9 +114,28 @@ ADDRESS_MAPS: dict[Family, AddressMap] = {
         memory_bytes=0x80000000,
         clock_port="pl_clk0",
         reset_port="pl_resetn0",
+        interrupt_port="pl_ps_irq0",
         address_bits=40,
     ),
 }
+
+
+@dataclass(frozen=True)
+class KernelPort:
+    """One HLS kernel behind the IP: its streams of samples.
+
+    Args:
+        name: of the kernel's IP, unique in an overlay.
+        input: a sample.
+        output: its answer.
+    """
+
+    name: str
+    input: StreamPort
+    output: StreamPort
+
+    def __post_init__(self) -> None:
+        _check_name("Kernel name", self.name)
 
 
 @dataclass(frozen=True)
@@ -166,6 +197,11 @@ class OverlayDesign:
     def addresses(self) -> AddressMap:
         """Address map of the board's family."""
         return ADDRESS_MAPS[self.board.family]
+
+    @property
+    def kernels(self) -> tuple[KernelPort, ...]:
+        """The HLS kernels behind the IP, in the order of their numbers."""
+        return (KernelPort(f"{self.name}_kernel"[:MAX_NAME], self.input, self.output),)
 
     @property
     def model_id_words(self) -> tuple[int, int]:

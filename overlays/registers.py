@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AXI-Lite registers of the model IP and of the AXI DMA, once for the .hwh, the driver and the emulator."""
+"""AXI-Lite registers of our IPs and of the AXI DMA, once for the .hwh, the driver, the emulator and the Verilog."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ CTRL = 0x00
 MODEL_ID_LO = 0x10
 MODEL_ID_HI = 0x18
 SAMPLES = 0x20
-
-# --- the gain cells' further registers; SAMPLES counts their tokens --------------------------------------
+#: 64 bits: clock cycles with a packet under way, from its first word in to its last word out, since the reset.
 CYCLES_LO = 0x28
 CYCLES_HI = 0x30
+
+# --- the bank of operators' further register: which one the next packet is for ---------------------------
+SELECT = 0x38
+
+# --- the gain cells' further registers; SAMPLES counts their tokens --------------------------------------
 LAYER = 0x38
 COMMAND = 0x40
 FILLED = 0x48
@@ -78,6 +82,10 @@ class Register:
     fields: tuple[Field, ...] = ()
 
 
+def _number(name: str, offset: int, access: str = "read-only") -> Register:
+    return Register(name, offset, access, (Field(name.lower(), 0, 32, access),))
+
+
 IP_REGISTERS = (
     Register(
         "CTRL",
@@ -90,22 +98,20 @@ IP_REGISTERS = (
             Field("AUTO_RESTART", 7),
         ),
     ),
-    Register("MODEL_ID_LO", MODEL_ID_LO, "read-only", (Field("model_id_lo", 0, 32, "read-only"),)),
-    Register("MODEL_ID_HI", MODEL_ID_HI, "read-only", (Field("model_id_hi", 0, 32, "read-only"),)),
-    Register("SAMPLES", SAMPLES, "read-only", (Field("samples", 0, 32, "read-only"),)),
+    _number("MODEL_ID_LO", MODEL_ID_LO),
+    _number("MODEL_ID_HI", MODEL_ID_HI),
+    _number("SAMPLES", SAMPLES),
+    _number("CYCLES_LO", CYCLES_LO),
+    _number("CYCLES_HI", CYCLES_HI),
 )
 
-
-def _number(name: str, offset: int, access: str = "read-only") -> Register:
-    return Register(name, offset, access, (Field(name.lower(), 0, 32, access),))
-
+OPERATOR_REGISTERS = (*IP_REGISTERS, _number("SELECT", SELECT, "read-write"))
 
 #: A command is done at once; all of them are refused while a packet's results have not left (BUSY).
 CELL_REGISTERS = (
     *IP_REGISTERS[:3],
     _number("TOKENS", SAMPLES),
-    _number("CYCLES_LO", CYCLES_LO),
-    _number("CYCLES_HI", CYCLES_HI),
+    *IP_REGISTERS[4:],
     _number("LAYER", LAYER, "read-write"),
     Register(
         "COMMAND",

@@ -71,6 +71,10 @@ class EmulatedBoard:
         self._pl = list(blocks.values())
         self.programmed = design.name
 
+    def block(self, instance: str) -> RegisterBlock | None:
+        """The model of a cell of the overlay that is loaded."""
+        return next((block for block in self._pl if block.name == instance), None)
+
     def _model(self, cell: Cell, design: OverlayDesign, kernel: Kernel | MakeCells) -> RegisterBlock:
         kind = cell.vlnv.rpartition(":")[0]
         if kind == design.ip_vlnv.rpartition(":")[0]:

@@ -15,7 +15,11 @@ from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.packing import pack, unpack
 
 Kernel = Callable[[Codes], Codes]
-"""Codes ``(N, *input.shape)`` in, codes ``(N, *output.shape)`` out, both int64."""
+"""Codes ``(N, *input.shape)`` in, codes ``(N, *output.shape)`` out, both int64.
+
+An attribute `cycles`, a function of a number of samples, lets the emulated IP count clock cycles; without it CYCLES
+stays 0.  An attribute `cycles_are` says in words where they come from.
+"""
 
 
 class StreamKernel(RegisterBlock):
@@ -40,7 +44,7 @@ class StreamKernel(RegisterBlock):
     def reset(self) -> None:
         """As `ap_rst_n`: idle, not started, nothing under way, no samples counted."""
         self._started = self._auto_restart = self._done = False
-        self._samples = 0
+        self._samples = self._cycles = 0
         self._output: bytes | None = None
         self._partial = 0  # bytes of a packet that ended inside a sample
 
@@ -48,7 +52,9 @@ class StreamKernel(RegisterBlock):
         """Value of a register; reading CTRL clears AP_DONE."""
         low, high = self._design.model_id_words
         if offset != reg.CTRL:
-            return {reg.MODEL_ID_LO: low, reg.MODEL_ID_HI: high, reg.SAMPLES: self._samples}.get(offset, 0)
+            values = {reg.MODEL_ID_LO: low, reg.MODEL_ID_HI: high, reg.SAMPLES: self._samples}
+            values |= {reg.CYCLES_LO: self._cycles & 0xFFFFFFFF, reg.CYCLES_HI: self._cycles >> 32}
+            return values.get(offset, 0)
         value = reg.AP_START * self._started | reg.AUTO_RESTART * self._auto_restart
         value |= reg.AP_IDLE * (not self._started) | (reg.AP_DONE | reg.AP_READY) * self._done
         self._done = False
@@ -78,6 +84,13 @@ class StreamKernel(RegisterBlock):
     def output(self) -> bytes | None:
         """The packet that waits at the output, if any."""
         return self._output
+
+    @property
+    def cycles_are(self) -> str | None:
+        """Where CYCLES comes from, in words; None if it stays 0."""
+        if getattr(self._kernel, "cycles", None) is None:
+            return None
+        return str(getattr(self._kernel, "cycles_are", "by a cycle model, not measured"))
 
     def take(self) -> bytes:
         """Remove the packet at the output."""
@@ -128,4 +141,6 @@ class StreamKernel(RegisterBlock):
             kind = type(error).__name__
             raise DeviceError(f"The kernel function of {self.name} failed: {kind}: {error}") from error
         self._samples = (self._samples + len(codes)) & 0xFFFFFFFF
+        cycles = getattr(self._kernel, "cycles", None)
+        self._cycles += int(cycles(len(codes))) if cycles is not None else 0
         return packed.tobytes()
