@@ -40,8 +40,8 @@ class Cause:
 _LICENCE = Cause(
     "licence",
     re.compile(r"\[Common 17-345\]|[Vv]alid license was not found|[Ll]icense checkout failed"),
-    "check XILINXD_LICENSE_FILE and the Vivado License Manager (vlm); the free edition covers Zynq-7000 and the smaller "
-    "Zynq UltraScale+ only",
+    "check XILINXD_LICENSE_FILE and the Vivado License Manager (vlm); the free edition covers Zynq-7000 and only the "
+    "smaller Zynq UltraScale+",
 )
 _DISK = Cause(
     "disk full",

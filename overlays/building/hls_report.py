@@ -7,6 +7,7 @@ are `DSP48E` until 2020.1 and `DSP` later; a number that is not known is `undef`
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -84,4 +85,4 @@ def _number(text: str | None) -> float | None:
 
 def _integer(text: str | None) -> int | None:
     value = _number(text)
-    return None if value is None or value != value or abs(value) == float("inf") else int(value)
+    return int(value) if value is not None and math.isfinite(value) else None

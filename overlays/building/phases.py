@@ -25,7 +25,7 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"Phase \d+ ([A-Z][^|]*?)\s*(?:\|.*)?"), "{}"),  # those with a point in the number are details
     (re.compile(r"Start(?:ing)? ([A-Z][\w /&-]+?) Task"), "{}"),
     (
-        re.compile(r"Start(?:ing)? ((?:RTL|Technology|Timing|Loading|Cross|Area|Final|IO|Renaming|Writing)[\w /-]*).*"),
+        re.compile(r"Start(?:ing)? ((?:RTL|Technology|Timing|Loading|Cross|Area|Final|IO|Renaming)[\w /-]*).*"),
         "{}",
     ),
     (re.compile(r"\[.+\] Launched (.+?)\.\.\."), "launched {}"),

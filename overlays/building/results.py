@@ -63,11 +63,10 @@ def build_record(recipe: Recipe, folder: Path, tools: Tools, files: Sequence[Pat
             kind: {"launcher": t.launcher, "release": t.release, "banner": t.banner} for kind, t in tools.items()
         },
         "hls4attn": origin(),
-        "stages": [
+        "scripts": [
             {
                 "name": s.name,
                 "stage": s.stage,
-                "tool": s.tool,
                 "done": s.name in state.done,
                 "seconds": state.seconds(s),
             }

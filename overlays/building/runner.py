@@ -152,8 +152,8 @@ def check_timing(stage: str, report: Path) -> Timing:
     raise StageError(
         stage,
         "timing",
-        f"constraints are not met: worst slack {timing.wns_ns} ns (setup), {timing.whs_ns} ns (hold), {failing} failing "
-        "endpoints; a bitstream of it would compute wrong results",
+        f"constraints are not met: worst slack {timing.wns_ns} ns (setup), {timing.whs_ns} ns (hold), {failing} "
+        "failing endpoints; a bitstream of it would compute wrong results",
         "lower --clock, or choose a larger --reuse",
         report,
         [line for line in text.splitlines() if "VIOLATED" in line][:5],

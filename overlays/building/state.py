@@ -54,9 +54,9 @@ def content_hash(path: Path) -> str:
         return digest.hexdigest()
     if not path.is_file():
         return ""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
+    digest = hashlib.sha256()
+    with path.open("rb") as content:
+        while chunk := content.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
 
