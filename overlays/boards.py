@@ -13,11 +13,6 @@ from typing import Any, Literal, get_args
 from hls4attn.models.errors import ModelFileError, SpecError, UnsupportedError
 from hls4attn.overlays import strict
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover  # Python 3.10, the PYNQ 3.1 images
-    import tomli as tomllib
-
 Family = Literal["zynq", "zynquplus"]
 
 MAX_BYTES = 1 << 20
@@ -172,6 +167,11 @@ def _builtin() -> dict[str, Board]:
 
 
 def _read(path: Path) -> dict[str, Board]:
+    # Here, since a finished overlay says itself which board it is for: a board without tomli still loads it.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:  # pragma: no cover  # Python 3.10, the PYNQ 3.1 images
+        import tomli as tomllib
     try:
         tables = tomllib.loads(strict.read_bytes(path, MAX_BYTES).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -128,10 +128,8 @@ def _find(texts: dict[Path, str], log: Path) -> tuple[Cause, Path, str]:
             for line in text.splitlines():
                 if not line.lstrip().startswith(("INFO", "WARNING", "#")) and cause.signs.search(line):
                     return cause, path, _short(line)
-    for path in (
-        *[p for p in texts if p != log],
-        log,
-    ):  # a run's own error comes before "run failed" of who launched it
+    # A run's own error comes before the "run failed" of who launched it.
+    for path in (*[p for p in texts if p != log], log):
         for line in texts[path].splitlines():
             if _ERROR.match(line):
                 return _SCRIPT, path, _short(line)

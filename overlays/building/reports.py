@@ -2,8 +2,8 @@
 """Vivado's text reports as numbers: utilisation, timing and power.
 
 The forms are those of `report_utilization`, `report_timing_summary` and `report_power` (UG835, UG906, UG907) from
-2017.4 to 2025.2.  Names of rows differ by family (`Slice LUTs`, `CLB LUTs`), some carry a `*` for a footnote, newer releases
-have one column more (`Prohibited`): columns are found by their heading.
+2017.4 to 2025.2.  Names of rows differ by family (`Slice LUTs`, `CLB LUTs`), some carry a `*` for a footnote, and newer
+releases have one column more (`Prohibited`): columns are found by their heading.
 """
 
 from __future__ import annotations
