@@ -16,6 +16,8 @@ from hls4attn.host.options import (
     BackendName,
     BoardName,
     ChartFile,
+    Clock,
+    ConfigFile,
     IoType,
     JsonFile,
     Lanes,
@@ -132,10 +134,7 @@ def convert(
     ] = None,
     board: BoardName = None,
     backend: BackendName = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False),
-    ] = None,
+    config: ConfigFile = None,
     io: IoType = None,
     reuse: Reuse = None,
     lanes: Lanes = None,
@@ -146,6 +145,43 @@ def convert(
 
     choices = _choices(io, reuse, lanes, parallel_heads, backend)
     verbs.convert(out, err, model, folder or Path("build") / model.stem, board, config, choices)
+
+
+@app.command()
+def build(
+    model: Annotated[
+        Path | None, typer.Argument(help="ONNX model file [the zoo's ConSmax digits].", show_default=False)
+    ] = None,
+    board: BoardName = None,
+    overlay: Annotated[str, typer.Option(help="digits (or any MODEL), operators, gaincell or all.")] = "digits",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Build folder [build/<overlay>-<board>]; of all: what holds one each.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write and check everything, run no tool of the vendor.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs of Vivado at a time [half of the processors].", show_default=False)
+    ] = None,
+    backend: BackendName = None,
+    config: ConfigFile = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
+    parallel_heads: ParallelHeads = None,
+    clock: Clock = None,
+    json: JsonFile = None,
+) -> None:
+    """An overlay's bitstream with Vivado, with its reports and all that a board needs; it goes on after a stop."""
+    from hls4attn.host.build import build as build_overlays
+
+    choices = _choices(io, reuse, lanes, parallel_heads, backend, clock)
+    build_overlays(
+        out, err, model, overlay, board, folder, dry_run=dry_run, jobs=jobs, json=json, config=config, choices=choices
+    )
 
 
 @app.command()
@@ -342,14 +378,18 @@ def _choices(
     lanes: int | None = None,
     parallel_heads: int | None = None,
     backend: str | None = None,
+    clock_mhz: float | None = None,
 ) -> dict[str, Any]:
     """Conversion options that were given, by the names that a configuration file has for them."""
+    if clock_mhz is not None and not 1 <= clock_mhz <= 1000:
+        raise InputError(f"--clock must be from 1 to 1000 MHz. Received: {clock_mhz:g}")
     given = {
         "backend": backend,
         "io_type": io,
         "reuse_factor": reuse,
         "lanes": lanes,
         "parallel_heads": parallel_heads,
+        "clock_period_ns": None if clock_mhz is None else 1000 / clock_mhz,
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -23,7 +23,7 @@ IoType = Annotated[
     str | None,
     typer.Option(
         "--io",
-        help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel; estimate: io_stream].",
+        help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel; estimate, build: io_stream].",
         show_default=False,
     ),
 ]
@@ -42,6 +42,16 @@ Lanes = Annotated[
 ParallelHeads = Annotated[
     int | None,
     typer.Option("--parallel-heads", help="io_stream: heads that attention takes at a time [1].", show_default=False),
+]
+Clock = Annotated[
+    float | None,
+    typer.Option(
+        "--clock", help="Clock in MHz that kernels are made for; the board makes one near it [100].", show_default=False
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file with conversion options (reuse factors, clock, ...).", show_default=False),
 ]
 ChartFile = Annotated[
     Path | None, typer.Option("--chart", help="Also draw the result, .png or .svg.", show_default=False)

@@ -133,7 +133,7 @@ def convert(
     """Convert a model, compile its C simulation, write its overlay."""
     check_folder(folder)
     board = chosen_board(board)
-    options, fitted = _settings(board, config, choices)
+    options, fitted = hls_settings(board, config, choices)
     with working(err, "reading") as tell:
         flow = Flow.open(path, folder=folder, board=board, config=options, fitted=fitted)
         settings = flow.settings
@@ -151,10 +151,19 @@ def convert(
     out.print(f"overlay: {inside} for the emulated {board}; no bitstream was built", soft_wrap=True, markup=False)
 
 
-def _settings(
-    board: str, config: Path | None = None, choices: Mapping[str, Any] | None = None
+def hls_settings(
+    board: str,
+    config: Path | None = None,
+    choices: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[HlsConfig, bool]:
     """Conversion options from a file and from the command line, which must not contradict each other.
+
+    Args:
+        board: name of the board.
+        config: the file.
+        choices: from the command line.
+        defaults: for what neither of them says.
 
     Returns:
         The options, and whether the reuse factor is left to us.
@@ -164,15 +173,16 @@ def _settings(
 
     part = find_board(board).part
     given = {name: value for name, value in (choices or {}).items() if value is not None} | {"part": part}
+    wished = {**(defaults or {}), **given}
     if config is None:
-        return HlsConfig(**given), "reuse_factor" not in given
-    settings = HlsConfig.from_toml(config, **given)
+        return HlsConfig(**wished), "reuse_factor" not in given
+    settings = HlsConfig.from_toml(config, **wished)
     for name, wanted in given.items():
         received = getattr(settings, name)
         if wanted != received:
             raise InputError(f"{config} says {name}={received!r}, the command line {wanted!r} (board {board})")
     # Another default tells whether the file has one of its own.
-    probe = HlsConfig.from_toml(config, **{"reuse_factor": settings.reuse_factor + 1, **given})
+    probe = HlsConfig.from_toml(config, **{"reuse_factor": settings.reuse_factor + 1, **wished})
     return settings, probe.reuse_factor != settings.reuse_factor
 
 
@@ -207,7 +217,7 @@ def verify(
         raise InputError(f"The seed must not be negative. Received: {seed}")
     check_output(json, inputs=[path])
     board = chosen_board(board)
-    settings, fitted = _settings(board, choices=choices)
+    settings, fitted = hls_settings(board, choices=choices)
     rungs: list[Rung] = []
     try:
         if path is not None:
@@ -333,7 +343,7 @@ def run(
     check_output(result, inputs=[path, data])
     check_output(json, inputs=[path, data, result])
     board = chosen_board(board)
-    settings, fitted = _settings(board, choices=choices)
+    settings, fitted = hls_settings(board, choices=choices)
     flow = Flow.open(path, board=board, config=settings, fitted=fitted)
     batch, labels = _batch(flow, data)
     codes = quantise_input(flow.graph, batch)

@@ -66,8 +66,8 @@ _PART = Cause(
 )
 _BOARD = Cause(
     "board files missing",
-    re.compile(r"\[Board 49-71\]|board_part .*(?:not found|definition)|[Bb]oard files? .*(?:missing|not installed)"),
-    "install the board's files into Vivado's data/boards/board_files, or with xhub::install",
+    re.compile(r"no board file for|\[Board 49-71\]|[Bb]oard_part definition was not found"),
+    "install the board's files (Tools > Vivado Store > Boards), or set HLS4ATTN_BOARD_FILES to their folder",
 )
 _FULL = Cause(
     "does not fit",

@@ -51,31 +51,37 @@ class Recipe:
                 raise SpecError(f"Paths of a build are relative and inside its folder. Received: {path}")
 
 
-def write_folder(recipe: Recipe, folder: Path) -> list[str]:
-    """Write design, scripts and further files; those that are the same already keep their time.
-
-    Returns:
-        Their paths in the folder, with the kernels' sources, sorted.
+def claim(folder: Path, design: OverlayDesign) -> None:
+    """Make a folder the build folder of a design, before anything else is written there.
 
     Raises:
         BuildError: if the folder holds something else than a build.
         ModelFileError: if it cannot be written.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / DESIGN).is_file() and not _only(folder, recipe):
+    if not (folder / DESIGN).is_file() and any(path.name != LOCK for path in folder.iterdir()):
         raise BuildError(f"{folder} is not empty and no build folder (no {DESIGN}); choose another --out")
-    files = {DESIGN: recipe.design.to_json().encode(), **recipe.files}
-    files |= {f"scripts/{script.name}.tcl": script.text.encode() for script in recipe.scripts}
+    atomic_write(folder / DESIGN, design.to_json().encode())
+
+
+def write_folder(recipe: Recipe, folder: Path) -> list[str]:
+    """Write scripts and further files; those that are the same already keep their time.
+
+    Args:
+        recipe: what is written.
+        folder: a claimed one, with the kernels' sources in it.
+
+    Returns:
+        All paths in the folder that are written before any tool runs, sorted.
+
+    Raises:
+        ModelFileError: if it cannot be written.
+    """
+    files = {**recipe.files, **{f"scripts/{script.name}.tcl": script.text.encode() for script in recipe.scripts}}
     for name, content in files.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != content:
             atomic_write(path, content)
-    return sorted({*files, *recipe.sources})
-
-
-def _only(folder: Path, recipe: Recipe) -> bool:
-    """Whether nothing but the kernels' sources and a lock is there yet."""
-    tops = {PurePosixPath(name).parts[0] for name in recipe.sources} | {LOCK}
-    return all(path.name in tops for path in folder.iterdir())
+    return sorted({DESIGN, *files, *recipe.sources})
 
 
 @contextlib.contextmanager

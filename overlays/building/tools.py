@@ -23,7 +23,7 @@ LAUNCHERS: Mapping[Kind, tuple[str, ...]] = {"hls": ("vitis-run", "vitis_hls", "
 OLDEST = (2020, 1)
 ANSWER_S = 120  # a first start from a network drive takes a minute
 _VERSION = re.compile(r"\bv?(20\d\d)\.(\d)(?:\.\d+)?\b")
-REMEDY = "source settings64.sh of Vivado and Vitis (2020.1 or later) in this shell, then run the same command again"
+REMEDY = "Source settings64.sh of Vivado and Vitis (2020.1 or later) in this shell, then run the same command again"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from overlay_designs import make
 from hls4attn.models.errors import BuildError, ModelFileError, SpecError, ToolError
 from hls4attn.overlays.building.bundle import finish
 from hls4attn.overlays.building.diagnosis import StageError
-from hls4attn.overlays.building.folder import Recipe, locked, write_folder
+from hls4attn.overlays.building.folder import Recipe, claim, locked, write_folder
 from hls4attn.overlays.building.results import build_record
 from hls4attn.overlays.building.runner import run_scripts
 from hls4attn.overlays.building.state import State
@@ -59,9 +59,10 @@ def folder(tmp_path):
 def build(folder, workshop, design=None, release="2024.1", fault=None, listener=None):
     """Write the folder and run its scripts."""
     design = design or make()
-    recipe = sample_recipe(design, folder)
-    workshop.set(recipe.scripts, design, release, fault)
     with locked(folder) as lock:
+        claim(folder, design)
+        recipe = sample_recipe(design, folder)
+        workshop.set(recipe.scripts, design, release, fault)
         write_folder(recipe, folder)
         return recipe, run_scripts(recipe, folder, find_tools(), listener or Listener(), lock=lock, jobs=3)
 
@@ -207,10 +208,9 @@ def test_one_build_at_a_time_even_if_only_its_tool_is_left(folder, workshop):
 def test_a_folder_that_is_no_build_is_left_alone(folder, workshop):
     folder.mkdir()
     (folder / "thesis.tex").write_text("years of work")
-    recipe = Recipe(make(), sample_scripts(make()))
-    with pytest.raises(BuildError, match="no build folder"):
-        write_folder(recipe, folder)
-    assert [p.name for p in folder.iterdir()] == ["thesis.tex"]
+    with locked(folder), pytest.raises(BuildError, match="no build folder"):
+        claim(folder, make())
+    assert {p.name for p in folder.iterdir()} == {"thesis.tex", ".lock"}
 
 
 @pytest.mark.parametrize(

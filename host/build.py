@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verb `build`: overlays up to their bitstreams, or as far as the tools on this machine allow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hls4attn.host.build_display import BuildDisplay
+from hls4attn.host.build_plans import OVERLAYS, Plan, make_plan
+from hls4attn.host.connect import chosen_board
+from hls4attn.host.paths import check_output
+from hls4attn.host.verbs import hls_settings, working
+from hls4attn.models.errors import InputError, NotBuiltError
+from hls4attn.models.files import write_json
+from hls4attn.overlays.building.diagnosis import StageError
+from hls4attn.overlays.building.folder import Recipe, claim, locked, write_folder
+from hls4attn.overlays.building.results import build_record
+from hls4attn.overlays.building.runner import run_scripts
+from hls4attn.overlays.building.tools import REMEDY, Tools, find_tools, missing
+
+if TYPE_CHECKING:
+    from hls4attn.hls.axis import KernelSource
+
+ALL = "all"
+MAX_JOBS = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the user asked for, checked.
+
+    Attributes:
+        dry_run: stop after everything is written and checked.
+        jobs: runs of Vivado at a time.
+        tools: found on PATH; none are looked for in a dry run.
+    """
+
+    dry_run: bool
+    jobs: int
+    tools: Tools
+
+
+def build(
+    out: Console,
+    err: Console,
+    model: Path | None,
+    overlay: str,
+    board: str | None,
+    folder: Path | None,
+    *,
+    dry_run: bool = False,
+    jobs: int | None = None,
+    json: Path | None = None,
+    config: Path | None = None,
+    choices: Mapping[str, Any] | None = None,
+) -> None:
+    """Build one overlay or all.
+
+    Args:
+        out: for results.
+        err: for progress and the lines of a log that explain a failure.
+        model: ONNX file in place of the one that comes with the package.
+        overlay: digits, operators, gaincell or all.
+        board: name of the board.
+        folder: build folder, of all: the folder that holds one for each; ``build/<overlay>-<board>`` if None.
+        dry_run: run no tool.
+        jobs: runs of Vivado at a time; half of the processors, at least 1, if None.
+        json: file for the results.
+        config: file with conversion options.
+        choices: conversion options from the command line.
+
+    Raises:
+        NotBuiltError: if everything was written and checked but a tool is missing.
+        StageError: if a tool failed.
+    """
+    names = _names(overlay, model)
+    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
+        raise InputError(f"--jobs must be from 1 to {MAX_JOBS}. Received: {jobs}")
+    check_output(json, inputs=[model, config])
+    board = chosen_board(board)
+    settings, fitted = hls_settings(board, config, choices, {"io_type": "io_stream"})
+    tools = {} if dry_run else find_tools()
+    job = Job(dry_run, jobs or max(1, (os.cpu_count() or 1) // 2), tools)
+    results: list[dict[str, Any]] = []
+    try:
+        for name in names:
+            with working(err, f"{name}: reading"):
+                plan = make_plan(name, model, board, settings, fitted)
+            here = f"{plan.design.name}-{board}"
+            target = Path("build") / here if folder is None else folder / here if overlay == ALL else folder
+            results.append(_build_one(out, err, plan, target.absolute(), job))
+    finally:
+        if json and results:
+            write_json(json, {"overlays": results})
+    unbuilt = [r["overlay"] for r in results if not r["built"]]
+    if unbuilt and not dry_run:
+        raise NotBuiltError(
+            f"No bitstream of {', '.join(unbuilt)}: not found on PATH: {' and '.join(missing(tools))}; all else is written "
+            f"and checked. {REMEDY}, there or on another machine with this folder (--dry-run asks for no more than this)"
+        )
+
+
+def _names(overlay: str, model: Path | None) -> Sequence[str]:
+    if overlay == ALL:
+        if model is not None:
+            raise InputError(f"--overlay all builds this package's own overlays; leave out {model}")
+        return OVERLAYS
+    if overlay not in OVERLAYS:
+        raise InputError(f"Unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}, {ALL}")
+    return (overlay,)
+
+
+def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -> dict[str, Any]:
+    """Write, check and, with tools, build one overlay; returns what `--json` says of it."""
+    design = plan.design
+    with locked(folder) as lock:
+        claim(folder, design)
+        with working(err, f"{design.name}: writing kernels") as tell:
+            recipe = _recipe(plan, folder)
+            files = write_folder(recipe, folder)
+            tell(f"{design.name}: dry run")
+            checked = _dry_run(recipe, folder, job.tools)
+        _tell_written(out, plan, recipe, folder, files, checked)
+        result = {"overlay": design.name, "board": design.board.name, "folder": str(folder), "files": files}
+        result |= {"dry_run": checked, "built": False, "not_run": [s.name for s in recipe.scripts]}
+        if job.dry_run:
+            out.print("  dry run: no tool was run", markup=False)
+            return result
+        waiting = _run(err, recipe, folder, job, lock)
+        result["not_run"] = [script.name for script in waiting]
+        if waiting:
+            _tell_waiting(out, result["not_run"], folder, job)
+            return result | {"record": build_record(recipe, folder, job.tools)}
+        return result | {"built": True, **_finish(out, err, plan, recipe, folder, job)}
+
+
+def _recipe(plan: Plan, folder: Path) -> Recipe:
+    """Write the kernels' sources; everything else is text."""
+    from hls4attn.overlays.scripts import overlay_scripts
+    from hls4attn.overlays.shell import rtl_files
+
+    kernels = plan.sources(folder / "hls")
+    rtl = {f"rtl/{name}": text.encode() for name, text in rtl_files(plan.design).items()}
+    return Recipe(plan.design, overlay_scripts(plan.design, kernels), rtl, _paths(kernels, folder))
+
+
+def _paths(kernels: Sequence[KernelSource], folder: Path) -> tuple[str, ...]:
+    found = [kernel.folder / name for kernel in kernels for name in (*kernel.files, *kernel.data)]
+    return tuple(path.relative_to(folder).as_posix() for path in found)
+
+
+def _run(err: Console, recipe: Recipe, folder: Path, job: Job, lock: int) -> Sequence[Any]:
+    """Run the tools that are there; returns the scripts that were left."""
+    if not job.tools:
+        return recipe.scripts
+    for tool in job.tools.values():
+        err.print(f"  {tool.banner}: {tool.path}", soft_wrap=True, markup=False, highlight=False)
+    try:
+        with BuildDisplay(err) as display:
+            return run_scripts(recipe, folder, job.tools, display, lock=lock, jobs=job.jobs).waiting
+    except StageError as error:
+        for line in error.excerpt:
+            err.print(f"  | {line}", soft_wrap=True, markup=False, highlight=False)
+        raise
+    except KeyboardInterrupt:
+        err.print("stopped with its tools; the same command goes on where it was", markup=False)
+        raise
+
+
+def _dry_run(recipe: Recipe, folder: Path, tools: Tools) -> dict[str, Any]:
+    """Check the scripts without the vendor's tools.
+
+    Raises:
+        BuildError: for what the dry run finds.
+    """
+    from hls4attn.overlays.dryrun import dry_run
+
+    version = tools["vivado"].release if "vivado" in tools else "2024.1"
+    report = dry_run(recipe.scripts, folder, version)
+    raise NotImplementedError(report)
+
+
+def _tell_written(
+    out: Console, plan: Plan, recipe: Recipe, folder: Path, files: Sequence[str], checked: Mapping[str, Any]
+) -> None:
+    design = plan.design
+    clock = f"{design.clock.mhz:g} MHz PL clock"
+    out.print(f"{design.name} for {design.board.name} ({design.board.part}), {clock}", soft_wrap=True, markup=False)
+    for note in plan.notes:
+        out.print(f"  {note}", soft_wrap=True, markup=False)
+    out.print(f"  written: {folder}", soft_wrap=True, markup=False)
+    for name in files:
+        out.print(f"    {name}", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"  {checked['summary']}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _tell_waiting(out: Console, names: Sequence[str], folder: Path, job: Job) -> None:
+    for absent in missing(job.tools):
+        out.print(f"  not found on PATH: {absent}", soft_wrap=True, markup=False)
+    out.print(f"  not run, in {folder}:", soft_wrap=True, markup=False)
+    for name in names:
+        out.print(f"    scripts/{name}.tcl", soft_wrap=True, markup=False, highlight=False)
+
+
+def _finish(out: Console, err: Console, plan: Plan, recipe: Recipe, folder: Path, job: Job) -> dict[str, Any]:
+    """Pack what was built and print its reports."""
+    from hls4attn.overlays.building.bundle import finish
+
+    with working(err, f"{plan.design.name}: packing"):
+        package, archive = finish(recipe, folder, job.tools, plan.extra())
+    record = build_record(recipe, folder, job.tools, [package.bit, package.hwh, package.manifest])
+    _print_reports(out, record["reports"])
+    out.print(f"  overlay: {package.bit} .hwh .json", soft_wrap=True, markup=False)
+    out.print(f"  for a board without network: {archive}", soft_wrap=True, markup=False)
+    return {"package": str(package.bit), "archive": str(archive), "record": record}
+
+
+def _print_reports(out: Console, reports: Mapping[str, Any]) -> None:
+    """What the vendor's tools say of it; nothing of this was measured on a board."""
+    used = Table("resource", "used", "available", "%", box=None, pad_edge=False)
+    for kind, row in reports.get("utilization", {}).items():
+        used.add_row(kind, f"{row['used']:g}", f"{row['available']:g}", f"{row['percent']:.1f}")
+    out.print(used)
+    timing, power = reports.get("timing"), reports.get("power")
+    if timing:
+        slacks = f"worst slack {timing['wns_ns']} ns (setup), {timing['whs_ns']} ns (hold)"
+        out.print(f"  timing met: {slacks}", markup=False, highlight=False)
+    if power:
+        out.print(f"  power: {power['total_w']} W by Vivado's estimate, not measured", markup=False, highlight=False)
+    for name, kernel in reports["hls"].items():
+        cycles = f"latency {_known(kernel['latency_max'])}, interval {_known(kernel['interval_max'])} cycles"
+        out.print(f"  {name}: {cycles} by high-level synthesis", soft_wrap=True, markup=False, highlight=False)
+
+
+def _known(cycles: int | None) -> str:
+    return "not known" if cycles is None else f"{cycles:,}"

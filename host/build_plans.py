@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each overlay is built from: its design, its kernels' sources, and codes to try it with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hls4attn.models.errors import InputError, UnsupportedError
+from hls4attn.overlays.design import OverlayDesign
+
+if TYPE_CHECKING:
+    from hls4attn.hls.axis import KernelSource
+    from hls4attn.hls.config import HlsConfig
+
+OVERLAYS = ("digits", "operators", "gaincell")
+VECTORS = 64  # samples in the archive for the board
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One overlay to build.
+
+    Attributes:
+        design: of the overlay.
+        sources: writes the kernels' sources into a folder, in the order of their numbers.
+        notes: what to tell the user about choices that were made for him.
+        extra: makes further files for the board's archive.
+    """
+
+    design: OverlayDesign
+    sources: Callable[[Path], tuple[KernelSource, ...]]
+    notes: tuple[str, ...] = ()
+    extra: Callable[[], Mapping[str, bytes]] = dict
+
+
+def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, fitted: bool) -> Plan:
+    """The plan of an overlay.
+
+    Args:
+        overlay: one of `OVERLAYS`.
+        model: ONNX file in place of the one that comes with the package.
+        board: name of the board.
+        config: conversion options.
+        fitted: whether the smallest reuse factor that fits replaces that of `config`.
+
+    Raises:
+        InputError: for an unknown overlay, or a model where none can be given.
+        UnsupportedError: for a model that has no such overlay.
+        ModelFileError: for a file that is no model.
+    """
+    if overlay == "digits":
+        return _model_plan(model, board, config, fitted)
+    if overlay == "gaincell":
+        return _cells_plan(model, board, config)
+    if overlay != "operators":
+        raise InputError(f"Unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}, all")
+    if model is not None:
+        raise InputError(f"The overlay operators holds this package's own operators; leave out {model}")
+    from hls4attn.host.operators_overlay import operators_overlay
+
+    design, sources = operators_overlay(board)
+    return Plan(design, sources)
+
+
+def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool) -> Plan:
+    from hls4attn.host.flow import Flow
+    from hls4attn.host.samples import verification_codes
+    from hls4attn.models.export.execute import Reference
+
+    flow = Flow.open(model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted)
+    flow = replace(flow, name="digits") if model is None else flow
+    settings = flow.settings
+    design = flow.design
+
+    def sources(folder: Path) -> tuple[KernelSource, ...]:
+        from hls4attn.hls.axis import kernel_source
+
+        return tuple(kernel_source(flow.project, kernel.name, folder / kernel.name) for kernel in design.kernels)
+
+    def extra() -> Mapping[str, bytes]:
+        codes, _ = verification_codes(flow.graph, VECTORS, 0)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, inputs=codes, outputs=Reference(flow.graph).run(codes))
+        return {"vectors.npz": buffer.getvalue()}
+
+    chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
+    note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
+    return Plan(design, sources, (note,), extra)
+
+
+def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
+    """The gain cells of a model, by default of the character GPT: one window for each of its layers."""
+    from hls4attn.models.export.reader import load_model, read_graph
+    from hls4attn.overlays.boards import board as find_board
+    from hls4attn.overlays.gaincell import GainCellDesign, in_logic
+
+    path = model or _zoo("char_gpt", "gaincell.onnx")
+    specs = [in_logic(node.cells) for node in read_graph(load_model(path)).nodes if node.cells is not None]
+    if not specs:
+        raise UnsupportedError(f"{path} has no gain cells; give another model, or --overlay digits")
+    if any(spec != specs[0] for spec in specs):
+        raise UnsupportedError(f"The gain cells in {path} differ; a board has one kind for all layers")
+    design = GainCellDesign.of(specs[0], find_board(board), layers=len(specs), clock_mhz=1000 / config.clock_period_ns)
+
+    def sources(folder: Path) -> tuple[KernelSource, ...]:
+        from hls4attn.hls.axis import gaincell_source
+
+        (kernel,) = design.kernels
+        raise NotImplementedError((gaincell_source, folder, kernel))
+
+    return Plan(design, sources, (f"{len(specs)} layers of {specs[0].heads} heads, from {path.name}",))
+
+
+def _zoo(name: str, file: str) -> Path:
+    from hls4attn.models import zoo
+
+    return Path(zoo.__file__).parent / name / file
