@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hls4attn.host.connect import emulated_elsewhere
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.operators import MakeKernels
@@ -15,6 +15,7 @@ from hls4attn.host.operator_bank import OperatorBank
 from hls4attn.host.ownership import claim, release
 from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, PacketIp, RunStats
 from hls4attn.host.pynq_compat import import_pynq
+from hls4attn.host.simulated import simulated_kernel
 from hls4attn.host.stream_model import StreamModel
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays.design import OverlayDesign
@@ -140,16 +141,13 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKer
     from hls4attn.host.emulated_device import EmulatedDevice  # registers a probe
 
     if not isinstance(device, EmulatedDevice):
-        if package.emulation:
+        if package.emulation and not emulated_elsewhere(device):
             raise DeviceError(
                 f"{package.bit} only serves the emulated board and configures no device. Build the overlay "
                 "with Vivado, or use connect(emulated=True)"
             )
         return
-    if kernel is None and isinstance(package.design, GainCellDesign):
-        kernel = partial(_simulated_cells, package.design)
-    if kernel is None and isinstance(package.design, OperatorsDesign):
-        kernel = _simulated_operators(package.design)
+    kernel = simulated_kernel(package.design) if kernel is None else kernel
     if kernel is None:
         raise DeviceError(
             f"{device.tag} computes with a function in place of the logic: pass kernel=, for instance the C "
@@ -157,17 +155,3 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKer
         )
     device.check_part(package)
     device.register_kernel(package.design, kernel)
-
-
-def _simulated_cells(design: GainCellDesign) -> Any:
-    """The C simulation of a layer's heads."""
-    from hls4attn.hls.gaincell_sim import GainCellSim
-
-    return GainCellSim(design.spec, design.current_width)
-
-
-def _simulated_operators(design: OperatorsDesign) -> MakeKernels | None:
-    """The C simulations of a bank's operators, if it is made of those that this package knows."""
-    from hls4attn.host.operators_overlay import simulated_operators
-
-    return simulated_operators(design)
