@@ -15,6 +15,7 @@ from hls4attn.overlays.boards import load_boards
 
 DEFAULT_BOARD = "pynq-z2"
 ENVIRONMENT = "HLS4ATTN_EMULATED_BOARD"
+EMULATED = "emulated:"  # begins the tag of every board that is none
 
 _emulated: dict[str, Any] = {}  # one per name, as there is one board on the desk
 
@@ -77,7 +78,14 @@ def device_tag(device: Any) -> str:
     """What a device is, for every result: `emulated:<board>` or `board:<name>`."""
     if is_emulated(device):
         return str(device.tag)
+    if emulated_elsewhere(device):
+        return _name(device)
     return f"board:{_name(device)}"
+
+
+def emulated_elsewhere(device: Any) -> bool:
+    """Whether a device is an emulated board in another process, behind PYNQ.remote."""
+    return not is_emulated(device) and _name(device).startswith(EMULATED)
 
 
 def _name(device: Any) -> str:
