@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from hls4attn.hls.axis import KernelSource
 
 ALL = "all"
+#: Conversion options that an overlay takes; the operators bring their own.
+CHOICES: Mapping[str, frozenset[str]] = {
+    "digits": frozenset(("backend", "io_type", "reuse_factor", "lanes", "parallel_heads", "clock_period_ns")),
+    "operators": frozenset(),
+    "gaincell": frozenset(("backend", "clock_period_ns")),
+}
 MAX_JOBS = 256
 
 
@@ -81,18 +88,21 @@ def build(
         StageError: if a tool failed.
     """
     names = _names(overlay, model)
+    choices = choices or {}
+    _check_choices(overlay, config, choices)
     if jobs is not None and not 1 <= jobs <= MAX_JOBS:
         raise InputError(f"--jobs must be from 1 to {MAX_JOBS}. Received: {jobs}")
     check_output(json, inputs=[model, config])
     board = chosen_board(board)
-    settings, fitted = hls_settings(board, config, choices, {"io_type": "io_stream"})
     tools = {} if dry_run else find_tools()
     job = Job(dry_run, jobs or max(1, (os.cpu_count() or 1) // 2), tools)
     results: list[dict[str, Any]] = []
     try:
         for name in names:
             with working(err, f"{name}: reading"):
-                plan = make_plan(name, model, board, settings, fitted)
+                mine = {key: value for key, value in choices.items() if key in CHOICES[name]}
+                file = config if name == OVERLAYS[0] else None
+                plan = make_plan(name, model, board, *hls_settings(board, file, mine, {"io_type": "io_stream"}))
             here = f"{plan.design.name}-{board}"
             target = Path("build") / here if folder is None else folder / here if overlay == ALL else folder
             results.append(_build_one(out, err, plan, target.absolute(), job))
@@ -102,8 +112,8 @@ def build(
     unbuilt = [r["overlay"] for r in results if not r["built"]]
     if unbuilt and not dry_run:
         raise NotBuiltError(
-            f"No bitstream of {', '.join(unbuilt)}: not found on PATH: {' and '.join(missing(tools))}; all else is written "
-            f"and checked. {REMEDY}, there or on another machine with this folder (--dry-run asks for no more than this)"
+            f"No bitstream of {', '.join(unbuilt)}; not found on PATH: {' and '.join(missing(tools))}. All else is "
+            f"written and checked. {REMEDY}, here or on another machine that has this folder"
         )
 
 
@@ -115,6 +125,15 @@ def _names(overlay: str, model: Path | None) -> Sequence[str]:
     if overlay not in OVERLAYS:
         raise InputError(f"Unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}, {ALL}")
     return (overlay,)
+
+
+def _check_choices(overlay: str, config: Path | None, choices: Mapping[str, Any]) -> None:
+    """Refuse options that would change nothing."""
+    if overlay in (ALL, OVERLAYS[0]):
+        return
+    useless = sorted(set(choices) - CHOICES[overlay]) + (["config"] if config else [])
+    if useless:
+        raise InputError(f"The overlay {overlay} takes no choice of {', '.join(useless)}; leave it out")
 
 
 def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -> dict[str, Any]:
@@ -196,9 +215,16 @@ def _tell_written(
     for note in plan.notes:
         out.print(f"  {note}", soft_wrap=True, markup=False)
     out.print(f"  written: {folder}", soft_wrap=True, markup=False)
-    for name in files:
-        out.print(f"    {name}", soft_wrap=True, markup=False, highlight=False)
+    for line in _listing(files):
+        out.print(f"    {line}", soft_wrap=True, markup=False, highlight=False)
     out.print(f"  {checked['summary']}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _listing(files: Sequence[str]) -> list[str]:
+    """Files, but of each kernel's sources only the folder and how many there are."""
+    kernels = Counter("/".join(name.split("/")[:2]) for name in files if name.startswith("hls/"))
+    folders = [f"{folder}/ ({count} files)" for folder, count in kernels.items()]
+    return sorted([*folders, *(name for name in files if not name.startswith("hls/"))])
 
 
 def _tell_waiting(out: Console, names: Sequence[str], folder: Path, job: Job) -> None:

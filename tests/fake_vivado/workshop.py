@@ -55,12 +55,17 @@ class Workshop:
         self.root, self.play = root, root / "play.json"
         self.bin = root / "bin"
         self.bin.mkdir()
+        self.play.write_text(json.dumps({"release": "2024.1", "writes": {}}))
+        self.add(*launchers)
+        monkeypatch.setenv("PATH", f"{self.bin}{os.pathsep}{os.defpath}")
+        monkeypatch.setenv("FAKE_VIVADO", str(self.play))
+
+    def add(self, *launchers):
+        """Put tools on PATH."""
         for launcher in launchers:
             command = self.bin / launcher
             command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{TOOL}" {launcher} "$@"\n')
             command.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{self.bin}{os.pathsep}{os.defpath}")
-        monkeypatch.setenv("FAKE_VIVADO", str(self.play))
 
     def set(self, scripts, design, release="2024.1", fault=None):
         """What the tools play from now on."""
