@@ -33,6 +33,7 @@ KERNEL_VERSION = "1.0"
 _HEADERS = ("attn_axis.h",)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _PORT = re.compile(r"\s*(?:hls::stream<(\w+)> &|(\w+) )(\w+)(?:\[[^]]*\])*\s*")
+_INCLUDE = re.compile(r'^#include "(attn_\w+\.h)"', re.MULTILINE)
 #: Words of C++ and of the kernels' own texts that a top function cannot have as its name.
 _TAKEN = frozenset(
     """
@@ -162,6 +163,18 @@ def write_source(
     return KernelSource(
         name, name, folder, sources, tuple(folders), data_files, part, clock_period_ns, backend, user_bits
     )
+
+
+def closure(*headers: str) -> tuple[str, ...]:
+    """Headers of this package, with those that they include."""
+    found: list[str] = []
+    queue = list(headers)
+    while queue:
+        name = queue.pop()
+        if name not in found and (include_dir() / name).is_file():
+            found.append(name)
+            queue += _INCLUDE.findall((include_dir() / name).read_text(encoding="utf-8"))
+    return tuple(sorted(found))
 
 
 def check_name(name: str, taken: Iterable[str] = ()) -> None:

@@ -5,34 +5,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hls4attn.hls.emit import fifo_cpp, members_cpp
 from hls4attn.hls.stream.packets import LATENCY, PortRows
 
 #: The streams of every kernel.
 IN, OUT = "in_r", "out_r"
+_FLAG = "hls4attn::axis_flag"
 
 _TOP = """
 struct {name}_in : hls4attn::axis_config {{
 {members_in}}};
 struct {name}_out : hls4attn::axis_config {{
 {members_out}}};
+typedef hls4attn::axis<0>::word {name}_word;
 
-void {name}(hls::stream<hls4attn::axis<0>::word> &{port_in}, hls::stream<hls4attn::axis<0>::word> &{port_out}) {{
+void {name}(hls::stream<{name}_word> &{port_in}, hls::stream<{name}_word> &{port_out}) {{
     #pragma HLS INTERFACE axis port={port_in}
     #pragma HLS INTERFACE axis port={port_out}
     #pragma HLS INTERFACE ap_ctrl_none port=return
     #pragma HLS DATAFLOW
-    hls::stream<{row_in}> rows("rows");
-    #pragma HLS STREAM variable=rows depth={depth_in}
-    HLS4ATTN_DEPTH(rows, {depth_in})
-    hls::stream<{row_out}> results("results");
-    #pragma HLS STREAM variable=results depth={depth_out}
-    HLS4ATTN_DEPTH(results, {depth_out})
-    hls::stream<hls4attn::axis_flag> ends("ends");
-    #pragma HLS STREAM variable=ends depth={flags}
-    HLS4ATTN_DEPTH(ends, {flags})
-    HLS4ATTN_PROCESS(hls4attn::axis_unpack<hls4attn::axis<0>::word, {row_in}, {name}_in>({port_in}, rows, ends))
+{streams}    HLS4ATTN_PROCESS(hls4attn::axis_unpack<{name}_word, {row_in}, {name}_in>({port_in}, rows, ends))
     HLS4ATTN_{mark}({call})
-    HLS4ATTN_PROCESS(hls4attn::axis_pack<{row_out}, hls4attn::axis<0>::word, {name}_out>(results, ends, {port_out}))
+    HLS4ATTN_PROCESS(hls4attn::axis_pack<{row_out}, {name}_word, {name}_out>(results, ends, {port_out}))
     HLS4ATTN_JOIN
 }}
 """
@@ -121,15 +115,14 @@ def kernel_cpp(name: str, core: Core, ports: tuple[PortRows, PortRows], flags: i
             out_pragma=_directive(core.arrays[1], "y"),
             latency=LATENCY,
         )
+    streams = (row_in, "rows", core.depths[0]), (row_out, "results", core.depths[1]), (_FLAG, "ends", flags)
     return text + _TOP.format(
         name=name,
-        members_in=_members(source),
-        members_out=_members(answer),
+        members_in=port_members(source),
+        members_out=port_members(answer),
         row_in=row_in,
         row_out=row_out,
-        depth_in=core.depths[0],
-        depth_out=core.depths[1],
-        flags=flags,
+        streams="".join(fifo_cpp(*s) for s in streams),
         mark="REGION" if core.arrays is None else "PROCESS",
         call=call,
         port_in=IN,
@@ -137,9 +130,9 @@ def kernel_cpp(name: str, core: Core, ports: tuple[PortRows, PortRows], flags: i
     )
 
 
-def _members(port: PortRows) -> str:
-    values = {"rows": port.rows, "channels": port.channels, "bits": port.bits}
-    return "".join(f"    static const int {name} = {value};\n" for name, value in values.items())
+def port_members(port: PortRows) -> str:
+    """Members of an adaptor's configuration."""
+    return members_cpp({"rows": port.rows, "channels": port.channels, "bits": port.bits})
 
 
 def _directive(text: str, variable: str) -> str:

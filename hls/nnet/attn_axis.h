@@ -97,7 +97,8 @@ template <int BITS, class value_T> inline ap_uint<BITS> axis_code(const value_T 
 }
 
 template <class word_T, class row_T, typename CONFIG_T>
-void axis_unpack(hls::stream<word_T> &port, hls::stream<row_T> &rows, hls::stream<axis_flag> &ends) {
+void axis_unpack(hls::stream<word_T> &port, hls::stream<row_T> &rows, hls::stream<axis_flag> &ends,
+                 const bool comes = true) {
     typedef axis_sizes<CONFIG_T> sizes;
     static_assert(int(row_T::size) == sizes::channels, "axis: the rows are not the ones of the port");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
@@ -105,7 +106,7 @@ void axis_unpack(hls::stream<word_T> &port, hls::stream<row_T> &rows, hls::strea
     #pragma HLS ARRAY_PARTITION variable=held complete
     int have = 0;
     ap_uint<1> last = 0;
-    for (int n = 0; n < sizes::in_steps; n++) {
+    for (int n = 0; n < sizes::in_steps && comes; n++) {
         #pragma HLS PIPELINE II=1
         if (have < sizes::channels) {
             const word_T word = port.read();
@@ -150,14 +151,15 @@ void axis_unpack(hls::stream<word_T> &port, hls::stream<row_T> &rows, hls::strea
 }
 
 template <class row_T, class word_T, typename CONFIG_T>
-void axis_pack(hls::stream<row_T> &rows, hls::stream<axis_flag> &ends, hls::stream<word_T> &port) {
+void axis_pack(hls::stream<row_T> &rows, hls::stream<axis_flag> &ends, hls::stream<word_T> &port,
+               const bool comes = true) {
     typedef axis_sizes<CONFIG_T> sizes;
     static_assert(int(row_T::size) == sizes::channels, "axis: the rows are not the ones of the port");
     HLS4ATTN_LATENCY(CONFIG_T::latency)
     typename sizes::code held[sizes::held]; // codes that wait for the rest of their word
     #pragma HLS ARRAY_PARTITION variable=held complete
     int have = 0, row = 0;
-    for (int n = 0; n < sizes::out_steps; n++) {
+    for (int n = 0; n < sizes::out_steps && comes; n++) {
         #pragma HLS PIPELINE II=1
         if (have < sizes::lanes && row != sizes::rows) {
             const row_T values = rows.read();

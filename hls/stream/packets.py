@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Bits of a word of the port, and `latency` of both adaptors.
 WORD_BITS, LATENCY = 32, 2
 #: Words of the shortest FIFO of flags: as many as one look-up table holds.
-_FLAGS = 16
+FLAGS = 16
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def flag_depth(design: Design, config: HlsConfig | None = None) -> int:
     pipeline is a model until it is synthesised.  Fewer would cost cycles, never a result (hls/nnet/attn_axis.h).
     """
     packets = PacketCycles(design, config, flags=1 << 30)
-    return max(_FLAGS, 2 * (ceil_div(packets(1), packets.interval) + 1))
+    return max(FLAGS, 2 * (ceil_div(packets(1), packets.interval) + 1))
 
 
 class PacketCycles:
