@@ -109,10 +109,15 @@ def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
     design = GainCellDesign.of(specs[0], find_board(board), layers=len(specs), clock_mhz=1000 / config.clock_period_ns)
 
     def sources(folder: Path) -> tuple[KernelSource, ...]:
-        from hls4attn.hls.axis import gaincell_source
+        from hls4attn.hls.axis_cells import gaincell_source
 
         (kernel,) = design.kernels
-        raise NotImplementedError((gaincell_source, folder, kernel))
+        clock = {"part": config.part, "clock_period_ns": config.clock_period_ns, "backend": config.backend}
+        return (
+            gaincell_source(
+                kernel.name, design.spec, design.layers, design.current_width, folder / kernel.name, **clock
+            ),
+        )
 
     return Plan(design, sources, (f"{len(specs)} layers of {specs[0].heads} heads, from {path.name}",))
 
