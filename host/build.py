@@ -147,8 +147,8 @@ def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -
             tell(f"{design.name}: dry run")
             checked = _dry_run(recipe, folder, job.tools)
         _tell_written(out, plan, recipe, folder, files, checked)
-        result = {"overlay": design.name, "board": design.board.name, "folder": str(folder), "files": files}
-        result |= {"dry_run": checked, "built": False, "not_run": [s.name for s in recipe.scripts]}
+        result: dict[str, Any] = {"overlay": design.name, "board": design.board.name, "folder": str(folder)}
+        result |= {"files": files, "dry_run": checked, "built": False, "not_run": [s.name for s in recipe.scripts]}
         if job.dry_run:
             out.print("  dry run: no tool was run", markup=False)
             return result

@@ -112,12 +112,17 @@ def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
         from hls4attn.hls.axis_cells import gaincell_source
 
         (kernel,) = design.kernels
-        clock = {"part": config.part, "clock_period_ns": config.clock_period_ns, "backend": config.backend}
-        return (
-            gaincell_source(
-                kernel.name, design.spec, design.layers, design.current_width, folder / kernel.name, **clock
-            ),
+        source = gaincell_source(
+            kernel.name,
+            design.spec,
+            design.layers,
+            design.current_width,
+            folder / kernel.name,
+            part=config.part,
+            clock_period_ns=config.clock_period_ns,
+            backend=config.backend,
         )
+        return (source,)
 
     return Plan(design, sources, (f"{len(specs)} layers of {specs[0].heads} heads, from {path.name}",))
 

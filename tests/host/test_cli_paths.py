@@ -264,16 +264,16 @@ def test_run_counts_inputs_beyond_their_format(tmp_path, monkeypatch):
 
 
 def test_a_configuration_without_a_part_takes_the_boards(tmp_path):
-    from hls4attn.host.verbs import _settings
+    from hls4attn.host.verbs import hls_settings
 
     path = tmp_path / "c.toml"
     path.write_text("reuse_factor = 4\n")
-    settings, fitted = _settings("kv260", path)
+    settings, fitted = hls_settings("kv260", path)
     assert not fitted
     assert (settings.part, settings.reuse_factor, settings.backend) == ("xck26-sfvc784-2LV-c", 4, "Vitis")
     path.write_text('[hls]\npart = "xc7z020clg400-1"\n')
     with pytest.raises(InputError, match="says part='xc7z020clg400-1', the command line 'xck26"):
-        _settings("kv260", path)
+        hls_settings("kv260", path)
 
 
 def test_projects_of_both_io_types_lie_side_by_side(tmp_path, monkeypatch):
@@ -287,18 +287,18 @@ def test_projects_of_both_io_types_lie_side_by_side(tmp_path, monkeypatch):
 
 
 def test_the_command_line_and_a_file_must_agree_on_streams(tmp_path):
-    from hls4attn.host.verbs import _settings
+    from hls4attn.host.verbs import hls_settings
 
     path = tmp_path / "c.toml"
     path.write_text('[hls]\nio_type = "io_stream"\nreuse_factor = 4\nlanes = 8\nparallel_heads = 2\n')
-    settings, fitted = _settings("pynq-z2", path, {"io_type": "io_stream", "lanes": None})
+    settings, fitted = hls_settings("pynq-z2", path, {"io_type": "io_stream", "lanes": None})
     assert not fitted
     assert (settings.reuse_factor, settings.lanes, settings.parallel_heads) == (4, 8, 2)
     with pytest.raises(InputError, match="says lanes=8, the command line 4"):
-        _settings("pynq-z2", path, {"lanes": 4})
+        hls_settings("pynq-z2", path, {"lanes": 4})
     path.write_text('[hls]\nio_type = "io_stream"\n')
-    assert _settings("pynq-z2", path)[1]
-    assert not _settings("pynq-z2", path, {"reuse_factor": 1})[1]
+    assert hls_settings("pynq-z2", path)[1]
+    assert not hls_settings("pynq-z2", path, {"reuse_factor": 1})[1]
     assert cli._choices("io_stream", 2) == {"io_type": "io_stream", "reuse_factor": 2}
 
 
