@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from overlay_designs import BOARDS, cells, make
 
-from hls4attn.hls import tail
-from hls4attn.hls.gaincell import current_rows
 from hls4attn.models.errors import ModelFileError, SpecError, UnsupportedError
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import GainCellSpec
@@ -58,9 +56,6 @@ def test_the_table_is_the_reference_s() -> None:
     uneven = replace(SPEC, k_levels=4)
     assert np.array_equal(table_of(uneven), np.concatenate([t[:8] for t in uneven.tables], axis=1))
     assert cells().table.shape == (8, 8)
-    for spec in (SPEC, uneven, replace(SPEC, leak=3.0), replace(SPEC, cell=LINEAR_CELL, current_frac=0)):
-        assert np.array_equal(table_of(spec), current_rows(spec))
-        assert cells(spec).current_width == tail.signed_bits(current_rows(spec))
 
 
 def test_the_identity_is_that_of_the_logic() -> None:
