@@ -178,8 +178,6 @@ def test_the_handoff_holds_the_register_map() -> None:
     }
     assert found == {r.name: r.offset for r in registers.CELL_REGISTERS}
     assert len(set(found.values())) == len(found) == 12
-    bits = next(p for p in ip.iter("PARAMETER") if p.get("NAME") == "C_S_AXI_CONTROL_ADDR_WIDTH").get("VALUE")
-    assert max(found.values()) < 1 << int(bits or 0)
     assert type(OverlayDesign.from_json(make().to_json())) is OverlayDesign
     for register in registers.CELL_REGISTERS:
         used = sum(((1 << f.width) - 1) << f.offset for f in register.fields)
