@@ -16,6 +16,7 @@ from hls4attn.models.operators import GainCellSpec
 from hls4attn.overlays.boards import board
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
+from hls4attn.overlays.operators import Operator, OperatorsDesign
 from hls4attn.overlays.packing import pack, unpack
 from hls4attn.overlays.ports import StreamPort
 
@@ -39,11 +40,14 @@ def mixed(design: OverlayDesign) -> Compute:
     return compute
 
 
-#: Two words in with padding, three out; one and one; three and two.
+#: Stream words in and out: 2 and 3, 1 and 1, 3 and 2.  Any word is a legal input, so that a packet may reach any of them.
 DESIGNS = (
-    _design("plain", StreamPort((5,), Fixed(6, 4)), StreamPort((3, 2), Fixed(12, 6))),
+    _design("plain", StreamPort((8,), Fixed(8, 4)), StreamPort((3, 2), Fixed(12, 6))),
     _design("single", StreamPort((4,), Fixed(8, 4, signed=False)), StreamPort((2,), Fixed(9, 4))),
-    _design("wide", StreamPort((3,), Fixed(20, 4)), StreamPort((2,), Fixed(32, 4))),
+    _design("wide", StreamPort((3,), Fixed(32, 4)), StreamPort((2,), Fixed(32, 4))),
+)
+BANK = OperatorsDesign.of(
+    [Operator(d.name, d.name, d.model_id, d.input, d.output) for d in DESIGNS], board("pynq-z2"), name="bank"
 )
 
 SPEC = GainCellSpec(
@@ -84,12 +88,12 @@ class RememberingCells:
         return mixed(self.design)(memory[None])[0]
 
 
-def shell_of(*designs: OverlayDesign, selectable: bool = False) -> Shell:
-    """The shell of an overlay, or of a bank of several."""
-    words = tuple(design.output.sample_bytes // 4 for design in designs)
-    low, high = designs[0].model_id_words
+def shell_of(design: OverlayDesign) -> Shell:
+    """The shell of an overlay."""
+    words = tuple(kernel.output.sample_bytes // 4 for kernel in design.kernels)
+    low, high = design.model_id_words
     cells = None
-    if isinstance(design := designs[0], GainCellDesign):
+    if isinstance(design, GainCellDesign):
         cells = CellConstants(
             token_words=design.input.sample_bytes // 4,
             layers=design.layers,
@@ -97,7 +101,7 @@ def shell_of(*designs: OverlayDesign, selectable: bool = False) -> Shell:
             table_words=design.table.size,
             current_width=design.current_width,
         )
-    return Shell("top", high << 32 | low, words, selectable, cells)
+    return Shell("top", high << 32 | low, words, isinstance(design, OperatorsDesign), cells)
 
 
 def random_packet(design: OverlayDesign, samples: int, rng: np.random.Generator) -> bytes:
