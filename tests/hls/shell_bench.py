@@ -18,7 +18,7 @@ from hls4attn.overlays.design import OverlayDesign
 
 PERIOD_NS = 10
 QUIET_CLOCKS = 48  # without any word moving, all that can happen has happened
-PATIENCE_NS = 20_000 * PERIOD_NS
+PATIENCE = 20_000  # clocks
 
 
 class Stream:
@@ -49,6 +49,7 @@ class Kernel:
 
     def __init__(self, design: OverlayDesign, compute: Compute) -> None:
         self.design, self.compute = design, compute
+        self.stuck = False  # whether it takes no words
         self.reset()
 
     def reset(self) -> None:
@@ -77,7 +78,7 @@ class Monitor:
         self.outputs = [Stream(dut, f"kernel{k}_out") for k in range(kernels)]
         self.in_sample, self.out_words = in_sample, out_words
         self.held: dict[str, tuple[int, ...]] = {}
-        self.quiet = 0
+        self.quiet = self.packets = 0
         self.reset()
 
     def reset(self) -> None:
@@ -114,6 +115,7 @@ class Monitor:
         assert self.under_way or not gives, "an answer to nothing"
         if takes and not self.under_way:
             self.under_way, self.words_in, self.words_out = True, 0, 0
+            self.packets += 1
         self.cycles += self.under_way
         ends = False
         if takes:
@@ -174,10 +176,14 @@ class Bench:
 
     async def start(self) -> None:
         cocotb.start_soon(Clock(self.dut.ap_clk, PERIOD_NS, unit="ns").start())
-        cocotb.start_soon(self.monitor.run())
-        for k in range(len(self.kernels)):
-            cocotb.start_soon(self.run_kernel(k))
+        self.tasks = [cocotb.start_soon(self.monitor.run())]
+        self.tasks += [cocotb.start_soon(self.run_kernel(k)) for k in range(len(self.kernels))]
         await self.reset()
+
+    def stop(self) -> None:
+        """Let the kernels stand as they are, and watch nothing any more."""
+        for task in self.tasks:
+            task.cancel()
 
     async def reset(self) -> None:
         """Pulse the reset, as a soft reset of the DMA does; packets that wait are gone."""
@@ -208,7 +214,7 @@ class Bench:
                 kernel.out.popleft()
                 self.monitor.quiet = 0
             stalls = rng.random(2) < self.stall
-            source.ready.value = int(not stalls[0])
+            source.ready.value = int(not stalls[0] and not kernel.stuck)
             waits = bool(sink.valid.value) and not sink.moves
             offers = bool(kernel.out) and (waits or not stalls[1])
             sink.valid.value = int(offers)
@@ -217,12 +223,13 @@ class Bench:
 
     # --- what a host does ----------------------------------------------------------------------------
     async def read(self, offset: int) -> int:
-        word = await with_timeout(self.lite.read(offset, 4), PATIENCE_NS, "ns")
+        word = await with_timeout(self.lite.read(offset, 4), PATIENCE * PERIOD_NS, "ns")
         assert int(word.resp) == 0
         return int.from_bytes(word.data, "little")
 
-    async def write(self, offset: int, value: int, size: int = 4) -> None:
-        done = await with_timeout(self.lite.write(offset, value.to_bytes(4, "little")[:size]), PATIENCE_NS, "ns")
+    async def write(self, offset: int, value: int, size: int = 4, clocks: int = PATIENCE) -> None:
+        word = value.to_bytes(4, "little")[:size]
+        done = await with_timeout(self.lite.write(offset, word), clocks * PERIOD_NS, "ns")
         assert int(done.resp) == 0
 
     def send(self, packet: bytes) -> None:
@@ -230,6 +237,6 @@ class Bench:
 
     async def receive(self) -> bytes:
         self.taking = True
-        frame = await with_timeout(self.sink.recv(), PATIENCE_NS, "ns")
+        frame = await with_timeout(self.sink.recv(), PATIENCE * PERIOD_NS, "ns")
         self.taking = False
         return bytes(frame.tdata)

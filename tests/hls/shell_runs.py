@@ -56,7 +56,7 @@ def simulate(
             results_xml=str(results),
             seed=1,
             log_file=folder / "test.log",
-            extra_env={**environment, "COCOTB_LOG_LEVEL": "WARNING"},
+            extra_env={**environment, "COCOTB_LOG_LEVEL": "ERROR"},
         )
     except SystemExit:  # what the runner does if a case fails
         pass
