@@ -9,19 +9,38 @@ from typing import Any
 
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
+from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.gaincell_model import GainCellModel
+from hls4attn.host.operator_bank import OperatorBank
 from hls4attn.host.ownership import claim, release
-from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, RunStats
+from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, PacketIp, RunStats
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.stream_model import StreamModel
 from hls4attn.models.errors import DeviceError
+from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
+from hls4attn.overlays.operators import OperatorsDesign
 from hls4attn.overlays.package import Package, read_package
 
 import_pynq()  # explains itself where the import below would not
 import pynq  # noqa: E402
 
-__all__ = ["BUFFER_BYTES", "TIMEOUT_S", "GainCellModel", "ModelOverlay", "RunStats", "StreamModel", "load_overlay"]
+__all__ = [
+    "BUFFER_BYTES",
+    "TIMEOUT_S",
+    "GainCellModel",
+    "ModelOverlay",
+    "OperatorBank",
+    "RunStats",
+    "StreamModel",
+    "load_overlay",
+]
+
+_DRIVERS: dict[type[OverlayDesign], type[PacketIp]] = {
+    OverlayDesign: StreamModel,
+    GainCellDesign: GainCellModel,
+    OperatorsDesign: OperatorBank,
+}
 
 
 class ModelOverlay(pynq.Overlay):
@@ -30,8 +49,8 @@ class ModelOverlay(pynq.Overlay):
     Args:
         package: the overlay's files: a `Package`, or the path of one of them or of their folder.
         device: where to load it; the active device of PYNQ if None.
-        kernel: what the model computes, for an emulated device; a real one computes itself.  Gain cells need none:
-            without it their C simulation computes.
+        kernel: what the model computes, for an emulated device; a real one computes itself.  Gain cells
+            and the bank of `operators_overlay` need none: without it their C simulation computes.
         buffer_bytes: size of the larger DMA buffer.
         timeout_s: longest wait for one transfer, in seconds.
 
@@ -41,13 +60,13 @@ class ModelOverlay(pynq.Overlay):
     """
 
     loading = False
-    model: Any = None  # a StreamModel or a GainCellModel, as the design says
+    model: Any = None  # the driver of the design's kind
 
     def __init__(
         self,
         package: Package | Path | str,
         device: Any = None,
-        kernel: Kernel | MakeCells | None = None,
+        kernel: Kernel | MakeCells | MakeKernels | None = None,
         *,
         buffer_bytes: int = BUFFER_BYTES,
         timeout_s: float = TIMEOUT_S,
@@ -61,7 +80,7 @@ class ModelOverlay(pynq.Overlay):
             _prepare(package, device, kernel)
             super().__init__(str(package.bit), device=device)
             model = getattr(self, package.design.ip)
-            wanted = GainCellModel if isinstance(package.design, GainCellDesign) else StreamModel
+            wanted = _DRIVERS[type(package.design)]
             if not isinstance(model, wanted):
                 raise DeviceError(f"PYNQ bound {type(model).__name__} to {package.design.ip}, not {wanted.__name__}")
             dma = getattr(self, package.design.dma.instance)
@@ -107,7 +126,7 @@ class ModelOverlay(pynq.Overlay):
 def load_overlay(
     package: Package | Path | str,
     device: Any = None,
-    kernel: Kernel | MakeCells | None = None,
+    kernel: Kernel | MakeCells | MakeKernels | None = None,
     *,
     buffer_bytes: int = BUFFER_BYTES,
     timeout_s: float = TIMEOUT_S,
@@ -116,7 +135,7 @@ def load_overlay(
     return ModelOverlay(package, device, kernel, buffer_bytes=buffer_bytes, timeout_s=timeout_s)
 
 
-def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | None) -> None:
+def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKernels | None) -> None:
     """Refuse what cannot work before the device is touched."""
     from hls4attn.host.emulated_device import EmulatedDevice  # registers a probe
 
@@ -129,6 +148,8 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | None) -
         return
     if kernel is None and isinstance(package.design, GainCellDesign):
         kernel = partial(_simulated_cells, package.design)
+    if kernel is None and isinstance(package.design, OperatorsDesign):
+        kernel = _simulated_operators(package.design)
     if kernel is None:
         raise DeviceError(
             f"{device.tag} computes with a function in place of the logic: pass kernel=, for instance the C "
@@ -143,3 +164,10 @@ def _simulated_cells(design: GainCellDesign) -> Any:
     from hls4attn.hls.gaincell_sim import GainCellSim
 
     return GainCellSim(design.spec, design.current_width)
+
+
+def _simulated_operators(design: OperatorsDesign) -> MakeKernels | None:
+    """The C simulations of a bank's operators, if it is made of those that this package knows."""
+    from hls4attn.host.operators_overlay import simulated_operators
+
+    return simulated_operators(design)

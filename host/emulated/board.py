@@ -13,11 +13,13 @@ from hls4attn.host.emulated.ddr import Ddr
 from hls4attn.host.emulated.dma import AxiDma
 from hls4attn.host.emulated.errors import BusError
 from hls4attn.host.emulated.kernel import Kernel, StreamKernel
+from hls4attn.host.emulated.operators import MakeKernels, OperatorKernel
 from hls4attn.host.emulated.topology import Cell, cells, reset_driver, stream_sinks
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays.boards import Board
 from hls4attn.overlays.design import DMA_VLNV, IP_VLNV, OverlayDesign
 from hls4attn.overlays.gaincell import CELLS_VLNV, GainCellDesign
+from hls4attn.overlays.operators import OPERATORS_VLNV, OperatorsDesign
 
 CMA_BASE = {"zynq": 0x10000000, "zynquplus": 0x20000000}
 
@@ -54,13 +56,13 @@ class EmulatedBoard:
         block.write32(address - block.base, value & 0xFFFFFFFF)
         self._tick()
 
-    def program(self, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells) -> None:
+    def program(self, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells | MakeKernels) -> None:
         """Configure the logic from a hardware handoff; a failure leaves the old configuration.
 
         Args:
             design: ports and model id of the IP.
             hwh: root element of the handoff; instances, addresses and streams are taken from it.
-            kernel: what the model IP computes, or what makes the heads of a gain-cell IP.
+            kernel: what the model IP computes, or what makes the heads of a gain-cell IP or the functions of a bank.
 
         Raises:
             DeviceError: if the handoff holds an IP without a model, or no complete loop of streams.
@@ -75,16 +77,18 @@ class EmulatedBoard:
         """The model of a cell of the overlay that is loaded."""
         return next((block for block in self._pl if block.name == instance), None)
 
-    def _model(self, cell: Cell, design: OverlayDesign, kernel: Kernel | MakeCells) -> RegisterBlock:
+    def _model(self, cell: Cell, design: OverlayDesign, kernel: Kernel | MakeCells | MakeKernels) -> RegisterBlock:
         kind = cell.vlnv.rpartition(":")[0]
         if kind == design.ip_vlnv.rpartition(":")[0]:
             if isinstance(design, GainCellDesign):
                 return CellKernel(design, cast(MakeCells, kernel), cell.base, cell.size)
+            if isinstance(design, OperatorsDesign):
+                return OperatorKernel(design, cast(MakeKernels, kernel), cell.base, cell.size)
             return StreamKernel(design, cast(Kernel, kernel), cell.base, cell.size)
         if kind != DMA_VLNV.rpartition(":")[0]:
             raise DeviceError(
                 f"The emulated board has no model of {cell.vlnv} ({cell.instance} at 0x{cell.base:08x}). "
-                f"It knows {DMA_VLNV}, {IP_VLNV} and {CELLS_VLNV}"
+                f"It knows {DMA_VLNV}, {IP_VLNV}, {CELLS_VLNV} and {OPERATORS_VLNV}"
             )
         if _parameter(cell.parameters, "c_include_sg", cell.instance):
             raise DeviceError(f"{cell.instance} is in scatter-gather mode; only direct mode is emulated")
