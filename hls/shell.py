@@ -197,6 +197,14 @@ def shell_verilog(shell: Shell) -> str:
     )
 
 
+def added_cycles(shell: Shell) -> int:
+    """Clock cycles by which CYCLES of a packet exceed those of the kernels alone, if nobody stalls the streams.
+
+    A register slice each way; gain cells get a token when it is whole.
+    """
+    return 2 if shell.cells is None else shell.cells.token_words + 3
+
+
 def _check(what: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise SpecError(f"{what} must be from {low} to {high}. Received: {value}")

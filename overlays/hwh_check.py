@@ -128,7 +128,7 @@ class _Check:
             if cell.address is None:
                 continue
             own = [r for r in ranges if r.instance == cell.instance]
-            if not any(r.covers(cell.address, SEGMENT_BYTES) and r.slave == cell.lite for r in own):
+            if not any(r.covers(cell.address, SEGMENT_BYTES, exactly=True) and r.slave == cell.lite for r in own):
                 found = ", ".join(f"{r.base}..{r.high} ({r.slave})" for r in own) or "no address"
                 raise _DifferenceError(
                     f"{cell.instance} is at {found}, not at 0x{cell.address:08X}.."
@@ -139,9 +139,12 @@ class _Check:
         amap = self.design.addresses
         for pin in self.drawing.memory_masters:
             reached = [r for r in self.netlist.ranges() if (r.owner, r.master, r.kind) == (*pin, "MEMORY")]
-            if not any((r.instance, r.slave) == (amap.ps_instance, amap.memory) for r in reached):
-                found = ", ".join(f"{r.instance}.{r.slave}" for r in reached) or "no memory"
-                raise _DifferenceError(f"{pin} reaches {found}, not {amap.ps_instance}.{amap.memory}")
+            own = [r for r in reached if (r.instance, r.slave) == (amap.ps_instance, amap.memory)]
+            if not any(r.covers(0, amap.memory_bytes) for r in own):
+                found = ", ".join(f"{r.base}..{r.high} of {r.instance}.{r.slave}" for r in reached) or "no memory"
+                raise _DifferenceError(
+                    f"{pin} reaches {found}, not 0x0..0x{amap.memory_bytes - 1:X} of {amap.ps_instance}.{amap.memory}"
+                )
 
     def _processing_system(self) -> None:
         """Frequency of the PL clock, and width of the port to the memory."""

@@ -26,12 +26,14 @@ class Range:
     base: str
     high: str
 
-    def covers(self, base: int, size: int) -> bool:
-        """Whether it is exactly these bytes; a malformed number is not."""
+    def covers(self, base: int, size: int, *, exactly: bool = False) -> bool:
+        """Whether it holds these bytes, and no others if `exactly`; a malformed range holds none."""
         try:
-            return int(self.base, 16) == base and int(self.high, 16) == base + size - 1
+            low, high = int(self.base, 16), int(self.high, 16)
         except ValueError:
             return False
+        last = base + size - 1
+        return (low, high) == (base, last) if exactly else low <= base and last <= high
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Tcl that builds an overlay, stage by stage; the same text for every version of the tools."""
+"""The Tcl that builds an overlay, stage by stage; the same text for every version of the tools.
+
+A script is its values, written as Tcl variables, then the procedures of `overlays/tcl`, which are constant.  It runs
+in the build folder with relative paths only.  A stage that is run again begins by removing what it made before, and
+leaves an exit code other than 0 if anything failed.  Two environment variables matter to Vivado's stages::
+
+    HLS4ATTN_JOBS         parallel jobs of a run; 2 without it
+    HLS4ATTN_BOARD_FILES  a folder with board files that are not installed in Vivado
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from hls4attn.hls.axis import KernelSource
+from hls4attn.models.errors import SpecError
+from hls4attn.overlays.block_design import block_values
+from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.shell import design_shell, rtl_files, shell_values
+from hls4attn.overlays.tcl_text import Value, variables
 
 Tool = Literal["hls", "vivado"]
 #: In the order in which they run; `hls` has one script a kernel.
 STAGES = ("hls", "shell", "design", "synthesis", "implementation", "bitstream")
+
+PROJECT = "vivado/overlay"
+BLOCK_DESIGN = "overlay"
+_FOLDER = Path(__file__).parent / "tcl"
+_IMPLEMENTED = f"{PROJECT}.runs/impl_1/{BLOCK_DESIGN}_wrapper_routed.dcp"
+_SYNTHESISED = f"{PROJECT}.runs/synth_1/{BLOCK_DESIGN}_wrapper.dcp"
 
 
 @dataclass(frozen=True)
@@ -30,3 +53,78 @@ class Script:
     text: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+
+
+def overlay_scripts(design: OverlayDesign, kernels: Sequence[KernelSource]) -> tuple[Script, ...]:
+    """All scripts that build an overlay, in the order in which they run.
+
+    Args:
+        design: the overlay.
+        kernels: sources of its kernels, in the order of `design.kernels`; they lie in ``hls/<name>`` of the build
+            folder, and `shell.rtl_files` in ``rtl``.
+
+    Returns:
+        One script of the stage `hls` for every kernel, and one of each other stage.
+
+    Raises:
+        SpecError: if the kernels are not those of the design.
+    """
+    _check_kernels(design, kernels)
+    shell = design_shell(design)
+    rtl = tuple(f"rtl/{name}" for name in rtl_files(design))
+    component = f"ip/{shell.name}/component.xml"
+    components = (component, *(f"ip/{kernel.name}/component.xml" for kernel in kernels))
+    project = f"{PROJECT}.xpr"
+    drawn = (project, f"{PROJECT}.srcs/sources_1/bd/{BLOCK_DESIGN}/{BLOCK_DESIGN}.bd")
+    reports = tuple(f"reports/{name}.rpt" for name in ("utilization", "timing", "power"))
+    out = f"out/{design.name}"
+    common: dict[str, Value] = {"project": project, "design": BLOCK_DESIGN}
+    drawing = common | {"ip_repository": "ip", "ip_components": components} | block_values(design)
+    results = tuple(f"{out}.{suffix}" for suffix in ("bit", "hwh", "xsa"))
+    return (
+        *(_kernel_script(kernel) for kernel in kernels),
+        _vivado("shell", shell_values(design, rtl), rtl, (component,)),
+        _vivado("design", drawing, components, drawn),
+        _vivado("synthesis", common, drawn, (_SYNTHESISED,)),
+        _vivado("implementation", common | {"reports": "reports"}, (project, _SYNTHESISED), (_IMPLEMENTED, *reports)),
+        _vivado("bitstream", common | {"output": out}, (project, _IMPLEMENTED), results),
+    )
+
+
+def _check_kernels(design: OverlayDesign, kernels: Sequence[KernelSource]) -> None:
+    wanted = [(kernel.name, kernel.user_bits) for kernel in design.kernels]
+    found = [(kernel.name, kernel.user_bits) for kernel in kernels]
+    if found != wanted:
+        raise SpecError(
+            f"Overlay {design.name!r} needs the kernels (name, bits of TUSER) {wanted}, in this order. Received: {found}"
+        )
+    for kernel in kernels:
+        if kernel.part != design.board.part:
+            raise SpecError(
+                f"Kernel {kernel.name!r} is written for {kernel.part}, the overlay for {design.board.part}. "
+                "Write the kernel again for this board"
+            )
+
+
+def _kernel_script(kernel: KernelSource) -> Script:
+    from hls4attn.hls.axis_tcl import hls_script
+
+    sources = tuple(f"hls/{kernel.name}/{path}" for path in (*kernel.files, *kernel.data))
+    writes = (f"ip/{kernel.name}/component.xml", f"reports/hls_{kernel.name}.xml")
+    return Script("hls", f"hls_{kernel.name}", "hls", hls_script(kernel), sources, writes)
+
+
+def _vivado(stage: str, values: dict[str, Value], reads: tuple[str, ...], writes: tuple[str, ...]) -> Script:
+    parts = [
+        "# SPDX-License-Identifier: Apache-2.0\n# Stage " + stage + ".  Generated; do not edit.\n",
+        variables("hls4attn", values),
+        _procedures("common"),
+        _procedures(stage),
+        f"hls4attn::main {stage}\n",
+    ]
+    return Script(stage, stage, "vivado", "\n".join(parts), reads, writes)
+
+
+def _procedures(name: str) -> str:
+    text = (_FOLDER / f"{name}.tcl").read_text(encoding="utf-8")
+    return text.removeprefix("# SPDX-License-Identifier: Apache-2.0\n")

@@ -10,7 +10,7 @@ from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.ports import StreamPort
 
-BOARDS = ("pynq-z1", "pynq-z2", "aup-zu3", "kv260", "zcu104")
+BOARDS = ("pynq-z1", "pynq-z2", "aup-zu3", "kv260", "zcu104", "pynq-zu", "rfsoc4x2")
 MODEL_ID = hashlib.sha256(b"model").hexdigest()
 
 

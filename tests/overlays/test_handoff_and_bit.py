@@ -21,7 +21,10 @@ def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
+        try:  # moved in 4.0
+            from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
+        except ImportError:
+            from pynqmetadata.views.runtime import RuntimeMetadataParser
 
     design = make(on=name, ip="model", dma=DmaSpec("dma", 20))
     path = tmp_path / "nn.hwh"
@@ -51,9 +54,10 @@ def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
     }
     assert ip["registers"]["CTRL"]["fields"]["AUTO_RESTART"]["bit_offset"] == 7
     assert dma["registers"]["S2MM_LENGTH"]["address_offset"] == 0x58
-    assert parser.interrupt_controllers == {
-        "axi_intc_0": {"parent": "", "index": 0, "raw_irq": 61 if design.board.family == "zynq" else 121}
-    }
+    (name, controller), *further = parser.interrupt_controllers.items()
+    assert (name, further) == ("axi_intc_0", [])
+    controller = {k: controller[k] for k in ("parent", "index", "raw_irq")}  # 3.1 also repeats the name
+    assert controller == {"parent": "", "index": 0, "raw_irq": 61 if design.board.family == "zynq" else 121}
     for index, pin in enumerate(("mm2s_introut", "s2mm_introut")):
         expected = {"controller": "axi_intc_0", "index": index, "fullpath": f"dma/{pin}"}
         assert parser.interrupt_pins[f"dma/{pin}"] == dma["interrupts"][pin] == expected

@@ -29,7 +29,13 @@ def test_what_tools_choose_is_accepted(design: OverlayDesign) -> None:
         for text in root.iter("SYSTEMINFO"):
             text.attrib.pop("BOARD")
 
+    def memory(root: ET.Element) -> None:
+        for entry in root.iter("MEMRANGE"):
+            if entry.get("MEMTYPE") == "MEMORY":
+                entry.set("HIGHVALUE", "0xFFFFFFFF")
+
     edits: list[Edit] = [
+        memory,
         revisions,
         further,
         insert_fifo("axi_dma_0", "M_AXIS_MM2S", design.ip, "in_r"),

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulations of the shell with Icarus Verilog and cocotb, each in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from cocotb_tools.runner import get_runner
+from shell_models import BANK, CELLS, DESIGNS, LEAST, shell_of
+
+from hls4attn.hls.shell import shell_files, shell_verilog
+
+TOPS = {"plain": DESIGNS[0], "bank": BANK, "cells": CELLS, "least": LEAST}
+
+
+def write_sources(folder: Path, design: str, changes: Mapping[str, tuple[str, str]] | None = None) -> list[Path]:
+    """The Verilog of a design with the module `top`, changed by file if asked: one text for another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {path.name: path.read_text() for path in shell_files()} | {"top.v": shell_verilog(shell_of(TOPS[design]))}
+    for name, (old, new) in (changes or {}).items():
+        assert texts[name].count(old) == 1, f"{name} holds {texts[name].count(old)} times: {old}"
+        texts[name] = texts[name].replace(old, new)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]
+
+
+def simulate(
+    folder: Path, design: str, changes: Mapping[str, tuple[str, str]] | None = None, *, seeds: str = "1", steps: int = 60
+) -> dict[str, str]:
+    """Run all cases of a design.
+
+    Returns:
+        Message of every case that failed, by its name; empty if all passed.
+    """
+    runner = get_runner("icarus")
+    sources = write_sources(folder, design, changes)
+    runner.build(
+        sources=sources,
+        hdl_toplevel="top",
+        build_dir=folder / "build",
+        build_args=["-Wall"],
+        timescale=("1ns", "1ps"),
+        log_file=folder / "build.log",
+    )
+    results = folder / "results.xml"
+    environment = {"SHELL_DESIGN": design, "SHELL_SEEDS": seeds, "SHELL_STEPS": str(steps)}
+    try:
+        runner.test(
+            test_module="shell_stream_cases" if design in ("plain", "bank") else "shell_cell_cases",
+            hdl_toplevel="top",
+            build_dir=folder / "build",
+            test_dir=folder,
+            results_xml=str(results),
+            seed=1,
+            log_file=folder / "test.log",
+            extra_env={**environment, "COCOTB_LOG_LEVEL": "ERROR"},
+        )
+    except SystemExit:  # what the runner does if a case fails
+        pass
+    log = (folder / "test.log").read_text()
+    assert results.exists(), log
+    cases = list(ET.parse(results).iter("testcase"))
+    assert cases, log
+    return {case.get("name", ""): log for case in cases if case.find("failure") is not None}
