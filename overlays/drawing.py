@@ -26,7 +26,10 @@ from hls4attn.overlays.ports import STREAM_BYTES
 from hls4attn.overlays.registers import DMA_REGISTERS, GPIO_REGISTERS, INTC_REGISTERS, Register
 
 CONCAT_VLNV = "xilinx.com:ip:xlconcat:2.1"
+#: What joins the interrupts: an IP, or from Vivado 2024.2 the inline HDL that replaces it.  PYNQ follows the IP only.
+CONCAT_KINDS = ("xilinx.com:ip:xlconcat", "xilinx.com:inline_hdl:ilconcat")
 RESET_VLNV = "xilinx.com:ip:proc_sys_reset:5.0"
+RESET_KIND = "xilinx.com:ip:proc_sys_reset"
 STREAM_BITS = 8 * STREAM_BYTES
 GPIO_BITS = 32
 RESET_SOURCE = "mm2s_prmry_reset_out_n"  # of the DMA
@@ -95,10 +98,6 @@ class Drawing:
     streams: tuple[Stream, ...]
     nets: tuple[Net, ...]
     memory_masters: tuple[Pin, ...]
-
-    def cell(self, instance: str) -> Cell:
-        """The cell of that name."""
-        return next(cell for cell in self.cells if cell.instance == instance)
 
 
 def draw(design: OverlayDesign) -> Drawing:
@@ -170,11 +169,9 @@ def _dma(design: OverlayDesign) -> Cell:
 
 
 def _ip(design: OverlayDesign) -> Cell:
-    address_bits = max(register.offset for register in design.ip_registers).bit_length()
     return Cell(
         design.ip,
         design.ip_vlnv,
-        {"C_S_AXI_CONTROL_ADDR_WIDTH": address_bits},
         lite="s_axi_control",
         address=design.addresses.ip,
         registers=design.ip_registers,

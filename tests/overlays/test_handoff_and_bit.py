@@ -21,7 +21,10 @@ def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
+        try:  # moved in 4.0
+            from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
+        except ImportError:
+            from pynqmetadata.views.runtime import RuntimeMetadataParser
 
     design = make(on=name, ip="model", dma=DmaSpec("dma", 20))
     path = tmp_path / "nn.hwh"
@@ -51,9 +54,10 @@ def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
     }
     assert ip["registers"]["CTRL"]["fields"]["AUTO_RESTART"]["bit_offset"] == 7
     assert dma["registers"]["S2MM_LENGTH"]["address_offset"] == 0x58
-    assert parser.interrupt_controllers == {
-        "axi_intc_0": {"parent": "", "index": 0, "raw_irq": 61 if design.board.family == "zynq" else 121}
-    }
+    (name, controller), *further = parser.interrupt_controllers.items()
+    assert (name, further) == ("axi_intc_0", [])
+    controller = {k: controller[k] for k in ("parent", "index", "raw_irq")}  # 3.1 also repeats the name
+    assert controller == {"parent": "", "index": 0, "raw_irq": 61 if design.board.family == "zynq" else 121}
     for index, pin in enumerate(("mm2s_introut", "s2mm_introut")):
         expected = {"controller": "axi_intc_0", "index": index, "fullpath": f"dma/{pin}"}
         assert parser.interrupt_pins[f"dma/{pin}"] == dma["interrupts"][pin] == expected
@@ -66,33 +70,6 @@ def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
 def test_handoff_is_deterministic() -> None:
     assert hwh.build_hwh(make()) == hwh.build_hwh(make())
     assert hwh.build_hwh(make()) != hwh.build_hwh(make(clock_mhz=50.0))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "match"),
-    [
-        (b"hls4attn:hls:stream_model:1.0", b"acme:hls:other:1.0", "stream_model_0 is a 'acme:hls:other:1.0'"),
-        (
-            b'BASEVALUE="0x40400000"',
-            b'BASEVALUE="0x40500000"',
-            "axi_dma_0 is at 0x40500000, not",
-        ),
-        (b'BASEVALUE="0x40400000"', b'BASEVALUE="zero"', "not at 0x40400000"),
-        (b'INSTANCE="stream_model_0" IPTYPE', b'INSTANCE="else" IPTYPE', "has no stream_model_0"),
-        (b'NAME="c_include_sg" VALUE="0"', b'NAME="c_include_sg" VALUE="1"', "c_include_sg=1, not 0"),
-        (
-            b'"c_sg_length_width" VALUE="26"',
-            b'"c_sg_length_width" VALUE="14"',
-            "length_width=14, not 26",
-        ),
-    ],
-)
-def test_handoff_of_another_design_is_refused(old: bytes, new: bytes, match: str) -> None:
-    data = hwh.build_hwh(make())
-    hwh.check_hwh(hwh.parse_hwh(data), make())
-    assert old in data
-    with pytest.raises(ModelFileError, match=match):
-        hwh.check_hwh(hwh.parse_hwh(data.replace(old, new)), make())
 
 
 @pytest.mark.parametrize(
