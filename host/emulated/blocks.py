@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hls4attn.host.emulated.faults import Faults
 from hls4attn.overlays.boards import Board
 
 
@@ -22,6 +23,7 @@ class RegisterBlock:
         self.name = name
         self.base = base
         self.size = size
+        self.faults = Faults()  # the board's, once the block is part of one
         self._values = dict(initial or {})
 
     def read32(self, offset: int) -> int:
@@ -31,6 +33,10 @@ class RegisterBlock:
     def write32(self, offset: int, value: int) -> None:
         """Write the register at a byte offset."""
         self._values[offset] = value
+
+    def level(self, pin: str) -> bool:
+        """Level of an output pin, such as an interrupt."""
+        return False
 
     def tick(self) -> bool:
         """Let work proceed; called once per host access, the only notion of time.  True on progress."""
@@ -57,3 +63,13 @@ def clock_blocks(board: Board) -> list[RegisterBlock]:
         RegisterBlock("CRL_APB", 0xFF5E0000, 0x1000, crl),
         RegisterBlock("CRF_APB", 0xFD1A0000, 0x1000, crf),
     ]
+
+
+def width_blocks(board: Board) -> list[RegisterBlock]:
+    """The registers of Zynq UltraScale+ to which PYNQ writes the widths of the AXI ports; addresses from UG1087."""
+    if board.family == "zynq":
+        return []
+    slaves = [*(0xFD360000 + 0x10000 * i for i in range(6)), 0xFF9B0000]  # AFIFM0 to AFIFM6
+    masters = {"FPD_SLCR": 0xFD615000, "LPD_SLCR": 0xFF419000}
+    named = {f"AFIFM{i}": base for i, base in enumerate(slaves)} | masters
+    return [RegisterBlock(name, base, 0x1000) for name, base in named.items()]

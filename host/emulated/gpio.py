@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hls4attn.host.emulated.blocks import RegisterBlock
 
 CHANNEL = 8  # bytes between the registers of the channels
@@ -19,12 +21,14 @@ class AxiGpio(RegisterBlock):
         base: first address.
         size: in bytes.
         loops: which channel (0 or 1) each one's inputs are wired to; others read 0.
+        fixed: channels that the design makes all inputs (true) or all outputs; the others' directions are written.
     """
 
-    def __init__(self, name: str, base: int, size: int, loops: dict[int, int]) -> None:
+    def __init__(self, name: str, base: int, size: int, loops: Mapping[int, int], fixed: Mapping[int, bool]) -> None:
         super().__init__(name, base, size)
-        self._loops = loops
-        self._data, self._inputs = [0, 0], [WORD, WORD]
+        self._loops, self._fixed = loops, fixed
+        self._data = [0, 0]
+        self._inputs = [WORD * fixed.get(channel, True) for channel in (0, 1)]
 
     def read32(self, offset: int) -> int:
         """Value of a register: of an input its wire, of an output what was written."""
@@ -39,12 +43,12 @@ class AxiGpio(RegisterBlock):
     def write32(self, offset: int, value: int) -> None:
         """Write data or directions."""
         channel, register = divmod(offset, CHANNEL)
-        if channel <= 1:
-            (self._inputs if register == DIRECTION else self._data)[channel] = value
-
-    def fix(self, channel: int, *, inputs: bool) -> None:
-        """A channel that the design makes all inputs or all outputs."""
-        self._inputs[channel] = WORD if inputs else 0
+        if channel > 1:
+            return
+        if register == DATA:
+            self._data[channel] = value
+        elif channel not in self._fixed:
+            self._inputs[channel] = value
 
     def _wires(self, channel: int) -> int:
         source = self._loops.get(channel)

@@ -36,7 +36,7 @@ class OperatorKernel(StreamKernel):
     def reset(self) -> None:
         """As `ap_rst_n`: also selects operator 0."""
         super().reset()
-        self._select = 0
+        self._select = self._before = 0  # samples that left before the last packet
 
     def read32(self, offset: int) -> int:
         """Value of a register."""
@@ -52,8 +52,13 @@ class OperatorKernel(StreamKernel):
     def accept(self, packet: bytes) -> bool:
         """Offer a packet to the operator that SELECT says now; false while TREADY is low."""
         if self.why_no_input() is None:
+            self._before, self._left = self._samples, 0
             self._kernel, self._port = self._kernels[self._select], self._bank[self._select]
         return super().accept(packet)
+
+    @property
+    def _samples(self) -> int:
+        return self._before + super()._samples
 
     @property
     def cycles_are(self) -> str | None:

@@ -6,13 +6,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from hls4attn.host.connect import chosen_board
-from hls4attn.host.flow import Flow
-from hls4attn.host.operators_overlay import operators_overlay
 from hls4attn.host.remote.server import HOST, PORT, RemoteServer, Served
 from hls4attn.host.simulated import simulated_kernel
-from hls4attn.models.errors import DeviceError, Hls4attnError
+from hls4attn.models.errors import DeviceError, Hls4attnError, ToolError
 from hls4attn.models.zoo import zoo_model
 from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.package import read_package, write_package
@@ -73,16 +72,31 @@ def _serve(given: argparse.Namespace) -> int:
 def _overlay(source: str, board: str, folder: Path) -> Served:
     """An overlay, written if it is not there, and what its logic computes."""
     if source.endswith(".onnx"):
-        flow = Flow.open(Path(source), board=board)
+        flow = _converting(source).flow.Flow.open(Path(source), board=board)
         return write_package(flow.design, folder / board), flow.kernel()
     if source == OPERATORS:
-        package = write_package(operators_overlay(board)[0], folder / board)
+        design, _ = _converting(source).operators_overlay.operators_overlay(board)
+        package = write_package(design, folder / board)
     else:
         package = read_package(source)
     kernel = simulated_kernel(package.design)
     if kernel is None:
         raise DeviceError(f"{package.bit} does not say what its logic computes: name the model's .onnx file instead")
     return package, kernel
+
+
+def _converting(source: str) -> Any:
+    """The package with its modules that convert models.
+
+    Raises:
+        ToolError: if what they need is not installed.
+    """
+    try:
+        import hls4attn.host.flow
+        import hls4attn.host.operators_overlay
+    except ImportError as error:
+        raise ToolError(f'{source}: {error}. Install with: pip install "hls4attn[convert]"') from error
+    return hls4attn.host
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ from hls4attn.overlays.package import Package, read_package
 
 HOST = "127.0.0.1"
 THREADS = 8
-_SHORTEST = 64  # bytes of firmware below which nothing is recognised
 
 Served = tuple[Package, Kernel | MakeCells | MakeKernels]
 """An overlay and what its logic computes."""
@@ -128,9 +127,10 @@ class RemoteServer:
 
 def _holds(bit: Path, firmware: bytes) -> bool:
     """Whether firmware is the data of a `.bit`, which PYNQ sends with the bytes of every word reversed."""
-    if len(firmware) < _SHORTEST or len(firmware) % 4:
-        return False
     data = bytearray(len(firmware))
     for i in range(4):
-        data[i::4] = firmware[3 - i :: 4]
-    return strict.read_bytes(bit, MAX_BYTES).endswith(data)
+        part = firmware[3 - i :: 4]
+        if len(part) != len(data[i::4]):
+            return False  # not a whole number of words
+        data[i::4] = part
+    return strict.read_bytes(bit, MAX_BYTES).endswith(b"e" + len(data).to_bytes(4, "big") + data)
