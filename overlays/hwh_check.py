@@ -72,6 +72,7 @@ class _Check:
         self._processing_system()
         for stream in self.drawing.streams:
             self._stream(stream)
+        self._further_streams()
         for net in self.drawing.nets:
             for pin in net.sinks:
                 if not {net.driver.cell, pin.cell} & set(_ANY_NAME):
@@ -175,6 +176,14 @@ class _Check:
         sinks = self.netlist.stream_sinks(stream.driver, frozenset(cell.instance for cell in self.drawing.cells))
         if sinks != [stream.sink]:
             raise _DifferenceError(f"stream {stream.driver} goes to {_list(sinks)}, not to {stream.sink}")
+
+    def _further_streams(self) -> None:
+        """Of our own IPs: logic for more kernels is of another design."""
+        drawn = {pin for stream in self.drawing.streams for pin in (stream.driver, stream.sink)}
+        for cell in self.drawing.cells:
+            further = [pin for pin in self.netlist.streams_of(cell.instance) if pin not in drawn]
+            if cell.vlnv.startswith(_OUR_VENDOR) and further:
+                raise _DifferenceError(f"{cell.instance} has further streams: {_list(further)}")
 
     def _drivers(self, pin: Pin) -> list[Pin]:
         if not self.netlist.has(pin):

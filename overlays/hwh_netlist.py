@@ -113,6 +113,10 @@ class Netlist:
         """The AXI4-Stream interface of that name."""
         return self._interfaces.get(pin)
 
+    def streams_of(self, instance: str) -> list[Pin]:
+        """All AXI4-Stream interfaces of a cell."""
+        return sorted(pin for pin in self._interfaces if pin.cell == instance)
+
     def stream_sinks(self, driver: Pin, ends: frozenset[str]) -> list[Pin]:
         """Where a stream goes: the interfaces of the cells `ends`, looking through all other cells.
 

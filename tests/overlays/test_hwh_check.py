@@ -190,6 +190,14 @@ def test_swapped_streams_are_refused() -> None:
     refused("stream axi_dma_0.M_AXIS_MM2S goes to nn_kernel_0.in_r, not to stream_model_0.in_r", *edits)
 
 
+def test_logic_for_more_kernels_is_refused() -> None:
+    def edit(root: ET.Element) -> None:
+        bus = {"NAME": "kernel1_in", "TYPE": "INITIATOR", "VLNV": "xilinx.com:interface:axis:1.0"}
+        ET.SubElement(next(module(root, "stream_model_0").iter("BUSINTERFACES")), "BUSINTERFACE", bus)
+
+    refused("stream_model_0 has further streams: stream_model_0.kernel1_in", edit)
+
+
 def test_a_kernel_of_gain_cells_has_tuser() -> None:
     edit = port("gaincell_kernel_0", "in_r_tuser", LEFT="3")
     refused("TUSER of gaincell_kernel_0.in_r has 4 bits, not 8", edit, on=cells())
