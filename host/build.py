@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from hls4attn.host.build_archive import write_archive
 from hls4attn.host.build_display import BuildDisplay
 from hls4attn.host.build_plans import OVERLAYS, Plan, make_plan
 from hls4attn.host.connect import chosen_board
@@ -21,6 +22,7 @@ from hls4attn.host.verbs import hls_settings, working
 from hls4attn.models.errors import BuildError, InputError, NotBuiltError, ToolError
 from hls4attn.models.files import write_json
 from hls4attn.overlays.building.diagnosis import StageError
+from hls4attn.overlays.building.finish import finish
 from hls4attn.overlays.building.folder import Recipe, claim, locked, write_folder
 from hls4attn.overlays.building.results import build_record
 from hls4attn.overlays.building.runner import run_scripts
@@ -252,11 +254,9 @@ def _tell_waiting(out: Console, names: Sequence[str], folder: Path, job: Job) ->
 
 def _finish(out: Console, err: Console, plan: Plan, recipe: Recipe, folder: Path, job: Job) -> dict[str, Any]:
     """Pack what was built and print its reports."""
-    from hls4attn.overlays.building.bundle import finish
-
     with working(err, f"{plan.design.name}: packing"):
-        package, archive = finish(recipe, folder, job.tools, plan.extra())
-    record = build_record(recipe, folder, job.tools, [package.bit, package.hwh, package.manifest])
+        package, record = finish(recipe, folder, job.tools)
+        archive = write_archive(package, record, folder, plan.extra())
     _print_reports(out, record["reports"])
     out.print(f"  overlay: {package.bit} .hwh .json", soft_wrap=True, markup=False)
     out.print(f"  for a board without network: {archive}", soft_wrap=True, markup=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hls4attn.models.errors import InputError, UnsupportedError
+from hls4attn.models.formats import Codes
 from hls4attn.overlays.design import OverlayDesign
 
 if TYPE_CHECKING:
@@ -65,7 +66,27 @@ def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, f
     from hls4attn.host.operators_overlay import operators_overlay
 
     design, sources = operators_overlay(board)
-    return Plan(design, sources)
+    return Plan(design, sources, extra=lambda: _operator_vectors(board))
+
+
+def _operator_vectors(board: str) -> Mapping[str, bytes]:
+    """Codes for every operator of the bank, with the reference's answers."""
+    from hls4attn.host.operator_models import operator_codes
+    from hls4attn.host.operators_overlay import bank_cases, operator_flow
+    from hls4attn.models.export.execute import Reference
+
+    arrays = {}
+    for case in bank_cases():
+        graph = operator_flow(case, board).graph
+        codes = operator_codes(graph, VECTORS, 0)
+        arrays |= {f"{case.name}.inputs": codes, f"{case.name}.outputs": Reference(graph).run(codes)}
+    return {"vectors.npz": _npz(arrays)}
+
+
+def _npz(arrays: Mapping[str, Codes]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **dict(arrays))
+    return buffer.getvalue()
 
 
 def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool) -> Plan:
@@ -85,9 +106,7 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool)
 
     def extra() -> Mapping[str, bytes]:
         codes, _ = verification_codes(flow.graph, VECTORS, 0)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, inputs=codes, outputs=Reference(flow.graph).run(codes))
-        return {"vectors.npz": buffer.getvalue()}
+        return {"vectors.npz": _npz({"inputs": codes, "outputs": Reference(flow.graph).run(codes)})}
 
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"

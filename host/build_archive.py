@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The finished overlay, and one archive with it and our host code for a board without network.
+"""One archive with a built overlay and our host code, for a board without network.
 
-The archive needs nothing but what a PYNQ image brings (Python, numpy, pynq)::
+It needs nothing but what a PYNQ image brings (Python, numpy, pynq)::
 
     unzip digits-pynq-z2.zip && cd digits-pynq-z2 && sudo -E python3 first_run.py
 """
@@ -16,49 +16,40 @@ from pathlib import Path
 from typing import Any
 
 from hls4attn import models
-from hls4attn.models.errors import BuildError
-from hls4attn.models.files import atomic_write, write_json
-from hls4attn.overlays.building.folder import Recipe
-from hls4attn.overlays.building.results import build_record
-from hls4attn.overlays.building.tools import Tools
-from hls4attn.overlays.package import Package, write_package
+from hls4attn.models.files import atomic_write
+from hls4attn.overlays.building.finish import RECORD
+from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.package import Package
 
-RECORD = "build.json"
 CODE = ("models", "overlays", "host")
-#: Code and small tables; no weights, no notebooks.
-KINDS = (".py", ".toml", ".typed")
+#: Code, small tables and test vectors; no weights, no notebooks.
+ENDS = (".py", ".toml", ".typed", "_vectors.npz")
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # equal content gives equal archives
 
 
-def finish(
-    recipe: Recipe, folder: Path, tools: Tools, extra: Mapping[str, bytes] | None = None
-) -> tuple[Package, Path]:
-    """Check the built files against the design and pack them.
+def write_archive(
+    package: Package, record: Mapping[str, Any], folder: Path, extra: Mapping[str, bytes] | None = None
+) -> Path:
+    """Write the archive of a built overlay.
 
     Args:
-        recipe: what was built.
-        folder: of the build; the bitstream and the handoff lie in ``out/``.
-        tools: that built it.
-        extra: further files of the archive, by their path in it.
+        package: the overlay.
+        record: the content of ``build.json``.
+        folder: of the build.
+        extra: further files, by their path in the archive.
 
     Returns:
-        The overlay in ``overlay/``, and the archive.
+        ``<name>-<board>.zip`` in the folder.
 
     Raises:
-        BuildError: if a file is missing or cannot be read.
-        ModelFileError: if the handoff is not that of the design.
+        ModelFileError: if it cannot be written.
     """
-    name = recipe.design.name
-    bit, handoff = (_content(folder / "out" / f"{name}{suffix}") for suffix in (".bit", ".hwh"))
-    package = write_package(recipe.design, folder / "overlay", bit=bit, handoff=handoff)
-    files = [package.bit, package.hwh, package.manifest]
-    record = build_record(recipe, folder, tools, files)
-    write_json(folder / RECORD, record)
-    archive = folder / f"{name}-{recipe.design.board.name}.zip"
-    contents = {f"overlay/{path.name}": path.read_bytes() for path in files}
-    contents[RECORD] = (folder / RECORD).read_bytes()
-    atomic_write(archive, pack(archive.stem, {**contents, **host_code(), **_notes(recipe, record), **(extra or {})}))
-    return package, archive
+    design = package.design
+    archive = folder / f"{design.name}-{design.board.name}.zip"
+    contents = {f"overlay/{path.name}": path.read_bytes() for path in (package.bit, package.hwh, package.manifest)}
+    contents[RECORD] = (json.dumps(record, indent=2) + "\n").encode()
+    atomic_write(archive, pack(archive.stem, {**contents, **host_code(), **_notes(design, record), **(extra or {})}))
+    return archive
 
 
 def host_code() -> dict[str, bytes]:
@@ -67,7 +58,7 @@ def host_code() -> dict[str, bytes]:
     found = {}
     for part in CODE:
         place = root / part
-        for path in sorted(p for p in place.rglob("*") if p.suffix in KINDS and "__pycache__" not in p.parts):
+        for path in sorted(p for p in place.rglob("*") if p.name.endswith(ENDS) and "__pycache__" not in p.parts):
             found[f"hls4attn/{part}/{path.relative_to(place).as_posix()}"] = path.read_bytes()
     return found
 
@@ -84,16 +75,8 @@ def pack(top: str, contents: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BuildError(f"{path}: {error.strerror}; build again without removing files of out/") from error
-
-
-def _notes(recipe: Recipe, record: Mapping[str, Any]) -> dict[str, bytes]:
+def _notes(design: OverlayDesign, record: Mapping[str, Any]) -> dict[str, bytes]:
     """How to use the archive, and the first thing to run."""
-    design = recipe.design
     tools = ", ".join(tool["banner"] for tool in record["tools"].values())
     made = json.dumps(record["hls4attn"])
     readme = f"""{design.name} for {design.board.name} ({design.board.part})
@@ -135,8 +118,13 @@ with load_overlay(here / "overlay" / "NAME.bit", connect()) as overlay:
     print(f"NAME on {overlay.model.device_tag}; cells: {', '.join(sorted(overlay.ip_dict))}")
     if (here / "vectors.npz").is_file():
         vectors = np.load(here / "vectors.npz", allow_pickle=False)
-        answers = overlay.model.predict_codes(vectors["inputs"])
-        wrong = int(np.count_nonzero((answers != vectors["outputs"]).reshape(len(answers), -1).any(axis=1)))
-        print(f"{wrong}/{len(answers)} answers differ from the integer reference")
-        sys.exit(1 if wrong else 0)
+        total = 0
+        for key in (key for key in vectors.files if key.endswith("inputs")):
+            name = key[: -len("inputs")].rstrip(".")  # of an operator; a model has none
+            codes = vectors[key]
+            answers = np.asarray(overlay.model.run(name, codes) if name else overlay.model.predict_codes(codes))
+            wrong = (answers != vectors[key[: -len("inputs")] + "outputs"]).reshape(len(answers), -1).any(axis=1)
+            print(f"{name or 'NAME'}: {np.count_nonzero(wrong)}/{len(wrong)} answers differ from the integer reference")
+            total += np.count_nonzero(wrong)
+        sys.exit(1 if total else 0)
 '''
