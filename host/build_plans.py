@@ -75,7 +75,7 @@ def _operator_vectors(board: str) -> Mapping[str, bytes]:
     from hls4attn.host.operators_overlay import bank_cases, operator_flow
     from hls4attn.models.export.execute import Reference
 
-    arrays = {}
+    arrays: dict[str, Codes] = {}
     for case in bank_cases():
         graph = operator_flow(case, board).graph
         codes = operator_codes(graph, VECTORS, 0)

@@ -126,7 +126,9 @@ def _find(texts: dict[Path, str], log: Path) -> tuple[Cause, Path, str]:
     for cause in _CAUSES:
         for path, text in texts.items():
             for line in text.splitlines():
-                if not line.lstrip().startswith(("INFO", "WARNING", "#")) and cause.signs.search(line):
+                if not line.lstrip().startswith(("INFO", "WARNING", "CRITICAL WARNING", "#")) and cause.signs.search(
+                    line
+                ):
                     return cause, path, _short(line)
     # A run's own error comes before the "run failed" of who launched it.
     for path in (*[p for p in texts if p != log], log):

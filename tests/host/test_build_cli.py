@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from rich.console import Console
 from hls4attn.host import build as verb
 from hls4attn.host import build_display
 from hls4attn.host.build_display import BuildDisplay, duration
+from hls4attn.host.build_plans import OVERLAYS
+from hls4attn.overlays.building.runner import JOBS
 from hls4attn.overlays.package import read_package
-from hls4attn.overlays.scripts import Script
+from hls4attn.overlays.scripts import STAGES, Script
 from tests.fake_vivado.workshop import Workshop, sample_recipe
 
 CLEAN = {"summary": "dry run: clean"}
@@ -198,3 +201,52 @@ def test_help_names_every_overlay():
         env={**os.environ, "COLUMNS": "160"},
     )
     assert "digits (or any MODEL), operators, gaincell or all" in done.stdout
+
+
+# --- the real scripts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_whole_chain_up_to_the_tools(capsys, monkeypatch, tmp_path, overlay):
+    """Model, kernels, shell, scripts and dry run as they are, on a machine without Vivado."""
+    monkeypatch.setenv("PATH", os.defpath)
+    code, out, err = command(capsys, monkeypatch, "build", "--overlay", overlay, "--dry-run", "--out", tmp_path / "b")
+    assert code == 0, err
+    assert f"{overlay} for pynq-z2" in out and "clean (" in out and "all as in the handoff" in out
+    written = {p.relative_to(tmp_path / "b").as_posix() for p in (tmp_path / "b").rglob("*") if p.is_file()}
+    assert {"design.json", *(f"scripts/{stage}.tcl" for stage in STAGES[1:])} <= written
+    assert any(name.startswith("rtl/") for name in written) and any(name.endswith("_kernel.cpp") for name in written)
+
+
+def test_a_build_with_the_real_scripts_goes_through_the_fake_tools(capsys, monkeypatch, tmp_path):
+    workshop = Workshop(tmp_path, monkeypatch)
+    written = verb._recipe
+
+    def recipe(plan, folder):
+        made = written(plan, folder)
+        workshop.set(made.scripts, plan.design)
+        return made
+
+    monkeypatch.setattr(verb, "_recipe", recipe)
+    code, out, err = command(capsys, monkeypatch, "build", "--out", tmp_path / "b")
+    assert code == 0, err
+    assert read_package(tmp_path / "b" / "overlay").design.name == "digits" and "timing met" in out
+    assert JOBS in (tmp_path / "b" / "scripts" / "synthesis.tcl").read_text()
+
+
+def test_what_the_dry_run_finds_stops_the_build(capsys, monkeypatch, tmp_path):
+    workshop = Workshop(tmp_path, monkeypatch)
+    written = verb._recipe
+
+    def recipe(plan, folder):
+        made = written(plan, folder)
+        scripts = tuple(
+            replace(s, text=s.text.replace("validate_bd_design", "validate_bd_desing")) for s in made.scripts
+        )
+        workshop.set(scripts, plan.design)
+        return replace(made, scripts=scripts)
+
+    monkeypatch.setattr(verb, "_recipe", recipe)
+    code, _, err = command(capsys, monkeypatch, "build", "--out", tmp_path / "b")
+    assert code == 3 and "validate_bd_desing" in err and "Nothing was run" in err
+    assert not (tmp_path / "b" / "fake_runs").exists()

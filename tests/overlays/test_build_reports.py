@@ -116,6 +116,7 @@ LICENCE = "ERROR: [Common 17-345] A valid license was not found for feature 'Imp
         ("ERROR: [HLS 200-1023] Part 'xck26-sfvc784-2LV-c' is not installed.", 1, "part not installed", "installer"),
         ("ERROR: [Place 30-640] Place Check : This design requires more DSPs cells", 1, "does not fit", "--reuse"),
         ("ERROR: [BD 5-390] IP definition not found", 1, "error", "see the log"),
+        ("CRITICAL WARNING: [DRC UTLZ-1] over-utilized", 1, "error", "exit status 1 and no error message"),
         ("INFO: [Common 17-345] was explained above", 1, "error", "exit status 1 and no error message"),
     ],
 )
