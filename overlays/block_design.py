@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from hls4attn.overlays.design import SEGMENT_BYTES, OverlayDesign
 from hls4attn.overlays.drawing import CONCAT_VLNV, Cell, Drawing, Net, draw
+from hls4attn.overlays.drawing_ps import clock_parameter
 from hls4attn.overlays.tcl_text import Value
 
 #: SmartConnects: from the processing system to all registers, and from the DMA to the memory.
@@ -42,14 +43,13 @@ def _ps(design: OverlayDesign) -> dict[str, Value]:
     amap, plus = design.addresses, design.board.family == "zynquplus"
     name = amap.ps_vlnv.rpartition(":")[0]
     external = () if plus else (("make_external", "FIXED_IO, DDR"), ("Master", "Disable"), ("Slave", "Disable"))
-    made = "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ" if plus else "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ"
     return {
         "ps": amap.ps_instance,
         "ps_ip": name,
         "ps_rule": "xilinx.com:bd_rule:" + name.rpartition(":")[2],
         "ps_automation": [*external, ("apply_board_preset", 1)],
         "ps_config": _config(_plus_ports(design) if plus else _zynq_ports(design)),
-        "clock_property": f"CONFIG.{made}",
+        "clock_property": f"CONFIG.{clock_parameter(design.board.family)}",
         "clock_mhz": design.clock.mhz,
     }
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hls4attn.models.errors import SpecError, ToolError
+from hls4attn.overlays.clocks import io_pll_mhz
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.scripts import Script
 from hls4attn.overlays.tcl_text import word
@@ -133,6 +134,7 @@ def dry_run(
         raise ToolError("A dry run needs Tcl's shell: install it, for instance with: sudo apt-get install tcl")
     setup: list[Any] = ["version", version, "boards", "*" if boards is None else tuple(boards)]
     setup += ["without", tuple(without), "failing", tuple(failing)]
+    setup += ["io_pll", 0 if design is None else io_pll_mhz(design.board)]
     with tempfile.TemporaryDirectory(prefix="hls4attn-dry-run-") as scratch:
         setup += ["scripts", [_place(script, Path(scratch)) for script in scripts]]
         lines = _play(tclsh, Path(folder), Path(scratch), " ".join(word(item) for item in setup))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from hls4attn.hls.axis import KernelSource
+from hls4attn.hls.axis_tcl import hls_inputs, hls_outputs, hls_script
 from hls4attn.models.errors import SpecError
 from hls4attn.overlays.block_design import block_values
 from hls4attn.overlays.design import OverlayDesign
@@ -96,7 +97,8 @@ def _check_kernels(design: OverlayDesign, kernels: Sequence[KernelSource]) -> No
     found = [(kernel.name, kernel.user_bits) for kernel in kernels]
     if found != wanted:
         raise SpecError(
-            f"Overlay {design.name!r} needs the kernels (name, bits of TUSER) {wanted}, in this order. Received: {found}"
+            f"Overlay {design.name!r} needs the kernels (name, bits of TUSER) {wanted}, in this order. "
+            f"Received: {found}"
         )
     for kernel in kernels:
         if kernel.part != design.board.part:
@@ -107,11 +109,8 @@ def _check_kernels(design: OverlayDesign, kernels: Sequence[KernelSource]) -> No
 
 
 def _kernel_script(kernel: KernelSource) -> Script:
-    from hls4attn.hls.axis_tcl import hls_script
-
-    sources = tuple(f"hls/{kernel.name}/{path}" for path in (*kernel.files, *kernel.data))
-    writes = (f"ip/{kernel.name}/component.xml", f"reports/hls_{kernel.name}.xml")
-    return Script("hls", f"hls_{kernel.name}", "hls", hls_script(kernel), sources, writes)
+    name = f"hls_{kernel.name}"
+    return Script("hls", name, "hls", hls_script(kernel), hls_inputs(kernel), hls_outputs(kernel))
 
 
 def _vivado(stage: str, values: dict[str, Value], reads: tuple[str, ...], writes: tuple[str, ...]) -> Script:

@@ -103,10 +103,10 @@ proc dry::get_parameter {path name} {
     set values [dict get $cells $instance values]
     switch -- $name {
         PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ {
-            return [pl_clock 1000.0 [dict get $values PCW_FPGA0_PERIPHERAL_FREQMHZ]]
+            return [pl_clock [io_pll 1000.0] [dict get $values PCW_FPGA0_PERIPHERAL_FREQMHZ]]
         }
         PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ {
-            return [pl_clock 1499.985 [dict get $values PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ]]
+            return [pl_clock [io_pll 1499.985] [dict get $values PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ]]
         }
     }
     if {![dict exists $values $name]} {
@@ -116,7 +116,14 @@ proc dry::get_parameter {path name} {
     return [dict get $values $name]
 }
 
-# What two dividers of 1 to 63 make of the IO PLL of the boards' presets, at or below the request.
+# The board's own, if it is known; else that of most presets of the family.
+proc dry::io_pll {usual} {
+    variable setup
+    set known [dict get $setup io_pll]
+    return [expr {$known ? $known : $usual}]
+}
+
+# What two dividers of 1 to 63 make of the IO PLL, at or below the request.
 proc dry::pl_clock {pll request} {
     set best 0
     for {set a 1} {$a < 64} {incr a} {

@@ -8,6 +8,7 @@ namespace eval dry {
     variable problems 0
     variable used 0
     variable script ""
+    variable here [file normalize [pwd]]
     variable commands  ;# (tool,name) -> flags, options with a value, procedure
     array set commands {}
 }
@@ -76,7 +77,7 @@ proc dry::unknown {name args} {
 # --- files: only below the working folder ---------------------------------------------------------------
 
 proc dry::below {path} {
-    set here [file normalize [pwd]]
+    variable here
     set full [file normalize $path]
     return [expr {$full eq $here || [string match "$here/*" $full]}]
 }
@@ -99,6 +100,12 @@ proc dry::files {subcommand args} {
         }
     }
     return [uplevel #0 [list file $subcommand {*}$args]]
+}
+
+proc dry::change_folder {path} {
+    if {[guard cd [list $path]]} {
+        cd $path
+    }
 }
 
 proc dry::open_file {child path args} {
@@ -129,6 +136,7 @@ proc dry::interpreter {tool} {
     interp alias $child file {} dry::files
     interp alias $child glob {} glob
     interp alias $child pwd {} pwd
+    interp alias $child cd {} dry::change_folder
     interp alias $child open {} dry::open_file $child
     interp alias $child puts {} dry::say $child
     interp alias $child source {} interp invokehidden $child source
@@ -170,6 +178,8 @@ proc dry::run_script {item} {
         }
     }
     interp delete $child
+    variable here
+    cd $here
     set ended [expr {!$failed || $code eq {DRY EXIT 0}}]
     foreach path [dict get $item writes] {
         if {$ended && ![file exists $path]} {
