@@ -107,7 +107,12 @@ def build(
                 plan = make_plan(name, model, board, *hls_settings(board, file, mine, {"io_type": "io_stream"}))
             here = f"{plan.design.name}-{board}"
             target = Path("build") / here if folder is None else folder / here if overlay == ALL else folder
-            results.append(_build_one(out, err, plan, target.absolute(), job))
+            try:
+                results.append(_build_one(out, err, plan, target.absolute(), job))
+            except BuildError as error:
+                failure = {"message": str(error), "cause": getattr(error, "cause", None)}
+                results.append({"overlay": name, "board": board, "built": False, "error": failure})
+                raise
     finally:
         if json and results:
             write_json(json, {"overlays": results})

@@ -19,6 +19,7 @@ from hls4attn.models.errors import BuildError
 MAX_LOG = 4 << 20  # from the end of a log
 EXCERPT = 12  # lines
 LITTLE = 256 << 20  # bytes of free disk with which a failure is taken for a full one
+_NO_ERROR = ("INFO", "WARNING", "CRITICAL WARNING", "#")
 _ERROR = re.compile(r"(?:ERROR|FATAL|CRITICAL ERROR)\b[: ]|.*\bNo space left on device")
 
 
@@ -126,9 +127,7 @@ def _find(texts: dict[Path, str], log: Path) -> tuple[Cause, Path, str]:
     for cause in _CAUSES:
         for path, text in texts.items():
             for line in text.splitlines():
-                if not line.lstrip().startswith(("INFO", "WARNING", "CRITICAL WARNING", "#")) and cause.signs.search(
-                    line
-                ):
+                if not line.lstrip().startswith(_NO_ERROR) and cause.signs.search(line):
                     return cause, path, _short(line)
     # A run's own error comes before the "run failed" of who launched it.
     for path in (*[p for p in texts if p != log], log):

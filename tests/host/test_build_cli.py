@@ -104,9 +104,11 @@ def test_only_high_level_synthesis_is_there(workshop, capsys, monkeypatch, tmp_p
 def test_failures_show_the_decisive_lines_and_end_with_one_error(workshop, capsys, monkeypatch, fault, words):
     workshop.add("vivado", "vitis-run")
     workshop.fault = fault
-    code, _, err = command(capsys, monkeypatch, "build")
+    code, _, err = command(capsys, monkeypatch, "build", "--json", "r.json")
     assert code == 3 and all(word in err for word in words) and "Traceback" not in err
     assert err.splitlines()[-1].startswith("error: ")
+    (result,) = json.loads(Path("r.json").read_text())["overlays"]
+    assert not result["built"] and result["error"]["cause"] in result["error"]["message"]
     workshop.fault = None
     code, _, err = command(capsys, monkeypatch, "build")
     assert code == 0 and "done before" in err

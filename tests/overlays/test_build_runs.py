@@ -147,6 +147,17 @@ def test_results_of_an_earlier_run_do_not_pass_for_new_ones(folder, workshop):
     assert not (folder / "out" / "nn.bit").exists()
 
 
+def test_an_error_in_the_log_of_an_earlier_run_is_not_blamed(folder, workshop):
+    old = folder / "vivado" / "overlay.runs" / "impl_1" / "runme.log"
+    with pytest.raises(StageError):
+        build(folder, workshop, fault=("bitstream", "silent"))
+    old.parent.mkdir(parents=True)
+    old.write_text("ERROR: [Common 17-345] A valid license was not found\n")
+    os.utime(old, (0, 0))
+    with pytest.raises(StageError, match="left no out/nn.bit"):
+        build(folder, workshop, fault=("bitstream", "silent"))
+
+
 def test_a_lost_input_is_named(folder, workshop):
     recipe, _ = build(folder, workshop)
     (folder / "rtl" / "top.v").unlink()
@@ -172,8 +183,12 @@ def wait_for(condition):
 def test_an_interruption_stops_the_tool_with_its_children_and_the_build_goes_on(folder, workshop, sign):
     marker = folder / "fake_pids"
 
+    held = []
+
     def interrupt():
         wait_for(lambda: marker.is_file() and len(marker.read_text().split()) == 2)
+        tool = marker.read_text().split()[0]
+        held.extend(path.readlink().name for path in Path(f"/proc/{tool}/fd").iterdir())
         os.kill(os.getpid(), sign)
 
     thread = threading.Thread(target=interrupt)
@@ -181,6 +196,7 @@ def test_an_interruption_stops_the_tool_with_its_children_and_the_build_goes_on(
     with pytest.raises(KeyboardInterrupt):
         build(folder, workshop, fault=("synthesis", "wait"))
     thread.join()
+    assert ".lock" in held  # the tool keeps others away even if this process is killed
     assert not any(alive(pid) for pid in marker.read_text().split())
     assert runs(folder) == ALL[:3]
     build(folder, workshop)
