@@ -47,7 +47,7 @@ def check_hwh(root: ET.Element, design: OverlayDesign, where: str = ".hwh") -> N
         _Check(Netlist(root), design).run()
     except _DifferenceError as difference:
         raise ModelFileError(
-            f"{where}: not the block design of overlay {design.name!r}: {str(difference):.{MAX_WORDS}}. "
+            f"{where}: not the block design of overlay {design.name!r}: {difference!s:.{MAX_WORDS}}. "
             "Build the overlay again, or load it with its own design"
         ) from None
 
