@@ -135,7 +135,7 @@ dry::command vivado get_files {} {} {
 proc dry::bd_folder {kind} {
     variable state
     variable setup
-    if {[dict get $setup version] < 2020.2} {
+    if {[dict get $setup release] < 2020.2} {
         set kind srcs
     }
     return $state(path).$kind/sources_1/bd/$state(bd)
