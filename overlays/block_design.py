@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hls4attn.overlays.design import SEGMENT_BYTES, OverlayDesign
-from hls4attn.overlays.drawing import CONCAT_VLNV, Cell, Drawing, Net, draw
+from hls4attn.overlays.drawing import CONCAT_KINDS, CONCAT_VLNV, Cell, Drawing, Net, draw
 from hls4attn.overlays.drawing_ps import clock_parameter
 from hls4attn.overlays.tcl_text import Value
 
@@ -14,7 +14,7 @@ from hls4attn.overlays.tcl_text import Value
 CONTROL_NET, MEMORY_NET = "axi_periph", "axi_smc"
 SMARTCONNECT = "xilinx.com:ip:smartconnect"
 #: Equal IPs in order of preference.  PYNQ finds interrupts behind the first; newer Vivados may only have the second.
-EQUAL_IPS = {CONCAT_VLNV: ("xilinx.com:ip:xlconcat", "xilinx.com:inline_hdl:ilconcat")}
+EQUAL_IPS = {CONCAT_VLNV: CONCAT_KINDS}
 #: Vivado derives these from what is connected, and ignores a value with a warning.
 DERIVED = {"c_s_axis_s2mm_tdata_width", "C_NUM_INTR_INPUTS", "C_S_AXI_CONTROL_ADDR_WIDTH"}
 

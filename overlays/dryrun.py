@@ -127,12 +127,13 @@ def dry_run(
         SpecError: for a version of another form.
         ToolError: if there is no `tclsh`, or it does not end.
     """
-    if not re.fullmatch(r"\d{4}\.\d", version):
+    release = re.match(r"\d{4}\.\d(?!\d)", version)  # 2022.2.1 has the IPs of 2022.2
+    if release is None:
         raise SpecError(f"A version of Vivado is a year and a number, such as 2024.1. Received: {version!r:.40}")
     tclsh = shutil.which("tclsh") or shutil.which("tclsh8.6")
     if tclsh is None:
         raise ToolError("A dry run needs Tcl's shell: install it, for instance with: sudo apt-get install tcl")
-    setup: list[Any] = ["version", version, "boards", "*" if boards is None else tuple(boards)]
+    setup: list[Any] = ["version", version, "release", release[0], "boards", "*" if boards is None else tuple(boards)]
     setup += ["without", tuple(without), "failing", tuple(failing)]
     setup += ["io_pll", 0 if design is None else io_pll_mhz(design.board)]
     with tempfile.TemporaryDirectory(prefix="hls4attn-dry-run-") as scratch:

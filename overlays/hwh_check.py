@@ -28,6 +28,7 @@ from hls4attn.overlays.hwh_netlist import Netlist
 
 _ANY_NAME = (CONCAT, RESET)  # instances that tools may name otherwise
 _OUR_VENDOR = "hls4attn:"
+MAX_WORDS = 600  # characters of a difference: names and values in it are the file's
 CLOCK_TOLERANCE = 1e-4  # relative: board files round the crystal, 33.333 or 33.333333 MHz
 
 
@@ -46,7 +47,7 @@ def check_hwh(root: ET.Element, design: OverlayDesign, where: str = ".hwh") -> N
         _Check(Netlist(root), design).run()
     except _DifferenceError as difference:
         raise ModelFileError(
-            f"{where}: not the block design of overlay {design.name!r}: {difference}. "
+            f"{where}: not the block design of overlay {design.name!r}: {difference!s:.{MAX_WORDS}}. "
             "Build the overlay again, or load it with its own design"
         ) from None
 

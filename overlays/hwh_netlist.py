@@ -102,12 +102,14 @@ class Netlist:
         return sorted(self._drivers.get(pin, ()))
 
     def bits(self, instance: str, port: str) -> int:
-        """Width of a port; 0 if there is none."""
+        """Width of a port; 0 if there is none, or its range is malformed."""
         found = self._ports.get(Pin(instance, port))
         if found is None:
             return 0
-        left, right = found.get("LEFT", ""), found.get("RIGHT", "")
-        return int(left) - int(right) + 1 if left.isdecimal() and right.isdecimal() else 1
+        try:
+            return int(found.get("LEFT", "0")) - int(found.get("RIGHT", "0")) + 1
+        except ValueError:
+            return 0
 
     def stream(self, pin: Pin) -> Interface | None:
         """The AXI4-Stream interface of that name."""

@@ -198,7 +198,9 @@ proc hls4attn::assign_memory {} {
                 assign_bd_address -offset 0 -range $memory_range -force -target_address_space $space $segment
                 set assigned 1
             } else {
-                exclude_bd_addr_seg -target_address_space $space $segment
+                if {[catch {exclude_bd_addr_seg -target_address_space $space $segment} message]} {
+                    puts "WARNING: $segment is not excluded: $message"
+                }
             }
         }
         if {!$assigned} {

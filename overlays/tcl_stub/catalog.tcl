@@ -197,8 +197,8 @@ proc dry::has_ip {vlnv} {
     if {![info exists ips($vlnv)] || [join [lrange [split $vlnv :] 0 2] :] in [dict get $setup without]} {
         return 0
     }
-    set version [dict get $setup version]
-    return [expr {$version >= [dict get $ips($vlnv) since] && $version <= [dict get $ips($vlnv) until]}]
+    set release [dict get $setup release]
+    return [expr {$release >= [dict get $ips($vlnv) since] && $release <= [dict get $ips($vlnv) until]}]
 }
 
 dry::command vivado get_ipdefs {-all} {-filter} {

@@ -60,7 +60,7 @@ dry::command hls open_solution {-reset} {-flow_target} {
     if {![::dry::need_hls open_solution project]} {
         return ""
     }
-    if {[dict exists $opt -flow_target] && [dict get $::dry::setup version] < 2020.2} {
+    if {[dict exists $opt -flow_target] && [dict get $::dry::setup release] < 2020.2} {
         ::dry::problem "open_solution: vivado_hls of 2020.1 has no option -flow_target"
     }
     set ::dry::hls(solution) $::dry::hls(project)/[lindex $words 0]

@@ -208,7 +208,7 @@ proc dry::main {manifest} {
 }
 
 set dry_here [file dirname [file normalize [info script]]]
-foreach dry_part {objects catalog diagram addresses project packager hls} {
+foreach dry_part {objects catalog diagram connections check addresses project runs packager hls} {
     source $dry_here/$dry_part.tcl
 }
 fconfigure stdout -encoding utf-8

@@ -178,6 +178,7 @@ def test_every_stream_counts(driver: str, sink: str) -> None:
     for signal, bits in (("TDATA", 32), ("TKEEP", 4), ("TLAST", 1)):
         edit = port(cell, f"{name.lower()}_{signal.lower()}", LEFT="63", RIGHT="0")
         refused(f"{signal} of {sink} has 64 bits, not {bits}", edit)
+    refused(f"TLAST of {sink} has 0 bits, not 1", port(cell, f"{name.lower()}_tlast", LEFT="9" * 5000))
 
 
 def test_swapped_streams_are_refused() -> None:

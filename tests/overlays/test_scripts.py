@@ -18,7 +18,7 @@ from hls4attn.overlays.scripts import STAGES, overlay_scripts
 from hls4attn.overlays.shell import design_shell, rtl_files
 from hls4attn.overlays.tcl_text import variables, word
 
-VERSIONS = ("2020.1", "2020.2", "2021.2", "2022.2", "2023.2", "2024.2", "2025.2")
+VERSIONS = ("2020.1", "2020.2", "2021.2", "2022.2", "2023.2", "2024.2", "2025.1.1", "2025.2")
 
 
 @pytest.fixture(scope="module")
