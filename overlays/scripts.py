@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from hls4attn.hls.axis import KernelSource
-from hls4attn.hls.axis_tcl import hls_inputs, hls_outputs, hls_script
 from hls4attn.models.errors import SpecError
 from hls4attn.overlays.block_design import block_values
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.shell import design_shell, rtl_files, shell_values
 from hls4attn.overlays.tcl_text import Value, variables
+
+if TYPE_CHECKING:
+    from hls4attn.hls.axis import KernelSource
 
 Tool = Literal["hls", "vivado"]
 #: In the order in which they run; `hls` has one script a kernel.
@@ -109,6 +110,8 @@ def _check_kernels(design: OverlayDesign, kernels: Sequence[KernelSource]) -> No
 
 
 def _kernel_script(kernel: KernelSource) -> Script:
+    from hls4attn.hls.axis_tcl import hls_inputs, hls_outputs, hls_script  # imports onnx, which boards do not have
+
     name = f"hls_{kernel.name}"
     return Script("hls", name, "hls", hls_script(kernel), hls_inputs(kernel), hls_outputs(kernel))
 

@@ -56,6 +56,7 @@ def test_dependencies_point_one_way(folder):
         ("hls4attn.models.export", ("tensorflow", "hls4ml", "pynq")),
         ("hls4attn.hls", ("hls4ml", "tensorflow", "pynq")),
         ("hls4attn.overlays.package", ("onnx", "tensorflow", "hls4ml", "pynq")),
+        ("hls4attn.overlays.building.runner", ("onnx", "tensorflow", "hls4ml", "pynq", "rich")),
         ("hls4attn.host.connect", ("onnx", "tensorflow", "hls4ml", "pynq")),
         ("hls4attn.host.driver", ("onnx", "tensorflow", "hls4ml")),
         ("hls4attn.host.cli", ("onnx", "tensorflow", "hls4ml", "pynq")),

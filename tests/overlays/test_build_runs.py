@@ -151,7 +151,7 @@ def test_an_error_in_the_log_of_an_earlier_run_is_not_blamed(folder, workshop):
     old = folder / "vivado" / "overlay.runs" / "impl_1" / "runme.log"
     with pytest.raises(StageError):
         build(folder, workshop, fault=("bitstream", "silent"))
-    old.parent.mkdir(parents=True)
+    old.parent.mkdir(parents=True, exist_ok=True)
     old.write_text("ERROR: [Common 17-345] A valid license was not found\n")
     os.utime(old, (0, 0))
     with pytest.raises(StageError, match="left no out/nn.bit"):
