@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from hls4attn.host.build_archive import write_archive
 from hls4attn.host.build_display import BuildDisplay
 from hls4attn.host.build_plans import OVERLAYS, Plan, make_plan
+from hls4attn.host.build_report import print_reports, tell_waiting, tell_written
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.paths import check_output
 from hls4attn.host.verbs import hls_settings, working
@@ -153,7 +152,7 @@ def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -
             files = write_folder(recipe, folder)
             tell(f"{design.name}: dry run")
             checked = _dry_run(err, recipe, folder, job.tools)
-        _tell_written(out, plan, recipe, folder, files, checked)
+        tell_written(out, plan, folder, files, checked)
         result: dict[str, Any] = {"overlay": design.name, "board": design.board.name, "folder": str(folder)}
         result |= {"files": files, "dry_run": checked, "built": False, "not_run": [s.name for s in recipe.scripts]}
         if job.dry_run:
@@ -162,7 +161,7 @@ def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -
         waiting = _run(err, recipe, folder, job, lock)
         result["not_run"] = [script.name for script in waiting]
         if waiting:
-            _tell_waiting(out, result["not_run"], folder, job)
+            tell_waiting(out, result["not_run"], folder, job.tools)
             return result | {"record": build_record(recipe, folder, job.tools)}
         return result | {"built": True, **_finish(out, err, plan, recipe, folder, job)}
 
@@ -228,62 +227,12 @@ def _dry_run(err: Console, recipe: Recipe, folder: Path, tools: Tools) -> dict[s
     return {**report.to_dict(), "summary": f"{summary}{addressed} address segments, all as in the handoff)"}
 
 
-def _tell_written(
-    out: Console, plan: Plan, recipe: Recipe, folder: Path, files: Sequence[str], checked: Mapping[str, Any]
-) -> None:
-    design = plan.design
-    clock = f"{design.clock.mhz:g} MHz PL clock"
-    out.print(f"{design.name} for {design.board.name} ({design.board.part}), {clock}", soft_wrap=True, markup=False)
-    for note in plan.notes:
-        out.print(f"  {note}", soft_wrap=True, markup=False)
-    out.print(f"  written: {folder}", soft_wrap=True, markup=False)
-    for line in _listing(files):
-        out.print(f"    {line}", soft_wrap=True, markup=False, highlight=False)
-    out.print(f"  {checked['summary']}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _listing(files: Sequence[str]) -> list[str]:
-    """Files, but of each kernel's sources only the folder and how many there are."""
-    kernels = Counter("/".join(name.split("/")[:2]) for name in files if name.startswith("hls/"))
-    folders = [f"{folder}/ ({count} files)" for folder, count in kernels.items()]
-    return sorted([*folders, *(name for name in files if not name.startswith("hls/"))])
-
-
-def _tell_waiting(out: Console, names: Sequence[str], folder: Path, job: Job) -> None:
-    for absent in missing(job.tools):
-        out.print(f"  not found on PATH: {absent}", soft_wrap=True, markup=False)
-    out.print(f"  not run, in {folder}:", soft_wrap=True, markup=False)
-    for name in names:
-        out.print(f"    scripts/{name}.tcl", soft_wrap=True, markup=False, highlight=False)
-
-
 def _finish(out: Console, err: Console, plan: Plan, recipe: Recipe, folder: Path, job: Job) -> dict[str, Any]:
     """Pack what was built and print its reports."""
     with working(err, f"{plan.design.name}: packing"):
         package, record = finish(recipe, folder, job.tools)
         archive = write_archive(package, record, folder, plan.extra())
-    _print_reports(out, record["reports"])
+    print_reports(out, record["reports"])
     out.print(f"  overlay: {package.bit} .hwh .json", soft_wrap=True, markup=False)
     out.print(f"  for a board without network: {archive}", soft_wrap=True, markup=False)
     return {"package": str(package.bit), "archive": str(archive), "record": record}
-
-
-def _print_reports(out: Console, reports: Mapping[str, Any]) -> None:
-    """What the vendor's tools say of it; nothing of this was measured on a board."""
-    used = Table("resource", "used", "available", "%", box=None, pad_edge=False)
-    for kind, row in reports.get("utilization", {}).items():
-        used.add_row(kind, f"{row['used']:g}", f"{row['available']:g}", f"{row['percent']:.1f}")
-    out.print(used)
-    timing, power = reports.get("timing"), reports.get("power")
-    if timing:
-        slacks = f"worst slack {timing['wns_ns']} ns (setup), {timing['whs_ns']} ns (hold)"
-        out.print(f"  timing met: {slacks}", markup=False, highlight=False)
-    if power:
-        out.print(f"  power: {power['total_w']} W by Vivado's estimate, not measured", markup=False, highlight=False)
-    for name, kernel in reports["hls"].items():
-        cycles = f"latency {_known(kernel['latency_max'])}, interval {_known(kernel['interval_max'])} cycles"
-        out.print(f"  {name}: {cycles} by high-level synthesis", soft_wrap=True, markup=False, highlight=False)
-
-
-def _known(cycles: int | None) -> str:
-    return "not known" if cycles is None else f"{cycles:,}"

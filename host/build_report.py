@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verb `build` prints about files, tools and reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hls4attn.host.build_plans import Plan
+from hls4attn.overlays.building.tools import Tools, missing
+
+
+def tell_written(out: Console, plan: Plan, folder: Path, files: Sequence[str], checked: Mapping[str, Any]) -> None:
+    """What is going to be built, and the files that it will be built from."""
+    design = plan.design
+    clock = f"{design.clock.mhz:g} MHz PL clock"
+    out.print(f"{design.name} for {design.board.name} ({design.board.part}), {clock}", soft_wrap=True, markup=False)
+    for note in plan.notes:
+        out.print(f"  {note}", soft_wrap=True, markup=False)
+    out.print(f"  written: {folder}", soft_wrap=True, markup=False)
+    for line in _listing(files):
+        out.print(f"    {line}", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"  {checked['summary']}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _listing(files: Sequence[str]) -> list[str]:
+    """Files, but of each kernel's sources only the folder and how many there are."""
+    kernels = Counter("/".join(name.split("/")[:2]) for name in files if name.startswith("hls/"))
+    folders = [f"{folder}/ ({count} files)" for folder, count in kernels.items()]
+    return sorted([*folders, *(name for name in files if not name.startswith("hls/"))])
+
+
+def tell_waiting(out: Console, names: Sequence[str], folder: Path, tools: Tools) -> None:
+    """What was not run, and what it would take."""
+    for absent in missing(tools):
+        out.print(f"  not found on PATH: {absent}", soft_wrap=True, markup=False)
+    out.print(f"  not run, in {folder}:", soft_wrap=True, markup=False)
+    for name in names:
+        out.print(f"    scripts/{name}.tcl", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_reports(out: Console, reports: Mapping[str, Any]) -> None:
+    """What the vendor's tools say of it; nothing of this was measured on a board."""
+    used = Table("resource", "used", "available", "%", box=None, pad_edge=False)
+    for kind, row in reports.get("utilization", {}).items():
+        used.add_row(kind, f"{row['used']:g}", f"{row['available']:g}", f"{row['percent']:.1f}")
+    out.print(used)
+    timing, power = reports.get("timing"), reports.get("power")
+    if timing:
+        slacks = f"worst slack {timing['wns_ns']} ns (setup), {timing['whs_ns']} ns (hold)"
+        out.print(f"  timing met: {slacks}", markup=False, highlight=False)
+    if power:
+        out.print(f"  power: {power['total_w']} W by Vivado's estimate, not measured", markup=False, highlight=False)
+    for name, kernel in reports["hls"].items():
+        cycles = f"latency {_known(kernel['latency_max'])}, interval {_known(kernel['interval_max'])} cycles"
+        out.print(f"  {name}: {cycles} by high-level synthesis", soft_wrap=True, markup=False, highlight=False)
+
+
+def _known(cycles: int | None) -> str:
+    return "not known" if cycles is None else f"{cycles:,}"
