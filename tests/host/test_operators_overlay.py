@@ -74,6 +74,53 @@ def test_every_operator_is_exact_in_any_order(bank) -> None:
         assert np.count_nonzero(bank.run(str(name), codes[name][part]) != wanted[name][part]) == 0, name
 
 
+def exact_on_words(folder: Path, names: tuple[str, ...]) -> int:
+    """Kernels as they are built for the board, from stream words to stream words, in packets of different sizes."""
+    from hls4attn.hls.axis_sim import AxisSim
+
+    design, sources = operators_overlay(BOARD)
+    written = sources(folder)
+    assert [(s.name, s.vlnv) for s in written] == [(k.name, k.vlnv) for k in design.kernels]
+    tried = 0
+    for operator, source in zip(design.operators, written, strict=True):
+        if operator.name not in names:
+            continue
+        assert source.folder == folder / operator.kernel.name
+        codes = inputs(operator.name, 120, 5)
+        n = len(codes)
+        packets = [pack(part, operator.input).tobytes() for part in (codes[:1], codes[1 : n - 2], codes[n - 2 :])]
+        answers = AxisSim(source).run(packets, n, n * operator.output.sample_bytes // 4)
+        assert [len(a) // operator.output.sample_bytes for a in answers] == [1, n - 3, 2]
+        found = np.concatenate([unpack(answer, operator.output) for answer in answers])
+        assert np.count_nonzero(found != reference(operator.name, codes)) == 0, operator.name
+        tried += 1
+    return tried
+
+
+@pytest.mark.compile
+def test_a_kernel_as_it_is_built_is_exact_on_stream_words(tmp_path) -> None:
+    assert exact_on_words(tmp_path, ("ailayernorm",)) == 1
+
+
+@pytest.mark.compile
+@pytest.mark.slow
+def test_every_kernel_as_it_is_built_is_exact_on_stream_words(tmp_path) -> None:
+    assert exact_on_words(tmp_path, tuple(CASES)) == len(CASES)
+
+
+@pytest.mark.compile
+def test_cycles_are_those_of_the_kernels_model(bank) -> None:
+    from hls4attn.hls.stream.packets import packet_cycles
+
+    def model(name: str, samples: int) -> int:
+        return packet_cycles(operator_flow(CASES[name], BOARD).project, samples)
+
+    assert "not measured" in bank.cycles_are
+    bank.run("consmax_direct", inputs("consmax_direct", 100, 0)[:3])
+    bank.run("layernorm", inputs("layernorm", 100, 0)[:5])
+    assert bank.cycles == model("consmax_direct", 3) + model("layernorm", 5) > 0
+
+
 @pytest.mark.parametrize("target", ["pynq-z2", "aup-zu3"])
 def test_the_bank_fits_the_smallest_boards(target: str) -> None:
     from hls4attn.hls.estimate import estimate
