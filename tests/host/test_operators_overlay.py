@@ -216,20 +216,29 @@ def test_a_number_beyond_the_last_operator_is_not_written(small) -> None:
 
 
 def test_select_is_for_the_next_packet_not_for_the_one_under_way(small) -> None:
-    """The second operator is selected while the first one's answer has not left."""
-    bank, dma = small.model, small.axi_dma_0
-    codes = draw(_NEGATE, 4)
-    with small.device.allocate((12,), "u1") as send, small.device.allocate((24,), "u1") as receive:
-        send[:] = pack(codes, _NEGATE.input).ravel()[: send.size]
-        send.flush()
+    """The second operator is selected, and its packet offered, while the first one's answer has not left."""
+    bank, dma, allocate = small.model, small.axi_dma_0, small.device.allocate
+    codes = draw(_NEGATE, 3)
+    with allocate((12,), "u1") as send, allocate((12,), "u1") as more, allocate((24,), "u1") as receive:
+        send[:] = pack(codes, _NEGATE.input).ravel()
+        more[:] = pack(np.ones((1, 5), dtype=int), _TWICE.input).ravel()
+        for buffer in (send, more):
+            buffer.flush()
         bank.select("negate")
         dma.sendchannel.transfer(send)
         dma.sendchannel.wait()
         bank.select("twice")
+        dma.sendchannel.transfer(more)  # must wait, and must not count as a packet of another size
         dma.recvchannel.transfer(receive)
         dma.recvchannel.wait()
         receive.invalidate()
-        assert np.array_equal(unpack(np.array(receive), _NEGATE.output), -codes[:3])
+        assert np.array_equal(unpack(np.array(receive), _NEGATE.output), -codes)
+        assert bank.samples == 3
+        dma.recvchannel.transfer(receive, nbytes=20)
+        dma.recvchannel.wait()
+        receive.invalidate()
+        assert np.array_equal(unpack(np.array(receive)[:20], _TWICE.output), np.ones((1, 10)))
+        assert bank.samples == 4
     agree(bank, "twice", 2)
 
 

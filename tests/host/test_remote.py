@@ -18,6 +18,7 @@ from remote_board import serving  # noqa: E402
 
 from hls4attn.host.connect import device_tag, is_emulated  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
+from hls4attn.host.link import read_register  # noqa: E402
 from hls4attn.host.remote import protocol  # noqa: E402
 from hls4attn.models.errors import DeviceError  # noqa: E402
 from hls4attn.overlays.packing import pack, unpack  # noqa: E402
@@ -158,6 +159,10 @@ def test_clocks_are_the_served_boards(served, device) -> None:
     pynq.ps.Clocks.fclk0_mhz = 50
     assert pytest.approx(package.design.clock.mhz / 2) == pynq.ps.Clocks.fclk0_mhz
     assert (server.board.read32(0xFF5E00C0) >> 8) & 0x3F != 0
+
+
+def test_signed_registers_are_read_as_they_are() -> None:
+    assert read_register(lambda _offset: -2, 0) == 0xFFFFFFFE
 
 
 def test_our_driver_on_a_served_board(served, device) -> None:

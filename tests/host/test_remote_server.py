@@ -120,6 +120,14 @@ def test_overlay_written_anew_needs_new_firmware(served, tmp_path) -> None:
     assert server.board.programmed == "nn"
 
 
+def test_overlay_written_anew_for_another_part_is_refused(served, tmp_path) -> None:
+    server, call, _ = served
+    package = write_package(make_design("zcu104"), tmp_path / "aup-zu3")
+    call(DEVICE, "writefile", file_path="/lib/firmware/nn.bin", data=firmware(package))
+    not_written("is for xczu7ev", call, FIRMWARE, b"nn.bin")
+    assert server.board.programmed is None
+
+
 def test_partial_bitstreams_are_refused(served) -> None:
     _, call, _ = served
     assert call(DEVICE, "set_bitstream_attrs", binfile_name="x.bin").status
