@@ -26,7 +26,10 @@ from hls4attn.overlays.ports import STREAM_BYTES
 from hls4attn.overlays.registers import DMA_REGISTERS, GPIO_REGISTERS, INTC_REGISTERS, Register
 
 CONCAT_VLNV = "xilinx.com:ip:xlconcat:2.1"
+#: What joins the interrupts: an IP, or from Vivado 2024.2 the inline HDL that replaces it.  PYNQ follows the IP only.
+CONCAT_KINDS = ("xilinx.com:ip:xlconcat", "xilinx.com:inline_hdl:ilconcat")
 RESET_VLNV = "xilinx.com:ip:proc_sys_reset:5.0"
+RESET_KIND = "xilinx.com:ip:proc_sys_reset"
 STREAM_BITS = 8 * STREAM_BYTES
 GPIO_BITS = 32
 RESET_SOURCE = "mm2s_prmry_reset_out_n"  # of the DMA

@@ -3,9 +3,20 @@
 
 from __future__ import annotations
 
+from hls4attn.overlays.boards import Family
 from hls4attn.overlays.design import OverlayDesign
 
 OFF_DIVISOR = 63  # of a PL clock that is switched off
+
+
+def clock_parameter(family: Family) -> str:
+    """Name of the parameter with the frequency in MHz that PL clock 0 really has."""
+    return "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ" if family == "zynquplus" else "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ"
+
+
+def port_width(family: Family) -> str:
+    """Name of the parameter with the width of the port to the memory."""
+    return "C_SAXIGP2_DATA_WIDTH" if family == "zynquplus" else "C_S_AXI_HP0_DATA_WIDTH"
 
 
 def ps_parameters(design: OverlayDesign) -> dict[str, object]:
@@ -17,15 +28,10 @@ def ps_parameters(design: OverlayDesign) -> dict[str, object]:
     found: dict[str, object] = {}
     for number in range(4):
         found |= _plus_clock(design, number) if plus else _zynq_clock(design, number)
-    width = design.board.hp_width
+    found[port_width(design.board.family)] = design.board.hp_width
     if plus:
-        return found | {"C_SAXIGP2_DATA_WIDTH": width, "PSU__USE__S_AXI_GP2": 1, "PSU__USE__IRQ0": 1}
-    return found | {
-        "C_S_AXI_HP0_DATA_WIDTH": width,
-        "PCW_USE_S_AXI_HP0": 1,
-        "PCW_USE_FABRIC_INTERRUPT": 1,
-        "PCW_IRQ_F2P_INTR": 1,
-    }
+        return found | {"PSU__USE__S_AXI_GP2": 1, "PSU__USE__IRQ0": 1}
+    return found | {"PCW_USE_S_AXI_HP0": 1, "PCW_USE_FABRIC_INTERRUPT": 1, "PCW_IRQ_F2P_INTR": 1}
 
 
 def _dividers(design: OverlayDesign, number: int) -> tuple[int, int, float]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from hls4attn.models.errors import ModelFileError
-from hls4attn.overlays.design import DMA_VLNV, SEGMENT_BYTES, OverlayDesign
+from hls4attn.overlays.design import SEGMENT_BYTES, OverlayDesign
 from hls4attn.overlays.drawing import Cell, Drawing, Net, Pin, draw
 from hls4attn.overlays.hwh_module import HwhModule
 
@@ -27,10 +27,10 @@ def build_hwh(design: OverlayDesign) -> bytes:
         "SYSTEMINFO",
         ARCH=board.family,
         BOARD=board.board_part,
-        DEVICE=board.device,
+        DEVICE=board.device if board.family == "zynquplus" else board.device.removeprefix("xc"),
         NAME=design.name,
         PACKAGE=board.package,
-        SPEEDGRADE=board.speed,
+        SPEEDGRADE=board.speed_grade,
     )
     ET.SubElement(root, "EXTERNALPORTS")
     ET.SubElement(root, "EXTERNALINTERFACES")
@@ -57,33 +57,6 @@ def parse_hwh(data: bytes, where: str = ".hwh") -> ET.Element:
     if root.tag != "EDKSYSTEM" or root.find("MODULES") is None:
         raise ModelFileError(f"{where}: not a hardware handoff (root element {root.tag!r})")
     return root
-
-
-def check_hwh(root: ET.Element, design: OverlayDesign, where: str = ".hwh") -> None:
-    """Check that a parsed `.hwh`, Vivado's or ours, is one of this design.
-
-    Raises:
-        ModelFileError: naming the instance, type, address or DMA parameter that differs.
-    """
-    modules = {module.get("INSTANCE", ""): module for module in root.iter("MODULE")}
-    ranges = {r.get("INSTANCE", ""): r.get("BASEVALUE", "") for r in root.iter("MEMRANGE")}
-    for instance, vlnv, address in (
-        (design.ip, design.ip_vlnv, design.addresses.ip),
-        (design.dma.instance, DMA_VLNV, design.addresses.dma),
-    ):
-        if instance not in modules:
-            raise ModelFileError(f"{where}: has no {instance}. Found: {', '.join(sorted(modules))}")
-        found = modules[instance].get("VLNV", "")
-        if found.rpartition(":")[0] != vlnv.rpartition(":")[0]:
-            raise ModelFileError(f"{where}: {instance} is a {found!r}, not a {vlnv}")
-        base = ranges.get(instance, "")
-        if not base.lower().startswith("0x") or int(base, 16) != address:
-            raise ModelFileError(f"{where}: {instance} is at {base or 'no address'}, not at 0x{address:08X}")
-    parameters = {p.get("NAME"): p.get("VALUE") for p in modules[design.dma.instance].iter("PARAMETER")}
-    wanted = {"c_include_sg": "0", "c_sg_length_width": str(design.dma.length_width)}
-    for name, value in wanted.items():
-        if parameters.get(name) != value:
-            raise ModelFileError(f"{where}: {design.dma.instance} has {name}={parameters.get(name)}, not {value}")
 
 
 def _module(cell: Cell, drawing: Drawing, design: OverlayDesign) -> HwhModule:
