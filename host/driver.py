@@ -14,7 +14,7 @@ from hls4attn.host.ownership import claim, release
 from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, RunStats
 from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.host.stream_model import StreamModel
-from hls4attn.models.errors import DeviceError
+from hls4attn.models.errors import DeviceError, ToolError
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.package import Package, read_package
 
@@ -140,7 +140,12 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | None) -
 
 
 def _simulated_cells(design: GainCellDesign) -> Any:
-    """The C simulation of a layer's heads."""
-    from hls4attn.hls.gaincell_sim import GainCellSim
+    """A layer's heads in C simulation; slowly, with the same codes, where its tools are not installed."""
+    try:
+        from hls4attn.hls.gaincell_sim import GainCellSim
 
-    return GainCellSim(design.spec, design.current_width)
+        return GainCellSim(design.spec, design.current_width)
+    except (ModuleNotFoundError, ToolError):  # no ONNX, headers or compiler, as on a board
+        from hls4attn.host.emulated.reference_cells import ReferenceCells
+
+        return ReferenceCells(design.spec)
