@@ -178,6 +178,7 @@ def test_every_stream_counts(driver: str, sink: str) -> None:
     for signal, bits in (("TDATA", 32), ("TKEEP", 4), ("TLAST", 1)):
         edit = port(cell, f"{name.lower()}_{signal.lower()}", LEFT="63", RIGHT="0")
         refused(f"{signal} of {sink} has 64 bits, not {bits}", edit)
+    refused(f"TLAST of {sink} has 0 bits, not 1", port(cell, f"{name.lower()}_tlast", LEFT="9" * 5000))
 
 
 def test_swapped_streams_are_refused() -> None:
@@ -188,6 +189,14 @@ def test_swapped_streams_are_refused() -> None:
         disconnect("stream_model_0", "kernel0_in_tvalid"),
     ]
     refused("stream axi_dma_0.M_AXIS_MM2S goes to nn_kernel_0.in_r, not to stream_model_0.in_r", *edits)
+
+
+def test_logic_for_more_kernels_is_refused() -> None:
+    def edit(root: ET.Element) -> None:
+        bus = {"NAME": "kernel1_in", "TYPE": "INITIATOR", "VLNV": "xilinx.com:interface:axis:1.0"}
+        ET.SubElement(next(module(root, "stream_model_0").iter("BUSINTERFACES")), "BUSINTERFACE", bus)
+
+    refused("stream_model_0 has further streams: stream_model_0.kernel1_in", edit)
 
 
 def test_a_kernel_of_gain_cells_has_tuser() -> None:
