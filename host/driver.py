@@ -6,10 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hls4attn.host.connect import emulated_elsewhere
+from hls4attn.host.connect import EMULATED, emulated_elsewhere
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.operators import MakeKernels
+from hls4attn.host.errors import WrongPartError
 from hls4attn.host.gaincell_model import GainCellModel
 from hls4attn.host.operator_bank import OperatorBank
 from hls4attn.host.ownership import claim, release
@@ -18,6 +19,7 @@ from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.host.simulated import simulated_kernel
 from hls4attn.host.stream_model import StreamModel
 from hls4attn.models.errors import DeviceError
+from hls4attn.overlays.boards import load_boards
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.operators import OperatorsDesign
@@ -147,6 +149,7 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKer
                 f"{package.bit} only serves the emulated board and configures no device. Build the overlay "
                 "with Vivado, or use connect(emulated=True)"
             )
+        _check_real_part(package, device)
         return
     kernel = simulated_kernel(package.design) if kernel is None else kernel
     if kernel is None:
@@ -156,3 +159,14 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKer
         )
     device.check_part(package)
     device.register_kernel(package.design, kernel)
+
+
+def _check_real_part(package: Package, device: Any) -> None:
+    """Refuse an overlay for another part than that of the board, where PYNQ says which board it is."""
+    name = str(getattr(device, "name", "unknown"))
+    wanted, here = package.design.board, load_boards().get(name.lower().removeprefix(EMULATED))
+    if here is not None and here.part != wanted.part:
+        raise WrongPartError(
+            f"{package.bit} is for {wanted.part} ({wanted.name}); this {name} has {here.part}. "
+            f"Build the overlay for {here.name}"
+        )

@@ -8,10 +8,10 @@ for all of them together on a PYNQ-Z2.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.flow import Flow
 from hls4attn.host.operator_models import OPERATORS, OperatorCase, operator_model
@@ -91,14 +91,28 @@ def simulated_operators(design: OperatorsDesign) -> MakeKernels | None:
         if flow.model_id != operator.model_id:
             return None
         flows.append(flow)
-    return lambda: [_simulation(flow) for flow in flows]
+    return lambda: [_Simulated(flow) for flow in flows]
 
 
-def _simulation(flow: Flow) -> Kernel:
-    def run(codes: Codes) -> Codes:
-        return flow.kernel()(codes)  # compiled now, not when the overlay is loaded
+class _Simulated:
+    """The C simulation of an operator, compiled when it is first used, and the cycle model of its kernel."""
 
-    return run
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+
+    def __call__(self, codes: Codes) -> Codes:
+        return self._flow.csim.run(codes)
+
+    def cycles(self, samples: int) -> int:
+        """Cycles of a packet."""
+        return self._model(samples)
+
+    @cached_property
+    def _model(self) -> Callable[[int], int]:
+        from hls4attn.hls.hwfile import lower_design
+        from hls4attn.hls.stream.packets import cycles_of
+
+        return cycles_of(lower_design(self._flow.graph, self._flow.settings), self._flow.settings)
 
 
 def _operator(case: OperatorCase, flow: Flow) -> Operator:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.operators import MakeKernels
+from hls4attn.models.errors import ToolError
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.operators import OperatorsDesign
@@ -18,13 +19,21 @@ def simulated_kernel(design: OverlayDesign) -> MakeCells | MakeKernels | None:
     if isinstance(design, GainCellDesign):
         return partial(_cells, design)
     if isinstance(design, OperatorsDesign):
-        from hls4attn.host.operators_overlay import simulated_operators  # needs what reads ONNX files
-
+        try:
+            from hls4attn.host.operators_overlay import simulated_operators
+        except ModuleNotFoundError:  # no ONNX, as on a board
+            return None
         return simulated_operators(design)
     return None
 
 
 def _cells(design: GainCellDesign) -> Any:
-    from hls4attn.hls.gaincell_sim import GainCellSim
+    """A layer's heads in C simulation; slowly, with the same codes, where its tools are not installed."""
+    try:
+        from hls4attn.hls.gaincell_sim import GainCellSim
 
-    return GainCellSim(design.spec, design.current_width)
+        return GainCellSim(design.spec, design.current_width)
+    except (ModuleNotFoundError, ToolError):  # no ONNX, headers or compiler, as on a board
+        from hls4attn.host.emulated.reference_cells import ReferenceCells
+
+        return ReferenceCells(design.spec)

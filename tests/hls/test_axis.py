@@ -54,10 +54,10 @@ def test_codes_cross_the_ports_in_every_layout(name: str, tmp_path: Path) -> Non
         ("word.last = ends.read().last;", "word.last = !ends.read().last;"),
         ("flag.last = last;", "flag.last = 1;"),
         ("l < have ? held[l] : typename sizes::code(0)", "held[l]"),
-        ("(sizes::aligned ? c : c - have)", "c"),
+        pytest.param("(sizes::aligned ? c : c - have)", "c", marks=pytest.mark.slow),
         ("return ap_uint<BITS>(raw(value));", "return ap_uint<BITS - 1>(raw(value));"),
-        ("held[c] = held[c + sizes::lanes];", "held[c] = held[c];"),
-        ("have > sizes::lanes ? have - sizes::lanes : 0", "0"),
+        pytest.param("held[c] = held[c + sizes::lanes];", "held[c] = held[c];", marks=pytest.mark.slow),
+        pytest.param("have > sizes::lanes ? have - sizes::lanes : 0", "0", marks=pytest.mark.slow),
         ("word.keep = -1;", "word.keep = 7;"),
     ],
 )

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from dense_model import INPUT, OUTPUT, dense, random_codes
+from dense_model import INPUT, OUTPUT, dense, make_design, random_codes
 
 pynq = pytest.importorskip("pynq")
 pytest.importorskip("pynq.remote", reason=f"pynq {pynq.__version__} has no PYNQ.remote; 3.1 and later have")
@@ -18,8 +18,11 @@ from remote_board import serving  # noqa: E402
 
 from hls4attn.host.connect import device_tag, is_emulated  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
+from hls4attn.host.errors import WrongPartError  # noqa: E402
+from hls4attn.host.link import read_register  # noqa: E402
 from hls4attn.host.remote import protocol  # noqa: E402
 from hls4attn.models.errors import DeviceError  # noqa: E402
+from hls4attn.overlays.package import write_package  # noqa: E402
 from hls4attn.overlays.packing import pack, unpack  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("pynq_state")
@@ -160,6 +163,10 @@ def test_clocks_are_the_served_boards(served, device) -> None:
     assert (server.board.read32(0xFF5E00C0) >> 8) & 0x3F != 0
 
 
+def test_signed_registers_are_read_as_they_are() -> None:
+    assert read_register(lambda _offset: -2, 0) == 0xFFFFFFFE
+
+
 def test_our_driver_on_a_served_board(served, device) -> None:
     server, _, package = served
     with load_overlay(package, device) as overlay:
@@ -185,6 +192,14 @@ def test_emulation_files_are_still_refused_on_real_boards(served, device) -> Non
     device.name = "aup-zu3"
     with pytest.raises(DeviceError, match="only serves the emulated board"):
         load_overlay(package, device)
+
+
+def test_an_overlay_for_another_part_is_refused_before_it_is_sent(served, device, tmp_path) -> None:
+    server, _, _ = served
+    package = write_package(make_design("zcu104"), tmp_path / "other")
+    with pytest.raises(WrongPartError, match="is for xczu7ev"):
+        load_overlay(package, device)
+    assert server.board.programmed is None
 
 
 def test_errors_of_the_board_reach_the_client_in_words(served, device) -> None:

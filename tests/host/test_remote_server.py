@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server of an emulated board, called without PYNQ: what clients may get wrong is answered, never a crash."""
 
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ from hls4attn.host.remote.server import RemoteServer  # noqa: E402
 from hls4attn.models.errors import DeviceError  # noqa: E402
 from hls4attn.overlays import registers as reg  # noqa: E402
 from hls4attn.overlays.boards import board  # noqa: E402
-from hls4attn.overlays.package import write_package  # noqa: E402
+from hls4attn.overlays.package import read_package, write_package  # noqa: E402
 from hls4attn.overlays.packing import pack, unpack  # noqa: E402
 
 DEVICE, MMIO, BUFFER, GPIO = "remote_device.RemoteDevice", "mmio.Mmio", "buffer.RemoteBuffer", "gpio.Gpio"
@@ -117,6 +118,14 @@ def test_overlay_written_anew_needs_new_firmware(served, tmp_path) -> None:
     not_written("written anew", call, FIRMWARE, b"nn.bin")
     configure(call, package)
     assert server.board.programmed == "nn"
+
+
+def test_overlay_written_anew_for_another_part_is_refused(served, tmp_path) -> None:
+    server, call, _ = served
+    package = write_package(make_design("zcu104"), tmp_path / "aup-zu3")
+    call(DEVICE, "writefile", file_path="/lib/firmware/nn.bin", data=firmware(package))
+    not_written("is for xczu7ev", call, FIRMWARE, b"nn.bin")
+    assert server.board.programmed is None
 
 
 def test_partial_bitstreams_are_refused(served) -> None:
@@ -277,3 +286,25 @@ def test_command_line_refuses_in_one_line(tmp_path, arguments: list[str], messag
     assert len(lines) == 1
     assert message in lines[0]
     assert "Traceback" not in run.stderr
+
+
+def test_command_line_serves_until_it_is_interrupted(tmp_path) -> None:
+    """A bank of operators, whose simulations are compiled when a client uses them."""
+    pytest.importorskip("onnx")
+    command = [sys.executable, "-m", "hls4attn.host.remote", "operators", "--board", "aup-zu3", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        assert server.stdout is not None
+        try:
+            first, overlay, _ = (server.stdout.readline() for _ in range(3))
+            assert first.startswith("emulated:aup-zu3 on 127.0.0.1:")
+            package = read_package(overlay.removeprefix("overlay ").strip())
+            assert package.bit.is_relative_to(tmp_path / "build" / "remote" / "aup-zu3")
+            call = Caller(int(first.partition("127.0.0.1:")[2].partition(":")[0]))
+            configure(call, package)
+            select = window(call, package.design.addresses.ip)
+            call(MMIO, "write", mmio_id=select, offset=reg.SELECT, data=(7).to_bytes(4, "little"))
+            assert call(MMIO, "read", mmio_id=select, offset=reg.SELECT, length=4).data == 7
+            call.close()
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=20) == 0

@@ -3,6 +3,7 @@
 
 import copy
 import hashlib
+from dataclasses import replace
 
 import pytest
 from overlay_designs import make
@@ -54,8 +55,10 @@ def test_package_restores_the_bank_as_such(tmp_path) -> None:
         BANK[:2],
         (*BANK[:2], operator("other", 5, 50)),
         (operator("small", 8), *BANK[1:]),
+        (replace(BANK[0], model_id="0" * 64), *BANK[1:]),
+        (replace(BANK[0], name="tiny"), *BANK[1:]),
     ],
-    ids=["order", "number", "operator", "shape"],
+    ids=["order", "number", "operator", "shape", "model", "name"],
 )
 def test_model_id_follows_from_every_operator_and_their_order(changed: tuple[Operator, ...]) -> None:
     assert design(*changed).model_id != design().model_id
