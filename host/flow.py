@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from hls4attn.host.connect import chosen_board
+from hls4attn.host.cycle_kernel import CycleKernel
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.models.errors import InputError, ToolError
 from hls4attn.models.export.graph import Graph
@@ -149,9 +150,17 @@ class Flow:
 
         return write_package(self.design, self.project.path / "overlay" / self.board)
 
-    def kernel(self) -> Callable[[Codes], Codes]:
-        """What the emulated IP computes: the C simulation of the converted model."""
-        return self.csim.run
+    def kernel(self) -> CycleKernel:
+        """What the emulated IP computes: the C simulation of the converted model, and the cycles of its design."""
+        from hls4attn.hls.estimate import estimate
+        from hls4attn.hls.hwfile import lower_design
+
+        found = estimate(lower_design(self.graph, self.settings), self.settings)
+
+        def packet_cycles(samples: int) -> int:
+            return found.latency + (samples - 1) * found.interval
+
+        return CycleKernel(self.csim.run, packet_cycles, "by the cycle model of the design, not measured")
 
     @contextmanager
     def on_board(self) -> Iterator[Any]:

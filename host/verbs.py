@@ -76,7 +76,7 @@ def train(
     out.print(
         f"{name} {score}: mean {result.mean:.2%}, spread {result.spread:.2%} over {len(seeds)} seeds", markup=False
     )
-    out.print(f"written: {folder / score}.npz .onnx .json (seed {seeds[0]})", soft_wrap=True, markup=False)
+    out.print(f"written: {folder / score}.npz .onnx .json _vectors.npz (seed {seeds[0]})", soft_wrap=True, markup=False)
     if json:
         write_json(json, result.to_json())
 
