@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hls4attn.host.flow import Flow
 
 FOLDERS = "HLS4ATTN_OVERLAYS"
+MAX_NAME = 60  # characters of a name: file systems and overlays take no more than 64 and what is added to it
 #: Overlays that can be made here: the zoo's model and the stem of its file.
 OVERLAYS = {"digits": ("digits-vit", "consmax")}
 _PACKAGE = Path(hls4attn.overlays.package.__file__).parent
@@ -65,21 +67,23 @@ def find_overlay(name: str, board: str, folder: Path | str | None = None) -> Pac
 
 
 def load(
-    name: str = "digits",
+    name: str | Path = "digits",
     board: str | None = None,
     *,
     emulated: bool | None = None,
     folder: Path | str | None = None,
     quiet: bool = False,
+    **options: Any,
 ) -> ModelOverlay:
     """Connect, find an overlay and load it: the same line on a board and on a laptop.
 
     Args:
-        name: of the overlay: "digits", or that of your own build.
+        name: of the overlay: "digits", or the ONNX file that it was built from.
         board: name of the board; the one that is there if None.
         emulated: true or false to insist on an emulated or a real board.
         folder: of the user, where overlays are looked for first.
         quiet: do not print the line that says which device it is.
+        options: of `HlsConfig`, for an overlay that is made on the fly.
 
     Returns:
         The overlay, loaded; its `model` predicts.
@@ -94,13 +98,14 @@ def load(
     from hls4attn.host.driver import load_overlay  # needs PYNQ
 
     here = _board_of(device, board)
-    package = find_overlay(name, here, folder)
+    title = overlay_name(name)
+    package = find_overlay(title, here, folder)
     if is_emulated(device):
-        flow = overlay_flow(name, here)
+        flow = overlay_flow(name, here, **options)
         package = package or flow.package
         if package.design.model_id != flow.model_id:
             raise DeviceError(
-                f"{package.bit} holds model {package.design.model_id[:16]}..., the {name!r} of this version is "
+                f"{package.bit} holds model {package.design.model_id[:16]}..., {name} of this version is "
                 f"{flow.model_id[:16]}...: remove the file, or build it again"
             )
         return load_overlay(package, device, flow.kernel())
@@ -108,32 +113,54 @@ def load(
         places = ", ".join(map(str, overlay_folders(folder)))
         only = f"; {package.bit} only serves the emulated board" if package is not None else ""
         raise DeviceError(
-            f"{device_tag(device)}: no built overlay {name!r} for {here} in {places}{only}. Build it with: "
-            f"hls4attn build --overlay {name} --board {here}; put its files there or name the folder in {FOLDERS}"
+            f"{device_tag(device)}: no built overlay {title!r} for {here} in {places}{only}. Build it with "
+            f"hls4attn build, then put its files there or name their folder in {FOLDERS}"
         )
     return load_overlay(package, device)
 
 
-def overlay_flow(name: str, board: str, **options: Any) -> Flow:
-    """The way from the zoo's model to an overlay, in streaming form at the smallest reuse factor that fits the board.
+def identifier(name: str) -> str:
+    """A name as overlays and folders take it: ASCII letters, digits and underscores, a letter first."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return (plain if plain[:1].isalpha() else f"m_{plain}")[:MAX_NAME]
+
+
+def overlay_name(name: str | Path) -> str:
+    """Name of an overlay's files: as it is, or from the name of a model file."""
+    path = Path(name)
+    return identifier(path.stem) if path.suffix == ".onnx" else str(name)
+
+
+def overlay_flow(name: str | Path, board: str, **options: Any) -> Flow:
+    """The way from a model to an overlay, in streaming form at the smallest reuse factor that fits the board.
 
     Args:
-        name: of the overlay, one of `OVERLAYS`.
+        name: of the overlay, one of `OVERLAYS`, or an ONNX file.
         board: name of the board.
         options: of `HlsConfig`, in place of that choice.
 
     Raises:
         InputError: for an unknown name.
+        ModelFileError: if the file is no valid model.
+        UnsupportedError: if it has no exact integer meaning, or fits no board.
     """
-    if name not in OVERLAYS:
-        raise InputError(f"No overlay {name!r} can be made here; known: {', '.join(OVERLAYS)}")
+    if Path(name).suffix != ".onnx" and str(name) not in OVERLAYS:
+        raise InputError(f"No overlay {str(name)!r} can be made here; known: {', '.join(OVERLAYS)}, or an ONNX file")
     from hls4attn.hls.config import HlsConfig
     from hls4attn.host.flow import Flow
     from hls4attn.overlays.boards import board as find_board
 
     config = HlsConfig(**{"part": find_board(board).part, "io_type": "io_stream", **options})
-    flow = Flow.open(_model_file(name), board=board, config=config, fitted="reuse_factor" not in options)
-    return replace(flow, name=name)
+    flow = Flow.open(model_file(name), board=board, config=config, fitted="reuse_factor" not in options)
+    return replace(flow, name=overlay_name(name))
+
+
+def model_file(name: str | Path) -> Path:
+    """The ONNX file of an overlay; it need not be there."""
+    if str(name) not in OVERLAYS:
+        return Path(name)
+    zoo, stem = OVERLAYS[str(name)]
+    return zoo_model(zoo).folder / f"{stem}.onnx"
 
 
 def vectors_of(model_id: str) -> Vectors | None:
@@ -143,17 +170,12 @@ def vectors_of(model_id: str) -> Vectors | None:
         model_id: SHA-256 of the model file, in hexadecimal.
     """
     for name in OVERLAYS:
-        path = _model_file(name)
+        path = model_file(name)
         if path.with_name(path.stem + SUFFIX).is_file():
             vectors = read_vectors(path)
             if vectors.model_id == model_id:
                 return vectors
     return None
-
-
-def _model_file(name: str) -> Path:
-    zoo, stem = OVERLAYS[name]
-    return zoo_model(zoo).folder / f"{stem}.onnx"
 
 
 def _board_of(device: Any, board: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hls4attn.host.laps import lap
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays import registers as reg
 
@@ -52,7 +53,9 @@ class DmaLink:
         """
         nbytes = int(packet.size)
         self._send[:nbytes] = packet.reshape(-1)
+        lap("copy in")
         self._send.flush()
+        lap("flush")
         try:
             # Always the whole buffer with a length: slices have wrong addresses on some devices.
             self._dma.recvchannel.transfer(self._receive, nbytes=expected)
@@ -60,14 +63,18 @@ class DmaLink:
         except RuntimeError as error:
             raise DeviceError(f"The DMA takes no transfer: {error}. {self._status()}") from error
         self._wait()
+        lap("dma")
         self._receive.invalidate()
+        lap("invalidate")
         received = self._read(reg.S2MM + reg.LENGTH)
         if received != expected:
             raise DeviceError(
                 f"The model answered {nbytes} bytes with {received}, expected {expected}: "
                 "the overlay was not built for this manifest, or the stream is misaligned"
             )
-        return np.array(np.asarray(self._receive)[:expected])  # asarray first: a slice would be a buffer
+        answer = np.array(np.asarray(self._receive)[:expected])  # asarray first: a slice would be a buffer
+        lap("copy out")
+        return answer
 
     def healthy(self) -> bool:
         """Whether both channels run without error."""

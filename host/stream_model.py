@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hls4attn.host.laps import lap
 from hls4attn.host.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes, Reals
@@ -68,14 +69,17 @@ class StreamModel(PacketIp):
         """
         design, link = self._opened()
         packed = pack(codes, design.input)
+        lap("pack")
         with self._lock:
             if not link.healthy():  # somebody used the DMA directly and left it in an error
                 self._restart(link)
             data = self._exchange(link, packed, design.output.sample_bytes)
         try:
-            return unpack(data, design.output)
+            answers = unpack(data, design.output)
         except InputError as error:
             raise DeviceError(f"The board gave what the model cannot give: {error}") from error
+        lap("unpack")
+        return answers
 
     @property
     def samples(self) -> int:
