@@ -80,8 +80,17 @@ def device_tag(device: Any) -> str:
     return f"board:{_name(device)}"
 
 
+def known_name(device: Any) -> str | None:
+    """The board's name in `boards.toml`, as its device or else the BOARD of the PYNQ image spells it; None if neither.
+
+    XRT calls every embedded device the same.
+    """
+    names = (getattr(device, "name", None), os.environ.get("BOARD"))
+    return next((str(name) for name in names if name and str(name).lower() in load_boards()), None)
+
+
 def _name(device: Any) -> str:
-    return str(getattr(device, "name", None) or getattr(device, "tag", "unknown"))
+    return str(known_name(device) or getattr(device, "name", None) or getattr(device, "tag", "unknown"))
 
 
 def _real(pynq: Any, board: str | None) -> Any:
@@ -95,8 +104,8 @@ def _real(pynq: Any, board: str | None) -> Any:
     device = next((d for d in devices if not is_emulated(d)), None)
     if device is None or board is None:
         return device
-    found = _name(device).lower()
-    if found != board.lower() and (found in load_boards() or board.lower() in load_boards()):
+    found = known_name(device)
+    if found is not None and found.lower() != board.lower():
         raise DeviceError(
             f"This is a {_name(device)}, not a {board}. To emulate that board: connect({board!r}, emulated=True)"
         )

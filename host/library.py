@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hls4attn.overlays.package
-from hls4attn.host.connect import chosen_board, connect, device_tag, is_emulated
+from hls4attn.host.connect import chosen_board, connect, device_tag, is_emulated, known_name
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.zoo.registry import zoo_model
 from hls4attn.models.zoo.vectors import SUFFIX, Vectors, read_vectors
@@ -179,11 +179,9 @@ def vectors_of(model_id: str) -> Vectors | None:
 
 
 def _board_of(device: Any, board: str | None) -> str:
-    """The board's name here: PYNQ's devices do not always say theirs, its images have it in BOARD."""
-    if is_emulated(device):
-        return chosen_board(device.name)
-    known = load_boards()
-    for name in (board, getattr(device, "name", None), os.environ.get("BOARD")):
-        if name and name.lower() in known:
-            return name.lower()
-    raise DeviceError(f"{device_tag(device)} does not say which board it is; name it: {', '.join(sorted(known))}")
+    """Name of the board to find an overlay for."""
+    found = device.name if is_emulated(device) else known_name(device) or board
+    if found is None:
+        known = ", ".join(sorted(load_boards()))
+        raise DeviceError(f"{device_tag(device)} does not say which board it is; name it: {known}")
+    return chosen_board(found)

@@ -15,6 +15,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("models", "hls", "overlays", "host")
+PACKAGES = (*FOLDERS, "notebooks")
 ORDER = {name: place for place, name in enumerate(FOLDERS)}
 
 
@@ -26,7 +27,7 @@ def test_every_python_folder_is_listed_and_every_listed_one_exists():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     found = {
         "hls4attn." + path.parent.relative_to(ROOT).as_posix().replace("/", ".")
-        for folder in FOLDERS
+        for folder in PACKAGES
         for path in sources(folder)
         if path.name == "__init__.py"
     }
@@ -34,7 +35,7 @@ def test_every_python_folder_is_listed_and_every_listed_one_exists():
 
 
 def test_every_file_names_its_licence():
-    files = [p for f in (*FOLDERS, "tests") for p in [*sources(f), *(ROOT / f).rglob("*.h")]]
+    files = [p for f in (*PACKAGES, "tests") for p in [*sources(f), *(ROOT / f).rglob("*.h")]]
     assert len(files) > 50
     assert [str(p) for p in files if "SPDX-License-Identifier: Apache-2.0" not in p.read_text()[:200]] == []
 

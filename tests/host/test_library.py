@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Overlays by name: where they are looked for, what comes first, and what is refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+from command_line import command
+from dense_model import dense, make_design, random_codes
+
+pynq = pytest.importorskip("pynq")
+from fake_board import FakeBoard, built_package  # noqa: E402
+
+from hls4attn.host import library  # noqa: E402
+from hls4attn.host.library import find_overlay, load, overlay_folders, vectors_of  # noqa: E402
+from hls4attn.models.errors import DeviceError, InputError, ModelFileError  # noqa: E402
+from hls4attn.models.zoo import zoo_model  # noqa: E402
+from hls4attn.overlays.package import write_package  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("pynq_state")
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """The three places, all empty."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HLS4ATTN_OVERLAYS", f"{tmp_path / 'first'}:{tmp_path / 'second'}")
+    monkeypatch.delenv("HLS4ATTN_EMULATED_BOARD", raising=False)
+    monkeypatch.delenv("BOARD", raising=False)
+    monkeypatch.setattr(library, "_PACKAGE", tmp_path / "package")
+    return tmp_path
+
+
+def digits(on="pynq-z2", **changes):
+    """A design of the name, and usually not of the model, of the digits overlay."""
+    return make_design(on=on, name="digits", **changes)
+
+
+def real(design, on="pynq-z2"):
+    device = FakeBoard(on, {design: dense})
+    pynq.Device._devices = [device]
+    return device
+
+
+def test_places_in_order(places, monkeypatch):
+    names = ["home/hls4attn/overlays", "first", "second", "package"]
+    assert overlay_folders() == [places / name for name in names]
+    assert overlay_folders("mine")[0].name == "mine"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.delenv("HLS4ATTN_OVERLAYS")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert str(overlay_folders()[0]) == "/home/somebody/.local/share/hls4attn/overlays"
+    assert len(overlay_folders()) == 2
+
+
+def test_the_first_place_wins(places):
+    assert find_overlay("digits", "pynq-z2") is None
+    for place in ("package", "second", "first", "home/hls4attn/overlays"):
+        written = write_package(digits(), places / place / "pynq-z2")
+        assert find_overlay("digits", "pynq-z2") == written
+    written = write_package(digits(), places / "mine" / "pynq-z2")
+    assert find_overlay("digits", "pynq-z2", places / "mine") == written
+    assert find_overlay("digits", "zcu104") is None
+    assert find_overlay("operators", "pynq-z2") is None
+
+
+@pytest.mark.parametrize("inside", ["pynq-z2", "digits-pynq-z2/overlay", "."])
+def test_the_forms_of_a_folder(places, inside):
+    written = write_package(digits(), places / "first" / inside)
+    assert find_overlay("digits", "pynq-z2").bit.samefile(written.bit)
+    assert find_overlay("digits", "aup-zu3") is None  # also where no folder has the board's name
+
+
+def test_a_damaged_file_is_not_passed_over(places):
+    written = write_package(digits(), places / "first" / "pynq-z2")
+    written.hwh.write_bytes(written.hwh.read_bytes()[:-10])
+    with pytest.raises(ModelFileError, match="changed since its manifest"):
+        find_overlay("digits", "pynq-z2")
+
+
+def test_a_board_loads_the_built_files(places, capsys):
+    design = digits()
+    device = real(design)
+    built_package(design, places / "first" / "pynq-z2")
+    codes = random_codes(9)
+    with load() as overlay:
+        assert overlay.device is device
+        assert np.array_equal(overlay.model.predict_codes(codes), dense(codes))
+        assert overlay.model.device_tag == "board:pynq-z2"
+    assert "hardware" in capsys.readouterr().err
+
+
+def test_a_board_needs_built_files(places):
+    real(digits())
+    with pytest.raises(DeviceError, match=r"board:pynq-z2: no built overlay 'digits' for pynq-z2 in .*hls4attn build"):
+        load(quiet=True)
+    write_package(digits(), places / "first")
+    with pytest.raises(DeviceError, match=r"digits\.bit only serves the emulated board"):
+        load(quiet=True)
+
+
+def test_a_board_that_does_not_say_its_name(places, monkeypatch):
+    device = real(digits())
+    device.name = "edge"
+    with pytest.raises(DeviceError, match="does not say which board it is; name it: aup-zu3"):
+        load(quiet=True)
+    built_package(digits(), places / "first" / "pynq-z2")
+    monkeypatch.setenv("BOARD", "Pynq-Z2")
+    with load(quiet=True) as overlay:
+        assert overlay.model.device_tag == "board:Pynq-Z2"
+    with pytest.raises(DeviceError, match="This is a Pynq-Z2, not a kv260"):
+        load(board="kv260", quiet=True)
+    monkeypatch.delenv("BOARD")
+    load(board="pynq-z2", quiet=True).close()
+
+
+@pytest.mark.compile
+def test_a_laptop_makes_its_own():
+    with load("digits", "pynq-z2", emulated=True, quiet=True) as overlay:
+        model = overlay.model
+        vectors = vectors_of(overlay.package.design.model_id)
+        assert vectors.mismatches(model.predict_codes(vectors.inputs)) == 0
+        assert overlay.package.design.name == "digits"
+        assert model.device_tag == "emulated:pynq-z2"
+        assert model.cycles > 0
+        assert "not measured" in model.cycles_are
+
+
+@pytest.mark.compile
+def test_a_laptop_takes_built_files_of_the_same_model(places):
+    made = library.overlay_flow("digits", "pynq-z2").package
+    written = built_package(made.design, places / "first" / "pynq-z2")
+    with load(emulated=True, board="pynq-z2", quiet=True) as overlay:
+        assert overlay.package == written
+        assert overlay.model.device_tag == "emulated:pynq-z2"
+
+
+def test_files_of_another_model_are_refused(places):
+    write_package(digits(), places / "first" / "pynq-z2")
+    with pytest.raises(DeviceError, match=r"digits\.bit holds model .*remove the file, or build it again"):
+        load(emulated=True, board="pynq-z2", quiet=True)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(InputError, match=r"No overlay 'dogs' can be made here; known: digits, or an ONNX file"):
+        load("dogs", "pynq-z2", emulated=True, quiet=True)
+    assert library.overlay_name("a/my-model.onnx") == "my_model"
+    assert vectors_of("0" * 64) is None
+
+
+@pytest.mark.compile
+def test_run_and_verify_use_a_built_overlay(places, capsys, monkeypatch):
+    """`run MODEL` on a board: the built overlay of that very model, else the emulated board, and it says which."""
+    from hls4attn.host.flow import Flow
+
+    model = places / "my.onnx"
+    shutil.copy(zoo_model("digits-vit").folder / "consmax.onnx", model)
+    flow = Flow.open(model, board="pynq-z2")
+    pynq.Device._devices = [FakeBoard("pynq-z2", {flow.design: flow.kernel()})]
+    code, out, err = command(capsys, monkeypatch, "run", model)
+    assert code == 0, err
+    assert "my.onnx on emulated:pynq-z2" in out
+    assert "by the cycle model of the design, not measured" in out
+    built_package(flow.design, places / "first" / "pynq-z2")
+    code, out, err = command(capsys, monkeypatch, "run", model, "--board", "pynq-z2")
+    assert code == 0, err
+    assert "my.onnx on board:pynq-z2" in out
+    assert "counted by the logic" in out
