@@ -25,7 +25,7 @@ from hls4attn.models.zoo.vectors import Vectors
 EMULATED = "emulated"
 SAMPLES = 256  # through the reference, of a model without test set
 NOT_HARDWARE = "no hardware ran: an emulated board has no time and no energy"
-_UNCOUNTED = "nothing counts cycles: the emulated kernel has no cycle model"
+_UNCOUNTED = "nothing counts cycles: the counter stands still, or the emulated kernel has no cycle model"
 _NO_TEST_SET = "this model brings no test set with classes"
 _INSIDE = (
     "inside the timer: predict_codes, integer codes in and out (pack, copy in, flush, DMA with its polling, "

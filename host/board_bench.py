@@ -96,14 +96,15 @@ def _quality(model: Any, vectors: Vectors, batch: int) -> Quality:
 
 
 def _cycles(model: Any, codes: Codes) -> Cycles | None:
-    """Differences of the counter around one sample and around one batch."""
+    """Differences of the counter around one sample and around one batch; None if it stands still."""
     if model.cycles_are is None:
         return None
     counts = [model.cycles]
     for part in (codes[:1], codes):
         model.predict_codes(part)
         counts.append(model.cycles)
-    return Cycles(counts[1] - counts[0], counts[2] - counts[1], model.cycles_are)
+    one, many = counts[1] - counts[0], counts[2] - counts[1]
+    return Cycles(one, many, model.cycles_are) if min(one, many) > 0 else None
 
 
 def time_runs(model: Any, codes: Codes, seconds: float) -> Wall:

@@ -2,10 +2,13 @@
 """The bench on an emulated board, which has no time, and on one that passes for real, which has all of it."""
 
 import json
+import os
+import subprocess
 import sys
 import time
 import types
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +30,7 @@ from hls4attn.models.errors import DeviceError, InputError, MismatchError  # noq
 from hls4attn.models.zoo.vectors import Vectors  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("pynq_state")
+HERE = Path(__file__).parent
 CODES = random_codes(70, 3)
 KERNEL = CycleKernel(dense, lambda samples: 1000 + 100 * samples, "by a formula of this test")
 
@@ -315,3 +319,44 @@ def test_what_the_verb_refuses(capsys, monkeypatch, tmp_path):
         assert code == 2, arguments
         assert words in err
         assert len(err.strip().splitlines()) == 1
+
+
+BARE_BOARD = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"onnx", "sklearn", "tensorflow", "qkeras", "hls4ml", "qonnx", "matplotlib"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+import pynq
+from fake_board import FakeBoard
+from hls4attn.host import cli
+from hls4attn.host.library import find_overlay, model_file
+from hls4attn.models.zoo.vectors import read_vectors
+vectors = read_vectors(model_file("digits"))
+answers = {x.tobytes(): y for x, y in zip(vectors.inputs, vectors.outputs)}
+def logic(codes):
+    return [answers[x.tobytes()] for x in codes]
+design = find_overlay("digits", "pynq-z2", sys.argv[1]).design
+pynq.Device._devices = [FakeBoard("pynq-z2", {design: logic})]
+cli.main(["bench", "--board", "pynq-z2", "--overlays", sys.argv[1], "--seconds", "0.05", "--json", sys.argv[2]])
+"""
+
+
+def test_a_board_needs_no_onnx_and_no_data_set(tmp_path):
+    """A PYNQ image has numpy and pynq: the files of the overlay and the package's vectors are enough."""
+    from hls4attn.host.library import overlay_flow
+
+    built_package(overlay_flow("digits", "pynq-z2").design, tmp_path / "pynq-z2")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+    environment.pop("HLS4ATTN_EMULATED_BOARD", None)
+    command_line = [sys.executable, "-c", BARE_BOARD, str(tmp_path), str(tmp_path / "b.json")]
+    done = subprocess.run(command_line, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert written["device"] == "board:pynq-z2"
+    assert written["quality"] == {"samples": 360, "mismatches": 0, "accuracy": pytest.approx(353 / 360)}
+    assert written["mlperf_tiny"]["latency_s"]["value"] > 0
+    assert written["cycles"] is written["at_clock_read_back"] is None  # this logic has no counter
+    assert "the counter stands still" in written["cycles_reason"]
+    assert "no power sensor" in written["mlperf_tiny"]["energy_per_inference_j"]["reason"]
