@@ -28,8 +28,8 @@ NOT_HARDWARE = "no hardware ran: an emulated board has no time and no energy"
 _UNCOUNTED = "nothing counts cycles: the counter stands still, or the emulated kernel has no cycle model"
 _NO_TEST_SET = "this model brings no test set with classes"
 _INSIDE = (
-    "inside the timer: predict_codes, integer codes in and out (pack, copy in, flush, DMA with its polling, "
-    "invalidate, copy out, unpack); outside: quantising real inputs, loading the overlay"
+    "inside the timer: predict_codes, integer codes in and out (pack, check of registers, copy in, flush, DMA with "
+    "its polling, invalidate, copy out, unpack); outside: quantising real inputs, loading the overlay"
 )
 
 

@@ -12,7 +12,7 @@ from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.gaincell_model import GainCellModel
 from hls4attn.host.ownership import claim, release
 from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, RunStats
-from hls4attn.host.pynq_compat import import_pynq
+from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.host.stream_model import StreamModel
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays.gaincell import GainCellDesign
@@ -59,12 +59,13 @@ class ModelOverlay(pynq.Overlay):
         self.loading = True
         try:
             _prepare(package, device, kernel)
-            super().__init__(str(package.bit), device=device)
-            model = getattr(self, package.design.ip)
+            with active(device):  # where PYNQ looks for interrupts
+                super().__init__(str(package.bit), device=device)
+                model = getattr(self, package.design.ip)
+                dma = getattr(self, package.design.dma.instance)
             wanted = GainCellModel if isinstance(package.design, GainCellDesign) else StreamModel
             if not isinstance(model, wanted):
                 raise DeviceError(f"PYNQ bound {type(model).__name__} to {package.design.ip}, not {wanted.__name__}")
-            dma = getattr(self, package.design.dma.instance)
             model.attach(package.design, dma, buffer_bytes=buffer_bytes, timeout_s=timeout_s)
             self.model = model
         except BaseException:

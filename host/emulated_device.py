@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,10 @@ from hls4attn.host.emulated.board import EmulatedBoard
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.regarray import RegisterArray
+from hls4attn.host.emulated.uio import EmulatedUio
+from hls4attn.host.errors import WrongPartError
 from hls4attn.host.ownership import refuse_if_busy
-from hls4attn.host.pynq_compat import import_pynq
+from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays import hwh, strict
 from hls4attn.overlays.boards import Board, board
@@ -35,9 +36,7 @@ import_pynq()  # explains itself where the imports below would not
 import pynq  # noqa: E402
 from pynq import ps  # noqa: E402
 from pynq.buffer import PynqBuffer  # noqa: E402
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from pynq.interrupt import _InterruptController  # noqa: E402
 
 
 class EmulatedBuffer(PynqBuffer):
@@ -90,11 +89,11 @@ class EmulatedDevice(pynq.Device):
         """Refuse an overlay for another part.
 
         Raises:
-            DeviceError: naming both parts.
+            WrongPartError: naming both parts.
         """
         there, here = package.design.board, self.board.board
         if there.part != here.part:
-            raise DeviceError(
+            raise WrongPartError(
                 f"{package.bit} is for {there.part} ({there.name}); {self.tag} has {here.part}. "
                 f"Build the overlay for {here.name}, or connect to {there.name}"
             )
@@ -179,6 +178,7 @@ class EmulatedDevice(pynq.Device):
         refuse_if_busy(self)
         super().set_bitfile_name(bitfile_name)
         self._select_clocks()
+        self._be_active()
 
     def download(self, bitstream: Any, parser: Any = None) -> None:
         """Configure the emulated logic; called by Overlay and Bitstream.
@@ -203,6 +203,23 @@ class EmulatedDevice(pynq.Device):
         self.board.program(design, root, kernel)
         parser = parser or self.get_bitfile_metadata(bitstream.bitfile_name)
         super().post_download(bitstream, parser, self.name)
+        # PYNQ keeps controllers and lines by name and number, those of another board, too
+        _InterruptController._controllers.clear()
+        _InterruptController._uio_devices.update(self.open_interrupts())
+
+    def open_interrupts(self) -> dict[int, EmulatedUio]:
+        """The interrupt lines of the loaded overlay, each opened anew, by Linux's number of it."""
+        controllers = (self.interrupt_controllers or {}).values()
+        return {c["raw_irq"]: EmulatedUio(self.board) for c in controllers if c["parent"] == ""}
+
+    def _be_active(self) -> None:
+        """Be the active device if there is no other: PYNQ looks for interrupts on that one."""
+        if "_active_device" in vars(pynq.Device):
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "No devices found"
+            if not pynq.Device.devices:
+                pynq.Device.active_device = self
 
     def _select_clocks(self) -> None:
         """Point `pynq.Clocks` at this board: it keeps the registers of the first device for ever."""
@@ -211,7 +228,7 @@ class EmulatedDevice(pynq.Device):
         if hasattr(ps.Clocks, "set_device"):  # 3.1 and later choose by device.arch
             ps.Clocks.set_device(self)
             return
-        with _active(self):  # 3.0 chooses by the CPU of this computer, and maps the active device
+        with active(self):  # 3.0 chooses by the CPU of this computer, and maps the active device
             zynq = self.board.board.family == "zynq"
             instance = ps._ClocksZynq if zynq else ps._ClocksUltrascale
             ps.Clocks._real_instance = instance(self.board.board.ps_clock_mhz)
@@ -250,18 +267,3 @@ def _runtime_metadata(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return RuntimeMetadataParser(Metadata(input=str(path)))
-
-
-@contextmanager
-def _active(device: pynq.Device) -> Iterator[None]:
-    """Make a device the active one for a while, without probing for others."""
-    missing = object()
-    before = vars(pynq.Device).get("_active_device", missing)
-    pynq.Device.active_device = device
-    try:
-        yield
-    finally:
-        if before is missing:
-            del pynq.Device._active_device
-        else:
-            pynq.Device.active_device = before

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hls4attn.host.errors import DeviceGoneError
 from hls4attn.host.link import DmaLink
 from hls4attn.host.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, FormatError, InputError
@@ -46,11 +47,12 @@ class GainCellModel(PacketIp):
             FormatError: for codes outside their format.
             DeviceError: if the board fails.
         """
-        design, link = self._cells()
+        design, _ = self._cells()
         self._check_layer(design, layer)
         shape, tokens = _tokens(design.spec, q, k, v)
         packed = pack(tokens, design.input)
         with self._lock:
+            _, link = self._cells()
             if not link.healthy():
                 self._restart(link)
                 raise DeviceError(
@@ -63,6 +65,8 @@ class GainCellModel(PacketIp):
             except InputError as error:
                 self._restart(link)
                 raise DeviceError(f"The board gave what the heads cannot give: {error}. {_EMPTY}") from error
+            except DeviceGoneError:
+                raise
             except DeviceError as error:
                 raise type(error)(f"{error}. {_EMPTY}") from error
         return sums.reshape(shape)

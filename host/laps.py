@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 #: In the order in which the driver passes them.
-PHASES = ("pack", "copy in", "flush", "dma", "invalidate", "copy out", "unpack")
+PHASES = ("pack", "check", "copy in", "flush", "dma", "invalidate", "copy out", "unpack")
 
 
 class Laps:

@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which open overlay owns a device: a second one would configure the logic away from under the first."""
+"""Which open overlay owns a device: a second one would configure the logic away from under the first.
+
+Within a process an emulated or real device has one owner.  Of a real device there is also one owning process: a lock
+on a file, which the system drops with the process, however that ends.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+import tempfile
 import weakref
+from pathlib import Path
 from typing import Any, Protocol
 
+from hls4attn.host.connect import is_emulated
+from hls4attn.host.errors import DeviceBusyError
 from hls4attn.models.errors import DeviceError
 
 
@@ -20,6 +31,7 @@ class Owner(Protocol):
 
 
 _owners: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+_locks: weakref.WeakKeyDictionary[Any, weakref.finalize[Any, Any]] = weakref.WeakKeyDictionary()
 
 
 def owner_of(device: Any) -> Owner | None:
@@ -32,11 +44,14 @@ def claim(device: Any, owner: Owner) -> None:
     """Make `owner` the owner of a device.
 
     Raises:
-        DeviceError: if it has another one.
+        DeviceBusyError: if it has another one, here or in another process.
     """
     other = owner_of(device)
     if other is not None and other is not owner:
         raise _busy(device, other)
+    if other is None and not is_emulated(device):
+        _release_lock(device)
+        _locks[device] = weakref.finalize(owner, os.close, _lock(device))
     _owners[device] = weakref.ref(owner)
 
 
@@ -44,18 +59,52 @@ def release(device: Any, owner: Owner) -> None:
     """Give the device back, if it is `owner`'s."""
     if owner_of(device) is owner:
         del _owners[device]
+        _release_lock(device)
 
 
 def refuse_if_busy(device: Any) -> None:
     """Refuse to reconfigure a device in use.
 
     Raises:
-        DeviceError: if an overlay is open on it that is not configuring it itself just now.
+        DeviceBusyError: if an overlay is open on it that is not configuring it itself just now.
     """
     owner = owner_of(device)
     if owner is not None and not owner.loading:
         raise _busy(device, owner)
 
 
-def _busy(device: Any, owner: Owner) -> DeviceError:
-    return DeviceError(f"Device busy: overlay {owner.owner_name!r} is open on {device.tag}. Call its close() first")
+def lock_path(device: Any) -> Path:
+    """The file whose lock is the ownership of a real device, the same for all processes of a board."""
+    return Path(tempfile.gettempdir()) / f"hls4attn-{re.sub(r'[^A-Za-z0-9.-]', '_', str(device.tag))}.lock"
+
+
+def _lock(device: Any) -> int:
+    """Descriptor of the locked file, which holds the number of this process."""
+    path = lock_path(device)
+    try:  # never through a link that somebody laid there
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise DeviceError(
+            f"{path}: the lock of {device.tag} cannot be opened: {error}. Run as the same user"
+        ) from error
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise DeviceBusyError(
+            f"Device busy: process {holder or '(unknown)'} has an overlay open on {device.tag}. Close it there first"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _release_lock(device: Any) -> None:
+    held = _locks.pop(device, None)
+    if held is not None:
+        held()
+
+
+def _busy(device: Any, owner: Owner) -> DeviceBusyError:
+    return DeviceBusyError(f"Device busy: overlay {owner.owner_name!r} is open on {device.tag}. Call its close() first")

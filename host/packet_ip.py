@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,8 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls4attn.host.connect import device_tag, is_emulated
-from hls4attn.host.link import DmaLink
+from hls4attn.host.errors import (
+    DeviceBusyError,
+    DeviceGoneError,
+    MissingLastError,
+    StalledStreamError,
+    TransferTimeoutError,
+    WrongModelError,
+)
+from hls4attn.host.link import ALL_ONES, GONE, DmaLink, answering, read_register
 from hls4attn.host.pynq_compat import import_pynq
+from hls4attn.host.turns import Turns
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.overlays import registers as reg
 from hls4attn.overlays.design import OverlayDesign
@@ -46,7 +56,8 @@ class PacketIp(pynq.DefaultIP):
         self._design: OverlayDesign | None = None
         self._link: DmaLink | None = None
         self._chunk = 0
-        self._lock = threading.Lock()
+        self._lock = Turns()
+        self._process = os.getpid()
         self.last: RunStats | None = None
 
     def attach(
@@ -66,13 +77,15 @@ class PacketIp(pynq.DefaultIP):
             timeout_s: longest wait for one transfer, in seconds.
 
         Raises:
-            DeviceError: if the model is another one, or there is no memory for the buffers.
+            WrongModelError: if the model is another one.
+            DeviceError: if there is no memory for the buffers.
             InputError: for a buffer size or timeout that is not positive.
         """
         if buffer_bytes < 1 or not timeout_s > 0:
             raise InputError(f"buffer_bytes and timeout_s must be positive. Received: {buffer_bytes}, {timeout_s}")
         self._check_model_id(design)
         self.close()
+        self._process = os.getpid()
         largest = max(design.input.sample_bytes, design.output.sample_bytes)
         self._chunk = max(1, min(buffer_bytes, design.dma.max_bytes) // largest)
         self._link = DmaLink(
@@ -120,9 +133,8 @@ class PacketIp(pynq.DefaultIP):
 
     def reset(self) -> None:
         """Reset DMA and model, and start the model again."""
-        _, link = self._opened()
         with self._lock:
-            self._restart(link)
+            self._restart(self._opened()[1])
 
     def close(self) -> None:
         """Free the buffers; a second time does nothing."""
@@ -141,6 +153,11 @@ class PacketIp(pynq.DefaultIP):
             raise DeviceError("The model has no DMA yet: load the overlay with load_overlay, or call attach")
         if self._link.closed:
             raise DeviceError("The model is closed; load the overlay again")
+        if self._process != os.getpid():  # after a fork, two processes would drive one DMA
+            raise DeviceBusyError(
+                f"Process {self._process} owns the device; this one, {os.getpid()}, was forked from it. Use the "
+                "device there, or close it there and load the overlay here"
+            )
         return self._design, self._link
 
     def _exchange(self, link: DmaLink, packed: NDArray[np.uint8], answer_bytes: int) -> NDArray[np.uint8]:
@@ -152,27 +169,82 @@ class PacketIp(pynq.DefaultIP):
             answer_bytes: of each sample's answer.
         """
         answers = []
-        try:
-            for start in range(0, len(packed), self._chunk):
-                chunk = packed[start : start + self._chunk]
+        for chunk in self._chunks(packed):
+            with self._watched(link, len(chunk)):
                 answers.append(link.exchange(chunk, len(chunk) * answer_bytes))
-        except BaseException:  # an interrupt too leaves a transfer under way
-            with contextlib.suppress(DeviceError):  # the first error says more
-                self._restart(link)
-            raise
+        return self._joined(packed, answers)
+
+    async def _exchange_async(self, link: DmaLink, packed: NDArray[np.uint8], answer_bytes: int) -> NDArray[np.uint8]:
+        """As `_exchange`; other tasks run meanwhile."""
+        answers = []
+        for chunk in self._chunks(packed):
+            with self._watched(link, len(chunk)):
+                answers.append(await link.exchange_async(chunk, len(chunk) * answer_bytes))
+        return self._joined(packed, answers)
+
+    def _chunks(self, packed: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        return (packed[start : start + self._chunk] for start in range(0, len(packed), self._chunk))
+
+    def _joined(self, packed: NDArray[np.uint8], answers: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         data = np.concatenate(answers)
         self.last = RunStats(len(packed), len(answers), packed.nbytes, data.nbytes)
         return data
 
+    @contextlib.contextmanager
+    def _watched(self, link: DmaLink, samples: int) -> Iterator[None]:
+        """One transfer: name what goes wrong, and reset everything after it."""
+        before = read_register(self.read, reg.SAMPLES)
+        try:
+            with answering():
+                yield
+        except BaseException as error:  # an interrupt or a cancelled task, too, leaves a transfer under way
+            try:
+                if isinstance(error, TransferTimeoutError):
+                    raise self._cause(link, error, samples, before) from error
+                raise
+            finally:
+                with contextlib.suppress(DeviceError):  # the first error says more
+                    self._restart(link)
+
+    def _cause(self, link: DmaLink, error: TransferTimeoutError, samples: int, before: int) -> DeviceError:
+        """What the registers say about an answer that did not come."""
+        try:
+            if self._design is not None:
+                self._check_model_id(self._design)
+            sent, received = link.idle()
+            started = read_register(self.read, reg.CTRL) & reg.AP_START
+            left = (read_register(self.read, reg.SAMPLES) - before) % (1 << 32)
+        except (DeviceGoneError, WrongModelError) as said:
+            return said
+        if received:
+            return error
+        if left >= samples:
+            return MissingLastError(f"All {samples} answers left the logic, but no TLAST with the last word. {error}")
+        if sent:
+            return StalledStreamError(f"The logic took {samples} samples and answered {left}. {error}")
+        why = "The logic takes no input" if started else f"{self._instance} was not started (CTRL)"
+        return StalledStreamError(f"{why}. {error}")
+
+    @property
+    def _instance(self) -> str:
+        return self._design.ip if self._design is not None else "The IP"
+
     def _restart(self, link: DmaLink) -> None:
-        link.reset()
-        self.write(reg.CTRL, RUN)
+        with answering():
+            link.reset()
+        if self._design is not None:
+            self._check_model_id(self._design)  # somebody may have configured the logic anew
+        with answering():
+            self.write(reg.CTRL, RUN)
 
     def _check_model_id(self, design: OverlayDesign) -> None:
-        found = tuple(int(self.read(offset)) for offset in (reg.MODEL_ID_LO, reg.MODEL_ID_HI))
+        found = tuple(read_register(self.read, offset) for offset in (reg.MODEL_ID_LO, reg.MODEL_ID_HI))
         if found != design.model_id_words:
             low, high = found
-            raise DeviceError(
+            if ALL_ONES in found:
+                raise DeviceGoneError(f"{design.ip} answers with all bits set. {GONE}")
+            raise WrongModelError(
                 f"The logic holds model {high:08x}{low:08x}..., the manifest of {design.name!r} describes "
-                f"{design.model_id[:16]}...: bitstream and manifest are of different models"
+                f"{design.model_id[:16]}...: bitstream and manifest are of different models, or somebody configured "
+                "the logic since. Load the overlay again"
             )

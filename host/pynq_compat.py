@@ -7,10 +7,16 @@ PYNQ is an optional package, so only modules that cannot work without it import 
 from __future__ import annotations
 
 import importlib
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from hls4attn.models.errors import ToolError
+
+_choosing = threading.RLock()
 
 REMEDY = 'Install it with: pip install "hls4attn[board]"'
 
@@ -42,3 +48,20 @@ def import_pynq() -> ModuleType:
         except ImportError as error:
             raise ToolError(f"PYNQ does not import: {error}. {REMEDY}") from error
     return pynq
+
+
+@contextmanager
+def active(device: Any) -> Iterator[None]:
+    """Make a device PYNQ's active one for a while, without probing for others; threads take turns."""
+    pynq = import_pynq()
+    missing = object()
+    with _choosing:
+        before = vars(pynq.Device).get("_active_device", missing)
+        pynq.Device.active_device = device
+        try:
+            yield
+        finally:
+            if before is missing:
+                del pynq.Device._active_device
+            else:
+                pynq.Device.active_device = before

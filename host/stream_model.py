@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hls4attn.host.laps import lap
+from hls4attn.host.link import DmaLink
 from hls4attn.host.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes, Reals
 from hls4attn.overlays import registers as reg
-from hls4attn.overlays.design import IP_VLNV
+from hls4attn.overlays.design import IP_VLNV, OverlayDesign
 from hls4attn.overlays.packing import check_batch, pack, unpack
 
 
@@ -39,6 +40,18 @@ class StreamModel(PacketIp):
             DeviceError: if the board fails; the next call starts from a reset.
         """
         design = self._opened()[0]
+        return design.output.format.to_real(self.predict_codes(self._quantised(batch)))
+
+    async def predict_async(self, batch: ArrayLike) -> Reals:
+        """As `predict`; other tasks run while the logic works.
+
+        Tasks and threads that use one model take turns.  A task that is cancelled leaves a model that works.
+        """
+        design = self._opened()[0]
+        return design.output.format.to_real(await self.predict_codes_async(self._quantised(batch)))
+
+    def _quantised(self, batch: ArrayLike) -> Codes:
+        design = self._opened()[0]
         values = check_batch(batch, design.input)
         if values.dtype.kind != "f":
             raise InputError(
@@ -52,7 +65,7 @@ class StreamModel(PacketIp):
                 f"Value {values[index]} at index {index} has no code "
                 f"({int(np.count_nonzero(~finite))} of {values.size} are NaN or infinite)"
             )
-        return design.output.format.to_real(self.predict_codes(design.input.format.quantise(values)))
+        return design.input.format.quantise(values)
 
     def predict_codes(self, codes: ArrayLike) -> Codes:
         """Output codes of a batch of input codes.
@@ -67,13 +80,31 @@ class StreamModel(PacketIp):
             InputError: for another shape or dtype, an empty batch, or a code outside the format.
             DeviceError: if the board fails; the next call starts from a reset.
         """
-        design, link = self._opened()
-        packed = pack(codes, design.input)
+        packed = pack(codes, self._opened()[0].input)
         lap("pack")
         with self._lock:
-            if not link.healthy():  # somebody used the DMA directly and left it in an error
-                self._restart(link)
+            design, link = self._ready()
             data = self._exchange(link, packed, design.output.sample_bytes)
+        return self._codes(data, design)
+
+    async def predict_codes_async(self, codes: ArrayLike) -> Codes:
+        """As `predict_codes`; see `predict_async`."""
+        packed = pack(codes, self._opened()[0].input)
+        lap("pack")
+        async with self._lock:
+            design, link = self._ready()
+            data = await self._exchange_async(link, packed, design.output.sample_bytes)
+        return self._codes(data, design)
+
+    def _ready(self) -> tuple[OverlayDesign, DmaLink]:
+        """Design and DMA, now that it is our turn."""
+        design, link = self._opened()
+        self._check_model_id(design)
+        if not link.healthy():  # somebody used the DMA directly and left it in an error
+            self._restart(link)
+        return design, link
+
+    def _codes(self, data: NDArray[np.uint8], design: OverlayDesign) -> Codes:
         try:
             answers = unpack(data, design.output)
         except InputError as error:

@@ -118,6 +118,11 @@ class Board:
         """Speed and temperature grade with its dash, such as `-1` or `-2-e`."""
         return self._part_group("speed")
 
+    @property
+    def speed_grade(self) -> str:
+        """Speed grade alone, as a handoff has it, such as `-1` or `-2LV`."""
+        return "-" + self.speed.split("-")[1]
+
     def _part_group(self, group: str) -> str:
         found = _PART[self.family].fullmatch(self.part)
         return found[group] if found else ""  # __post_init__ refuses a part that does not match

@@ -27,7 +27,7 @@ IP_VLNV = "hls4attn:hls:stream_model:1.0"
 DMA_VLNV = "xilinx.com:ip:axi_dma:7.1"
 GPIO_VLNV = "xilinx.com:ip:axi_gpio:2.0"
 INTC_VLNV = "xilinx.com:ip:axi_intc:4.1"
-GPIO, INTC = "axi_gpio_0", "axi_intc_0"  # instances
+GPIO, INTC, CONCAT, RESET = "axi_gpio_0", "axi_intc_0", "xlconcat_0", "proc_sys_reset_0"  # instances
 SEGMENT_BYTES = 0x10000  # of each AXI-Lite slave in the address map
 
 MAX_JSON_BYTES = 1 << 20
@@ -66,7 +66,10 @@ class DmaSpec:
 
 @dataclass(frozen=True)
 class AddressMap:
-    """Base addresses of the AXI-Lite slaves and names of the PS ports, fixed per family."""
+    """Base addresses of the AXI-Lite slaves and names of the PS ports, fixed per family.
+
+    `bus_clocks` are the clock inputs of `master` and `memory`.
+    """
 
     dma: int
     ip: int
@@ -81,6 +84,7 @@ class AddressMap:
     clock_port: str
     reset_port: str
     interrupt_port: str
+    bus_clocks: tuple[str, str]
     address_bits: int
 
 
@@ -99,6 +103,7 @@ ADDRESS_MAPS: dict[Family, AddressMap] = {
         clock_port="FCLK_CLK0",
         reset_port="FCLK_RESET0_N",
         interrupt_port="IRQ_F2P",
+        bus_clocks=("M_AXI_GP0_ACLK", "S_AXI_HP0_ACLK"),
         address_bits=32,
     ),
     "zynquplus": AddressMap(
@@ -115,6 +120,7 @@ ADDRESS_MAPS: dict[Family, AddressMap] = {
         clock_port="pl_clk0",
         reset_port="pl_resetn0",
         interrupt_port="pl_ps_irq0",
+        bus_clocks=("maxihpm0_fpd_aclk", "saxihp0_fpd_aclk"),
         address_bits=40,
     ),
 }
@@ -128,14 +134,26 @@ class KernelPort:
         name: of the kernel's IP, unique in an overlay.
         input: a sample.
         output: its answer.
+        user_bits: width of TUSER of its input; 0 if it has none.
     """
 
     name: str
     input: StreamPort
     output: StreamPort
+    user_bits: int = 0
 
     def __post_init__(self) -> None:
         _check_name("Kernel name", self.name)
+
+    @property
+    def vlnv(self) -> str:
+        """Vendor, library, name and version of its IP."""
+        return f"hls4attn:hls:{self.name}:1.0"
+
+    @property
+    def instance(self) -> str:
+        """Its name in the block design."""
+        return f"{self.name}_0"
 
 
 @dataclass(frozen=True)
@@ -178,8 +196,11 @@ class OverlayDesign:
                 f"model_id must be the SHA-256 of the model file as 64 lower-case hex digits. "
                 f"Received: {self.model_id!r:.80}"
             )
-        if self.ip == self.dma.instance:
-            raise SpecError(f"The IP and the DMA need different instance names. Received: {self.ip!r} for both")
+        fixed = (GPIO, INTC, CONCAT, RESET, self.addresses.ps_instance)
+        instances = [self.ip, self.dma.instance, *(kernel.instance for kernel in self.kernels), *fixed]
+        double = sorted({name for name in instances if instances.count(name) > 1})
+        if double:
+            raise SpecError(f"Cells need different instance names. Received twice: {', '.join(double)}")
         for side, port in (("input", self.input), ("output", self.output)):
             if port.sample_bytes > self.dma.max_bytes:
                 raise SpecError(

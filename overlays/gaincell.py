@@ -40,7 +40,7 @@ from hls4attn.models.operators import GainCellSpec
 from hls4attn.models.operators.gain_scaling import Scalers
 from hls4attn.overlays import registers, strict
 from hls4attn.overlays.boards import Board
-from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.design import KernelPort, OverlayDesign
 from hls4attn.overlays.ports import StreamPort
 
 CELLS_VLNV = "hls4attn:hls:gaincell:1.0"
@@ -48,6 +48,8 @@ KIND = "hls4attn-gaincell-design"
 MAX_LAYERS = 64
 #: Signed bits of a current; no kernel takes more.
 MAX_CURRENT_WIDTH = 32
+#: TUSER of the kernel's input: two bits of operation, six of layer.
+USER_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ class GainCellDesign(OverlayDesign):
             current_width=width,
             **options,
         )
+
+    @property
+    def kernels(self) -> tuple[KernelPort, ...]:
+        """One kernel; TUSER says what a word is: a token, or a command of the shell."""
+        return tuple(replace(kernel, user_bits=USER_BITS) for kernel in super().kernels)
 
     @cached_property
     def table(self) -> Codes:

@@ -129,10 +129,6 @@ class HwhModule:
         if connections:
             ET.SubElement(port, "CONNECTIONS").extend(connections)
 
-    def clock(self, name: str, source: str, signal: str, source_port: str) -> None:
-        """Add a clock input driven by `source_port` of the instance `source`."""
-        self.port(name, "I", "clk", signal, [(source, source_port)])
-
     def bus(self, name: str, kind: str, interface: str, net: str, signals: Iterable[str] = ()) -> None:
         """Add a bus interface; its signals map onto ports named after the interface."""
         attributes = {"BUSNAME": net, "NAME": name, "TYPE": kind}
@@ -148,15 +144,16 @@ class HwhModule:
             self.port(f"{name.lower()}_{signal.lower()}", direction, bits=bits)
         self.bus(name, "SLAVE", "aximm", net, _LITE)
 
-    def stream(self, name: str, net: str, drives: bool, peer: tuple[str, str]) -> None:
-        """Add one end of an AXI4-Stream; `peer` is the (instance, port prefix) of the other."""
-        instance, prefix = peer
-        for signal, bits in _STREAM.items():
+    def stream(self, name: str, net: str, drives: bool, peer: tuple[str, str], user_bits: int = 0) -> None:
+        """Add one end of an AXI4-Stream; `peer` is the (instance, interface) of the other."""
+        instance, interface = peer
+        signals = _STREAM | ({"TUSER": user_bits} if user_bits else {})
+        for signal, bits in signals.items():
             direction = "O" if (signal != "TREADY") == drives else "I"
             low = signal.lower()
-            far = [(instance, f"{prefix}_{low}")]
+            far = [(instance, f"{interface.lower()}_{low}")]
             self.port(f"{name.lower()}_{low}", direction, "undef", f"{net}_{low}", far, bits=bits)
-        self.bus(name, "INITIATOR" if drives else "TARGET", "axis", net, _STREAM)
+        self.bus(name, "INITIATOR" if drives else "TARGET", "axis", net, signals)
 
     def memory_master(self, name: str, amap: AddressMap) -> None:
         """Add an AXI4 master that reaches the DDR of the processing system."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hls4attn.models.errors import DeviceError, ModelFileError
-from hls4attn.overlays import bitfile, hwh, strict
+from hls4attn.overlays import bitfile, hwh, hwh_check, strict
 from hls4attn.overlays.design import MAX_JSON_BYTES, OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
 
@@ -146,7 +146,7 @@ def _check(design: OverlayDesign, bit: bytes, handoff: bytes, digests: dict[str,
         raise ModelFileError(
             f"{stem}.bit: holds model {header.model_id[:16]}..., its manifest says {design.model_id[:16]}..."
         )
-    hwh.check_hwh(hwh.parse_hwh(handoff, f"{stem}.hwh"), design, f"{stem}.hwh")
+    hwh_check.check_hwh(hwh.parse_hwh(handoff, f"{stem}.hwh"), design, f"{stem}.hwh")
     return header.emulation
 
 

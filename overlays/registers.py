@@ -151,6 +151,40 @@ DMA_REGISTERS = tuple(
     )
 )
 
+# --- AXI GPIO (PG144): channel 1 drives channel 2 ---------------------------------------------------------
+GPIO_DATA = 0x00
+GPIO_TRI = 0x04
+GPIO2_DATA = 0x08
+GPIO2_TRI = 0x0C
+
+GPIO_REGISTERS = (
+    Register("GPIO_DATA", GPIO_DATA),
+    Register("GPIO_TRI", GPIO_TRI),
+    Register("GPIO2_DATA", GPIO2_DATA),
+    Register("GPIO2_TRI", GPIO2_TRI),
+)
+
+# --- AXI interrupt controller (PG099) ---------------------------------------------------------------------
+ISR = 0x00
+IPR = 0x04
+IER = 0x08
+IAR = 0x0C
+SIE = 0x10
+CIE = 0x14
+IVR = 0x18
+MER = 0x1C
+
+INTC_REGISTERS = (
+    Register("ISR", ISR),
+    Register("IPR", IPR, "read-only"),
+    Register("IER", IER),
+    Register("IAR", IAR, "write-only"),
+    Register("SIE", SIE, "write-only"),
+    Register("CIE", CIE, "write-only"),
+    Register("IVR", IVR, "read-only"),
+    Register("MER", MER, fields=(Field("ME", 0), Field("HIE", 1))),
+)
+
 
 def status_words(status: int) -> str:
     """A DMASR value in words, such as `halted, internal error (...)`."""

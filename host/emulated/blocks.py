@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hls4attn.host.emulated.faults import Faults
 from hls4attn.overlays.boards import Board
 from hls4attn.overlays.clocks import IO_PLL_FEEDBACK
 
@@ -23,6 +24,7 @@ class RegisterBlock:
         self.name = name
         self.base = base
         self.size = size
+        self.faults = Faults()  # the board's, once the block is part of one
         self._values = dict(initial or {})
 
     def read32(self, offset: int) -> int:
@@ -32,6 +34,10 @@ class RegisterBlock:
     def write32(self, offset: int, value: int) -> None:
         """Write the register at a byte offset."""
         self._values[offset] = value
+
+    def level(self, pin: str) -> bool:
+        """Level of an output pin, such as an interrupt."""
+        return False
 
     def tick(self) -> bool:
         """Let work proceed; called once per host access, the only notion of time.  True on progress."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hls4attn.host.emulated.blocks import RegisterBlock
 from hls4attn.host.emulated.ddr import Ddr
 from hls4attn.host.emulated.errors import BusError, EmulationDeadlock
+from hls4attn.host.emulated.faults import Fault
 from hls4attn.host.emulated.kernel import StreamKernel
 from hls4attn.overlays import registers as reg
 
@@ -17,6 +18,18 @@ HOPELESS_POLLS = 5000  # status reads without any progress before the wait is de
 
 _STATUS_RESET = 0x10000 | reg.SR_HALTED  # bit 16 is the interrupt threshold, 1 in direct mode
 _CONTROL_RESET = 0x10002
+_ERRORS = {
+    "MM2S": (
+        (Fault.SEND_INTERNAL, reg.SR_INTERNAL_ERROR),
+        (Fault.SEND_SLAVE, reg.SR_SLAVE_ERROR),
+        (Fault.SEND_DECODE, reg.SR_DECODE_ERROR),
+    ),
+    "S2MM": (
+        (Fault.RECEIVE_INTERNAL, reg.SR_INTERNAL_ERROR),
+        (Fault.RECEIVE_SLAVE, reg.SR_SLAVE_ERROR),
+        (Fault.RECEIVE_DECODE, reg.SR_DECODE_ERROR),
+    ),
+}
 
 
 @dataclass
@@ -30,6 +43,11 @@ class _Channel:
     length: int = 0
     busy: int = 0  # accesses left before completion is possible; 0 when no transfer is under way
     delivered: bool = False  # MM2S: the packet is in the stream
+    stuck: str = ""  # the fault that keeps it from moving until a reset, in words
+
+    @property
+    def interrupt(self) -> bool:
+        return bool(self.status & self.control & reg.SR_IRQS)
 
     def finish(self) -> None:
         self.busy = 0
@@ -77,6 +95,7 @@ class AxiDma(RegisterBlock):
         if offset == reg.DMASR and (channel.busy or channel.status & reg.SR_ERRORS):
             self._polls += 1
             if self._polls > HOPELESS_POLLS:
+                self._polls = 0
                 raise EmulationDeadlock(self._diagnose(channel))
         return {
             reg.DMACR: channel.control,
@@ -101,6 +120,11 @@ class AxiDma(RegisterBlock):
         elif offset == reg.LENGTH:
             self._start(channel, value & self._mask)
 
+    def level(self, pin: str) -> bool:
+        """Level of an interrupt output."""
+        channels = {"mm2s_introut": self._send, "s2mm_introut": self._receive}
+        return pin in channels and channels[pin].interrupt
+
     def tick(self) -> bool:
         """Move data if both sides are ready."""
         progress = False
@@ -108,11 +132,10 @@ class AxiDma(RegisterBlock):
             if channel.busy > 1:
                 channel.busy -= 1
                 progress = True
-        if self._send.busy == 1:
+        if self._send.busy == 1 and not self._send.stuck:
             progress |= self._feed(self._send)
-        if self._receive.busy == 1 and self.kernel is not None and self.kernel.output is not None:
-            self._drain(self._receive, self.kernel)
-            progress = True
+        if self._receive.busy == 1 and not self._receive.stuck and self.kernel is not None:
+            progress |= self._drain(self._receive, self.kernel)
         if progress:
             self._polls = 0
         return progress
@@ -123,6 +146,9 @@ class AxiDma(RegisterBlock):
     def _write_control(self, channel: _Channel, value: int) -> None:
         if value & reg.CR_RESET:  # resets both channels, and through its reset output the kernel
             self._clear()
+            if self.faults.take(Fault.STUCK_RESET):
+                self._send.control |= reg.CR_RESET
+                return
             if self.kernel is not None and self.resets_kernel:
                 self.kernel.reset()
             return
@@ -149,34 +175,63 @@ class AxiDma(RegisterBlock):
         """MM2S: put the packet into the stream, and finish once the output has room."""
         if self.kernel is None:
             return False
-        if not channel.delivered:
-            try:
-                packet = self._ddr.read(self._aligned(channel), channel.length)
-            except BusError:
-                channel.fail(reg.SR_DECODE_ERROR)
-                return True
-            channel.delivered = self.kernel.accept(packet)
-            if not channel.delivered:
-                return False
+        if not channel.delivered and not self._deliver(channel, self.kernel):
+            return bool(channel.status & reg.SR_ERRORS)
         if len(self.kernel.output or b"") > FIFO_BYTES and not self._receive.busy:
             return False  # back-pressure: the output fills the stream, so the input stands still
+        if self._sticks(channel, Fault.NO_COMPLETION):
+            return False
         channel.finish()
         return True
 
-    def _drain(self, channel: _Channel, kernel: StreamKernel) -> None:
-        """S2MM: store the packet; TLAST beyond the announced length is an error."""
-        packet = kernel.take()
+    def _deliver(self, channel: _Channel, kernel: StreamKernel) -> bool:
+        """MM2S: offer the packet to the kernel; whether it took it."""
+        if self._fails(channel) or self._sticks(channel, Fault.NO_INPUT):
+            return False
         try:
-            self._ddr.write(self._aligned(channel), packet[: channel.length])
+            packet = self._ddr.read(self._aligned(channel), channel.length)
         except BusError:
             channel.fail(reg.SR_DECODE_ERROR)
-            return
-        if len(packet) > channel.length:
-            kernel.put_back(packet[channel.length :])  # stays in the stream until a reset
+            return False
+        channel.delivered = kernel.accept(packet)
+        return channel.delivered
+
+    def _drain(self, channel: _Channel, kernel: StreamKernel) -> bool:
+        """S2MM: store the packet; TLAST beyond the announced length is an error."""
+        if kernel.output is None or self._sticks(channel, Fault.NO_ANSWER):
+            return False
+        if self._fails(channel):
+            return True
+        packet = kernel.take(channel.length)
+        if self.faults.take(Fault.SHORT_ANSWER):
+            packet = packet[:-4]
+        try:
+            self._ddr.write(self._aligned(channel), packet)
+        except BusError:
+            channel.fail(reg.SR_DECODE_ERROR)
+            return True
+        if kernel.output is not None:  # the rest stays in the stream until a reset
             channel.fail(reg.SR_INTERNAL_ERROR)
-            return
+            return True
+        if self._sticks(channel, Fault.NO_LAST):
+            return True
         channel.length = len(packet)  # the bytes received, not the bytes asked for
         channel.finish()
+        return True
+
+    def _fails(self, channel: _Channel) -> bool:
+        """Let a fault that is due halt a channel."""
+        for fault, bit in _ERRORS[channel.name]:
+            if self.faults.take(fault):
+                channel.fail(bit)
+                return True
+        return False
+
+    def _sticks(self, channel: _Channel, fault: Fault) -> bool:
+        """Let a fault that is due hold a channel up."""
+        if self.faults.take(fault):
+            channel.stuck = fault.value
+        return bool(channel.stuck)
 
     def _aligned(self, channel: _Channel) -> int:
         """Without the realignment engine, the low address bits are not there."""
@@ -186,6 +241,8 @@ class AxiDma(RegisterBlock):
         send = channel is self._send
         if channel.status & reg.SR_ERRORS:
             cause = f"{reg.status_words(channel.status)}; only a reset (4 to DMACR) clears an error"
+        elif channel.stuck:
+            cause = f"{channel.stuck} (a fault that was injected)"
         elif self.kernel is None:
             cause = f"no emulated IP is connected to the streams of {self.name}"
         elif send and not channel.delivered:

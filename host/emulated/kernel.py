@@ -44,7 +44,7 @@ class StreamKernel(RegisterBlock):
     def reset(self) -> None:
         """As `ap_rst_n`: idle, not started, nothing under way, no samples counted."""
         self._started = self._auto_restart = self._done = False
-        self._samples = self._cycles = 0
+        self._left = self._cycles = 0  # bytes of output that left
         self._output: bytes | None = None
         self._partial = 0  # bytes of a packet that ended inside a sample
 
@@ -52,7 +52,8 @@ class StreamKernel(RegisterBlock):
         """Value of a register; reading CTRL clears AP_DONE."""
         low, high = self._design.model_id_words
         if offset != reg.CTRL:
-            values = {reg.MODEL_ID_LO: low, reg.MODEL_ID_HI: high, reg.SAMPLES: self._samples}
+            samples = self._left // self._design.output.sample_bytes & 0xFFFFFFFF
+            values = {reg.MODEL_ID_LO: low, reg.MODEL_ID_HI: high, reg.SAMPLES: samples}
             values |= {reg.CYCLES_LO: self._cycles & 0xFFFFFFFF, reg.CYCLES_HI: self._cycles >> 32}
             return values.get(offset, 0)
         value = reg.AP_START * self._started | reg.AUTO_RESTART * self._auto_restart
@@ -92,17 +93,16 @@ class StreamKernel(RegisterBlock):
             return None
         return str(getattr(self._kernel, "cycles_are", "by a cycle model, not measured"))
 
-    def take(self) -> bytes:
-        """Remove the packet at the output."""
-        packet = self._output or b""
-        self._output = None
-        self._done = True
-        self._started = self._auto_restart
+    def take(self, limit: int | None = None) -> bytes:
+        """Remove the packet at the output, or its first `limit` bytes."""
+        waiting = self._output or b""
+        packet, rest = waiting[:limit], waiting[len(waiting[:limit]) :]
+        self._left += len(packet)
+        self._output = rest or None
+        if not rest:
+            self._done = True
+            self._started = self._auto_restart
         return packet
-
-    def put_back(self, rest: bytes) -> None:
-        """Leave the rest of a packet at the output."""
-        self._output = rest
 
     def why_no_input(self) -> str | None:
         """Why the kernel takes no packet, in words; None if it would."""
@@ -140,7 +140,6 @@ class StreamKernel(RegisterBlock):
         except Exception as error:  # somebody else's function: name it, keep its traceback as the cause
             kind = type(error).__name__
             raise DeviceError(f"The kernel function of {self.name} failed: {kind}: {error}") from error
-        self._samples = (self._samples + len(codes)) & 0xFFFFFFFF
         cycles = getattr(self._kernel, "cycles", None)
         self._cycles += int(cycles(len(codes))) if cycles is not None else 0
         return packed.tobytes()

@@ -79,12 +79,35 @@ def stream_sinks(hwh: ET.Element) -> dict[str, list[str]]:
     return {instance: reached(instance, frozenset({instance})) for instance in list(drivers)}
 
 
-def reset_driver(hwh: ET.Element, instance: str) -> str | None:
-    """The instance whose output drives `ap_rst_n` of `instance`, if the handoff says so."""
+def driver(hwh: ET.Element, instance: str, port: str) -> tuple[str, str] | None:
+    """The instance and port that drive an input, if the handoff says so."""
     for module in hwh.iter("MODULE"):
         if module.get("INSTANCE") != instance:
             continue
-        for port in module.iter("PORT"):
-            if port.get("NAME") == "ap_rst_n":
-                return next((c.get("INSTANCE") for c in port.iter("CONNECTION")), None)
+        for element in (p for p in module.iter("PORT") if p.get("NAME") == port):
+            found = next(element.iter("CONNECTION"), None)
+            return None if found is None else (found.get("INSTANCE", ""), found.get("PORT", ""))
     return None
+
+
+def reset_driver(hwh: ET.Element, instance: str) -> str | None:
+    """The instance whose output drives `ap_rst_n` of `instance`, if the handoff says so."""
+    found = driver(hwh, instance, "ap_rst_n")
+    return found[0] if found else None
+
+
+def interrupt_sources(hwh: ET.Element, controller: str) -> dict[int, tuple[str, str]]:
+    """The instance and port behind each input of an interrupt controller, concatenations looked through."""
+    concats = {
+        module.get("INSTANCE", ""): sum(port.get("DIR") == "I" for port in module.iter("PORT"))
+        for module in hwh.iter("MODULE")
+        if module.get("VLNV", "").split(":")[2:3] in (["xlconcat"], ["ilconcat"])
+    }
+
+    def reached(instance: str, port: str) -> list[tuple[str, str] | None]:
+        found = driver(hwh, instance, port)
+        if found is None or found[0] not in concats:
+            return [found]
+        return [source for number in range(concats[found[0]]) for source in reached(found[0], f"In{number}")]
+
+    return {number: source for number, source in enumerate(reached(controller, "intr")) if source is not None}

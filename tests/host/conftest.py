@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from dense_model import make_design
+from driven import SMALL, Flaky
 
 from hls4attn.overlays.package import Package, write_package
 
@@ -33,3 +34,26 @@ def pynq_state() -> Iterator[None]:
             setattr(pynq.Device, key, before[key])
         elif key in vars(pynq.Device):
             delattr(pynq.Device, key)
+
+
+@pytest.fixture(params=["pynq-z2", "aup-zu3"])
+def device(request: pytest.FixtureRequest):
+    """An emulated board of each family."""
+    pytest.importorskip("pynq")
+    from hls4attn.host.emulated_device import EmulatedDevice
+
+    return EmulatedDevice(request.param)
+
+
+@pytest.fixture
+def kernel() -> Flaky:
+    return Flaky()
+
+
+@pytest.fixture
+def overlay(device, kernel: Flaky, package):
+    """The dense model, loaded, with buffers of 40 samples."""
+    from hls4attn.host.driver import load_overlay
+
+    with load_overlay(package(on=device.name), device, kernel, buffer_bytes=SMALL) as overlay:
+        yield overlay

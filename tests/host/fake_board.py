@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from hls4attn.host.emulated_device import EmulatedDevice
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.hwh import build_hwh
 from hls4attn.overlays.package import Package, write_package
+
+_NUMBERS = itertools.count()
 
 
 def built_bit(design: OverlayDesign) -> bytes:
@@ -46,7 +50,7 @@ class FakeBoard(pynq.Device):
     """
 
     def __init__(self, name: str, kernels: dict[OverlayDesign, Any]) -> None:
-        super().__init__(f"fake-{name}")
+        super().__init__(f"fake-{name}-{os.getpid()}-{next(_NUMBERS)}")  # other workers have theirs
         self.inner = EmulatedDevice(name)
         self.name = name
         self.arch, self.capabilities = self.inner.arch, self.inner.capabilities

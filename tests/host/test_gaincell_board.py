@@ -25,6 +25,7 @@ pynq = pytest.importorskip("pynq")
 from hls4attn.host.driver import GainCellModel, RunStats, load_overlay  # noqa: E402
 from hls4attn.host.emulated.errors import EmulationDeadlock  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
+from hls4attn.host.errors import StalledStreamError  # noqa: E402
 
 pytestmark = [pytest.mark.usefixtures("pynq_state"), pytest.mark.compile]
 
@@ -321,8 +322,8 @@ def test_after_a_failure_the_windows_are_empty_and_it_says_so(overlay, monkeypat
     begun(model)
     take = CellKernel.take
     for broken, match in (
-        (lambda self: take(self)[:-4], r"answered 108 bytes with 32, expected 36.*all windows are empty"),
-        (lambda self: b"\x7f" + take(self)[1:], r"heads cannot give: Code 127.*all windows are empty"),
+        (lambda self, limit: take(self, limit)[:-4], r"answered 108 bytes with 32, expected 36.*all windows are empty"),
+        (lambda self, limit: b"\x7f" + take(self, limit)[1:], r"heads cannot give: Code 127.*all windows are empty"),
     ):
         monkeypatch.setattr(CellKernel, "take", broken)
         with pytest.raises(DeviceError, match=match):
@@ -345,7 +346,7 @@ def test_logic_that_was_not_started(overlay) -> None:
     begun(overlay.model)
     overlay.model.write(reg.CTRL, 0)
     overlay.model.step(Q, K, V)  # the last packet
-    with pytest.raises(EmulationDeadlock, match="gaincell_0 was not started.*all windows are empty"):
+    with pytest.raises(StalledStreamError, match="gaincell_0 was not started.*all windows are empty"):
         overlay.model.step(Q, K, V)
     unharmed(overlay.model, Truth(SMALL))
 

@@ -4,8 +4,10 @@
 import hashlib
 
 from hls4attn.models.formats import Fixed
+from hls4attn.models.operators import GainCellSpec
 from hls4attn.overlays.boards import board
 from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.ports import StreamPort
 
 BOARDS = ("pynq-z1", "pynq-z2", "aup-zu3", "kv260", "zcu104")
@@ -22,6 +24,11 @@ def make(name: str = "nn", on: str = "pynq-z2", **changes: object) -> OverlayDes
         "output": StreamPort((7,), Fixed(12, 4, signed=False)),
     }
     return OverlayDesign(**{**values, **changes})
+
+
+def cells(spec: GainCellSpec | None = None, on: str = "pynq-z2", **options: object) -> GainCellDesign:
+    spec = spec or GainCellSpec(heads=2, head_dim=6, window=8, tile=4)
+    return GainCellDesign.of(spec, board(on), **{"layers": 2, **options})  # type: ignore[arg-type]
 
 
 def sha256(data: bytes) -> str:

@@ -129,7 +129,10 @@ def test_model_id_words_are_the_first_64_bits() -> None:
         ({"name": "1nn"}, "Overlay name"),
         ({"name": "../nn"}, "Overlay name"),
         ({"ip": "a b"}, "IP instance"),
-        ({"ip": "axi_dma_0"}, "different instance names"),
+        ({"ip": "axi_dma_0"}, "different instance names. Received twice: axi_dma_0"),
+        ({"ip": "axi_gpio_0"}, "Received twice: axi_gpio_0"),
+        ({"dma": DmaSpec("nn_kernel_0")}, "Received twice: nn_kernel_0"),
+        ({"dma": DmaSpec("processing_system7_0")}, "Received twice: processing_system7_0"),
         ({"model_id": "abc"}, "SHA-256"),
         ({"model_id": MODEL_ID.upper()}, "SHA-256"),
         (

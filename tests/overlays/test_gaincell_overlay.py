@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from overlay_designs import BOARDS, make
+from overlay_designs import BOARDS, cells, make
 
 from hls4attn.hls import tail
 from hls4attn.hls.gaincell import current_rows
@@ -17,18 +17,14 @@ from hls4attn.models.operators import GainCellSpec
 from hls4attn.models.operators.gain_curve import LINEAR_CELL
 from hls4attn.models.operators.gain_scaling import NonIdeality, Scalers
 from hls4attn.overlays import hwh, registers
-from hls4attn.overlays.boards import board
 from hls4attn.overlays.design import DmaSpec, OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign, cells_id, in_logic, table_of
+from hls4attn.overlays.hwh_check import check_hwh
 from hls4attn.overlays.package import read_package, write_package
 from hls4attn.overlays.packing import pack, unpack
 from hls4attn.overlays.ports import StreamPort
 
 SPEC = GainCellSpec(heads=2, head_dim=6, window=8, tile=4)
-
-
-def cells(spec: GainCellSpec = SPEC, on: str = "pynq-z2", **options: object) -> GainCellDesign:
-    return GainCellDesign.of(spec, board(on), **{"layers": 2, **options})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -170,13 +166,13 @@ def test_a_package_of_another_kind_or_spec_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="changed since its manifest"):
         read_package(mine.bit)
     with pytest.raises(ModelFileError, match="gaincell_0 is a 'hls4attn:hls:stream_model:1.0'"):
-        hwh.check_hwh(hwh.parse_hwh(hwh.build_hwh(make(ip="gaincell_0"))), cells())
+        check_hwh(hwh.parse_hwh(hwh.build_hwh(make(ip="gaincell_0"))), cells())
 
 
 def test_the_handoff_holds_the_register_map() -> None:
     design = cells()
     root = hwh.parse_hwh(hwh.build_hwh(design))
-    hwh.check_hwh(root, design)
+    check_hwh(root, design)
     ip = next(m for m in root.iter("MODULE") if m.get("INSTANCE") == "gaincell_0")
     assert ip.get("VLNV") == "hls4attn:hls:gaincell:1.0"
     found = {
