@@ -57,8 +57,12 @@ def config_cpp(node: HwNode, index: int, reuse_factor: int | None = None) -> str
     for name, rom in node.roms.items():
         if name in ("table", *TAIL_ROMS):
             ints[f"{name}_banks"] = constant_banks(node, rom.size)
-    members = "".join(f"    static const {_ctype(name)} {name} = {_literal(name, v)};\n" for name, v in ints.items())
-    return f"{text}struct config{index} : hls4attn::{node.kernel.base} {{\n{members}}};\n"
+    return f"{text}struct config{index} : hls4attn::{node.kernel.base} {{\n{members_cpp(ints)}}};\n"
+
+
+def members_cpp(ints: Mapping[str, int]) -> str:
+    """Members of a configuration struct."""
+    return "".join(f"    static const {_ctype(name)} {name} = {_literal(name, v)};\n" for name, v in ints.items())
 
 
 def constant_banks(node: HwNode, size: int) -> int:
@@ -165,7 +169,7 @@ def _stream_design_cpp(design: Design, function: str) -> str:
             if name == result:
                 types.append(f"typedef layer{index}_t port_out_t;\ntypedef layer{index}_row port_out_row;\n")
             else:
-                fifos.append(_fifo_cpp(*names[name], design.streams[name].depth))
+                fifos.append(fifo_cpp(*names[name], design.streams[name].depth))
         counted = length_rows(node, design.streams)
         length = "length" if counted.tokens else str(counted.rows)
         asked |= counted.tokens
@@ -197,7 +201,8 @@ def _row_cpp(name: str, ctype: str, stream: Stream) -> str:
     return f"typedef {ctype} {name}_t;\ntypedef hls4attn::row<{name}_t, {stream.channels}> {name}_row;\n"
 
 
-def _fifo_cpp(ctype: str, name: str, depth: int) -> str:
+def fifo_cpp(ctype: str, name: str, depth: int) -> str:
+    """Lines that declare a FIFO."""
     return (
         f'    hls::stream<{ctype}> {name}("{name}");\n'
         f"    #pragma HLS STREAM variable={name} depth={depth}\n"

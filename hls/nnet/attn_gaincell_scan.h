@@ -44,6 +44,7 @@ template <typename CONFIG_T> struct gaincell_cursor {
     slot_t slot, age;
     place_t place;                                                   // in the tile
     int base;                                                        // of the head's slots
+    int table;                                                       // first row of the table in use
     slot_t origin;                                                   // first slot of the newest one's tile
     bool behind, older;                                              // of split tiles: behind the newest; second part
     typename integer<bit_length(sizes::passes) + 1>::type pass;      // of the tile whose codes are made
@@ -59,7 +60,7 @@ template <typename CONFIG_T> struct gaincell_cursor {
             filled_slots++;
         }
         filled = filled_slots;
-        base = 0;
+        base = table = 0;
         head = made = 0;
         pass = sizes::passes;
         first = last = false;
@@ -159,7 +160,8 @@ inline void scan_slot(typename gaincell_sizes<CONFIG_T>::key_memory &keys,
                       typename gaincell_sizes<CONFIG_T>::held_charges &held) {
     #pragma HLS INLINE
     typedef gaincell_sizes<CONFIG_T> sizes;
-    static_assert(CURRENTS == CONFIG_T::window * sizes::entries, "gaincell: one row of currents for each age");
+    static_assert(CURRENTS == CONFIG_T::tables * CONFIG_T::window * sizes::entries,
+                  "gaincell: one row of currents for each age");
     const int slot = at.base + int(at.slot);
     typename sizes::k_code key[sizes::D];
     #pragma HLS ARRAY_PARTITION variable=key complete
@@ -186,9 +188,10 @@ inline void scan_slot(typename gaincell_sizes<CONFIG_T>::key_memory &keys,
     if (at.sees()) {
         typename sizes::current_t current[sizes::entries];
         #pragma HLS ARRAY_PARTITION variable=current complete
+        const int row = (CONFIG_T::tables > 1 ? at.table : 0) + int(at.age);
         for (int c = 0; c < sizes::entries; c++) {
             #pragma HLS UNROLL
-            current[c] = entry<CONFIG_T::current_width>(currents[int(at.age) * sizes::entries + c]);
+            current[c] = entry<CONFIG_T::current_width>(currents[row * sizes::entries + c]);
         }
         typename sizes::score_t score = 0;
         for (int d = 0; d < sizes::D; d++) {

@@ -20,6 +20,8 @@ namespace hls4attn {
 struct gaincell_config : tail_config {
     static const int rows = 1;                 // tokens of the longest sequence
     static const int heads = 1;
+    static const int layers = 1;               // windows, one behind the other in one memory
+    static const int tables = 1;               // tables of currents, likewise
     static const int head_dim = 1;             // D
     static const int window = 1;               // M: slots of a head
     static const int tile = 1;                 // slots that are limited and rounded together; divides the window
@@ -59,7 +61,7 @@ template <int LEVELS> struct level_code {
 template <typename CONFIG_T> struct gaincell_sizes {
     static const int D = CONFIG_T::head_dim;
     static const int channels = CONFIG_T::heads * D;
-    static const int slots = CONFIG_T::heads * CONFIG_T::window;
+    static const int slots = CONFIG_T::layers * CONFIG_T::heads * CONFIG_T::window;
     static const bool shared = CONFIG_T::k_levels == CONFIG_T::v_levels; // one current a level for keys and values
     static const int entries = CONFIG_T::k_levels + (shared ? 0 : CONFIG_T::v_levels); // of a row of the table
     static const int first_value = shared ? 0 : CONFIG_T::k_levels;

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hls4attn.hls.stream.clocks import NodeClocks, starts
 from hls4attn.hls.stream.iterations import (
     Times,
     ceil_div,
@@ -65,78 +66,9 @@ __all__ = [
 ]
 
 
-def starts(ready: Times, cycles: int | Times) -> Times:
-    """When the iterations of a process start: t[k] = max(t[k-1] + cycles[k-1], ready[k])."""
-    costs = np.broadcast_to(np.asarray(cycles, dtype=np.int64), ready.shape)
-    offset = np.concatenate([[0], np.cumsum(costs)[:-1]]).astype(np.int64)
-    return np.asarray(np.maximum.accumulate(ready - offset) + offset, dtype=np.int64)
-
-
 def row_times(node: HwNode, inputs: list[Times], length: int | None = None) -> Times:
     """When each output row of a streaming kernel can be read, for the times of its input rows."""
-    latency = node.ints.get("latency", latencies(node)["latency"])
-    if is_attention(node):
-        return _attention_times(node, inputs, length, latency)
-    if node.op == "AttnPermute":
-        bank = starts(inputs[0], 1)[-1] + 1 + latency + 1
-        return np.asarray(bank + np.arange(rows_of(node, length)) + latency + 1, dtype=np.int64)
-    cycles = token_cycles(node.ints, rows_of(node, length)) if is_gain_cell(node) else row_interval(node)
-    ready = np.maximum.reduce([t[: rows_of(node, length)] for t in inputs])
-    start = starts(ready, cycles)
-    if is_norm(node):
-        prepared = starts(start + cycles + latency, cycles) + latency + 1
-        start = starts(prepared, cycles)
-    if node.op == "AttnReduceSum":
-        start = start[-1:] + cycles
-    return np.asarray(start + cycles + latency, dtype=np.int64)
-
-
-def _attention_times(node: HwNode, inputs: list[Times], length: int | None, latency: int) -> Times:
-    """Bank of keys, scores slice by slice, score function, bank of values, weighted sum row by row."""
-    q, k, v = (t[: rows_of(node, length)] for t in inputs)
-    step = chunks(node)
-    load = groups(node) * step
-    keys, values = (int(starts(t, load)[-1]) + load + latency + 1 for t in (k, v))
-    units = np.repeat(slices(node, length), groups(node))  # words of each row of scores
-    words = groups(node) * slices(node, length)  # of each query
-    row = np.repeat(np.arange(len(words)), words)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(words) - words, words)
-    scores = starts(np.maximum(q, keys), words * step)[row] + (place + 1) * step + latency
-    weights = _function_times(node, scores, units, latency)
-    begin = starts(np.maximum(weights, values), step)
-    return np.asarray(begin[np.cumsum(words) - 1] + step + latency, dtype=np.int64)
-
-
-def _function_times(node: HwNode, scores: Times, units: Times, latency: int) -> Times:
-    """When the words behind the score function can be read, for the times of its scores.
-
-    Args:
-        node: the attention.
-        scores: one time a word.
-        units: words of each row of scores.
-        latency: of every process.
-    """
-
-    def process(ready: Times) -> Times:
-        return starts(ready, 1) + latency + 1
-
-    words = process(scores)
-    name = score_function(node)
-    if name.startswith("ConSmax"):
-        return words
-    last = np.cumsum(units) - 1  # of each row, and of the row that a word is in
-    of_word = np.repeat(last, units)
-    whole = of_word
-    slice_words = node.ints.get("slice_length", 0) // node.ints.get("lanes", 1)
-    if slice_words:  # a maximum comes every slice_words words
-        first = of_word + 1 - np.repeat(units, units)
-        place = np.arange(len(words)) - first
-        whole = np.minimum(first + (place // slice_words + 1) * slice_words - 1, of_word)
-    words = process(np.maximum(words, words[whole]))
-    sums = words[last]
-    if name == "Softmax":
-        sums = process(sums)
-    return process(np.maximum(words, np.repeat(sums, units)))
+    return NodeClocks(node, length).rows(inputs)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,15 @@ from hls_sole import CONTEXTS, NORMS, SOFTMAX
 from hls_typed import TypedMaker, random_graph
 
 from hls4attn.hls import HlsConfig, lower_graph
+from hls4attn.hls.axis_cells import cells_cpp
+from hls4attn.hls.axis_cpp import Core, kernel_cpp
 from hls4attn.hls.bench import context_graph, norm_graph, operator_graph
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
 from hls4attn.hls.stream.attention_sim import attention_graph
 from hls4attn.hls.stream.forks import MAX_COPIES
 from hls4attn.hls.stream.network import to_stream
+from hls4attn.hls.stream.packets import flag_depth, port_rows
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.formats import Fixed
@@ -126,7 +129,20 @@ void top(hls::stream<row> &data, hls::stream<row> &res, const int length) {
 def units() -> dict[str, str]:
     """The sources by name; the top function of each is `top`."""
     token = token_source(CELLS["wraps"][0])
-    return {"rows": _ROWS, "cells_token": token, **{name: _source(make()) for name, make in DESIGNS.items()}}
+    designs = {name: _source(make()) for name, make in DESIGNS.items()}
+    return {"rows": _ROWS, "cells_token": token, **designs, **_ported()}
+
+
+def _ported() -> dict[str, str]:
+    """Kernels between AXI4-Streams: of a streaming design, of one between arrays, and of gain cells."""
+    rows, arrays = _stream(_product()), lower_graph(random_graph(0))
+    stream = Core("core", "port_in_row", "port_out_row", depths=(3, 2), arguments=", 4")
+    array = Core("core", "port_in_t", "port_out_t", ("ARRAY_RESHAPE complete dim=0", "ARRAY_PARTITION complete dim=0"))
+    return {
+        "axis_stream": design_cpp(rows, "core") + kernel_cpp("top", stream, port_rows(rows), flag_depth(rows)),
+        "axis_array": design_cpp(arrays, "core") + kernel_cpp("top", array, port_rows(arrays), flag_depth(arrays)),
+        "axis_cells": cells_cpp("top", CELLS["levels of no power of two"][0], 3, 14),
+    }
 
 
 def _source(design: Design) -> str:

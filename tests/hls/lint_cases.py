@@ -18,6 +18,21 @@ _PROCESS = (
     }
 }"""
 )
+#: A process at a port.
+_PORT = """typedef hls4attn::axis<0>::word port;
+void top(hls::stream<port> &data, hls::stream<port> &res) {
+    HLS4ATTN_LATENCY(1)
+    const port word = data.read();
+    res.write(word);
+}"""
+#: A kernel with ports, that remembers.
+_KEPT = """void top(int x[8]) {
+    #pragma HLS INTERFACE ap_ctrl_none port=return
+    static int kept_sum = 0;
+    #pragma HLS RESET variable=kept_sum
+    kept_sum += x[0];
+    x[1] = kept_sum;
+}"""
 #: A region.
 _REGION = (
     _ROW
@@ -249,6 +264,14 @@ CASES: list[tuple[str, str, str, str, str]] = [
     ),
     ("state", "int top(int n) { int x = 0; x += n; return x; }", "int x", "static int x", "x is kept"),
     ("state", "static const int x = 3; int top() { return x; }", "const int", "int", "x is kept"),
+    ("state", _KEPT, "kept_sum", "sum", "3: .*sum is kept"),
+    (
+        "state",
+        "int top(int n) { static int kept_sum = 0; return kept_sum + n; }",
+        "int top(int n) { static int kept_sum = 0;",
+        "static int kept_sum = 0; int top(int n) {",
+        "kept_sum is kept",
+    ),
     (
         "state",
         "struct s { static const int x = 1; }; int top() { return s::x; }",
@@ -257,6 +280,8 @@ CASES: list[tuple[str, str, str, str, str]] = [
         "x is kept",
     ),
     ("state", "static const int x = 3; int top() { return x > 0; }", "int x = 3", "int *x", "x is kept"),
+    ("directives", _KEPT, "port=return", "port=returned", "2: .*undeclared identifier 'returned'"),
+    ("directives", _KEPT, "RESET variable=kept_sum", "RESET", "4: .*no variable"),
     ("directives", _ARRAY, "PIPELINE II=1", "PIPLINE II=1", "7: .*PIPLINE is none of"),
     ("directives", _ARRAY, "II=1", "ii=1", "7: .*PIPELINE has no option ii"),
     ("directives", _ARRAY, "II=1", "II=1 fast", "7: .*PIPELINE has no flag fast"),
@@ -336,6 +361,7 @@ CASES: list[tuple[str, str, str, str, str]] = [
     ("words", _PROCESS, "HLS4ATTN_PACK(word)", "row other = word; HLS4ATTN_PACK(other)", "7: .*word is written to"),
     ("words", _PROCESS, "res.write(word)", "res.write(data.read())", "8: .*takes a variable of this function"),
     ("words", _PROCESS, "res.write(word);", "", "7: .*PACK word: no such word"),
+    ("words", _PORT, "    res.write", "    HLS4ATTN_PACK(word)\n    res.write", "6: .*word is a word of a port"),
     ("timing", _PROCESS, "    HLS4ATTN_LATENCY(3)\n", "", "2: .*starts with one HLS4ATTN_LATENCY"),
     (
         "timing",

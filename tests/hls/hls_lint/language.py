@@ -209,9 +209,13 @@ def constants(code: Code) -> Iterator[tuple[Node, str]]:
 
 @rule
 def state(code: Code) -> Iterator[tuple[Node, str]]:
-    """A kernel's result depends on its operands alone: nothing is kept from one call to the next."""
+    """A kernel's result depends on its operands alone: nothing is kept from one call to the next.
+
+    Gain cells remember, in variables of a function whose names say so.
+    """
     for node in code.nodes:
-        if is_static(node) and not is_const(node.raw["type"]) and not node.raw.get("constexpr"):
+        said = node.function() is not None and node.name.startswith("kept_")
+        if is_static(node) and not said and not is_const(node.raw["type"]) and not node.raw.get("constexpr"):
             yield node, f"{node.name} is kept from one call to the next, and not const"
 
 

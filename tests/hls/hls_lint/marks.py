@@ -151,7 +151,10 @@ def exits(code: Code) -> Iterator[tuple[Node, str]]:
 
 @rule
 def words(code: Code) -> Iterator[tuple[Node, str]]:
-    """A word that is a struct takes a FIFO for each of its fields unless Vivado HLS is told to pack it."""
+    """A word that is a struct takes a FIFO for each of its fields unless Vivado HLS is told to pack it.
+
+    A word of a port must not be packed: its fields are the channels of an AXI4-Stream.
+    """
     for function in code.functions:
         body = function.body
         assert body is not None
@@ -163,9 +166,14 @@ def words(code: Code) -> Iterator[tuple[Node, str]]:
                 continue
             variable = code.declared(strip(call.children[1]))
             declared = variable and variable.kind == "VarDecl" and variable.function() is function
+            packed = variable is not None and f"PACK {variable.name}" in _beside(variable)
             if variable is None or not declared:
                 yield call, "write() takes a variable of this function, with HLS4ATTN_PACK"
-            elif f"PACK {variable.name}" not in _beside(variable):
+            elif "axis_word<" in call.children[0].children[0].type:
+                if packed:
+                    yield call, f"{variable.name} is a word of a port, whose fields HLS4ATTN_PACK would join"
+                written.add(id(_statement(variable).parent))
+            elif not packed:
                 yield call, f"{variable.name} is written to a stream and has no HLS4ATTN_PACK"
             else:
                 written.add(id(_statement(variable).parent))

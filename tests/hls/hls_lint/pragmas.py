@@ -15,9 +15,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: How an option's value is checked: a variable in scope, a constant from 1 or from 0 on, or one of these words.
+#: How an option's value is checked: a variable in scope, also `return` for a port, a constant from 1 or from 0 on, or one of these words.
 Value = str | frozenset[str]
-VARIABLE, FROM_1, FROM_0 = "variable", "from 1", "from 0"
+VARIABLE, PORT, FROM_1, FROM_0 = "variable", "port", "from 1", "from 0"
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,12 @@ DIRECTIVES = {
     "DEPENDENCE": Directive({"variable": VARIABLE}, _words("inter intra false true RAW WAR WAW"), _words("variable")),
     "INLINE": Directive(flags=_words("off")),
     "INTERFACE": Directive(
-        {"port": VARIABLE}, _words("ap_ctrl_none ap_fifo ap_none axis s_axilite register both"), _words("port")
+        {"port": PORT}, _words("ap_ctrl_none ap_fifo ap_none axis s_axilite register both"), _words("port")
     ),
     "LOOP_FLATTEN": Directive(flags=_words("off")),
     "LOOP_TRIPCOUNT": Directive({"min": FROM_0, "avg": FROM_0, "max": FROM_1}, needed=_words("max")),
     "PIPELINE": Directive({"II": FROM_1}, _words("rewind off")),
+    "RESET": Directive({"variable": VARIABLE}, needed=_words("variable")),
     "STREAM": Directive({"variable": VARIABLE, "depth": FROM_1}, needed=_words("variable depth")),
     "UNROLL": Directive({"factor": FROM_1}),
 }
@@ -135,7 +136,9 @@ def _assertion(words: list[str]) -> tuple[str, list[str]]:
         wanted = known.options.get(name)
         if not (wanted if equals else name in known.flags):
             problems.append(f"{text}: {words[1]} has no {'option' if equals else 'flag'} {name}")
-        elif wanted == VARIABLE:
+        elif wanted == PORT and value == "return":
+            continue
+        elif wanted in (VARIABLE, PORT):
             if _VARIABLE.fullmatch(value):
                 conditions.append(f"sizeof(({value})) > 0")
             else:
