@@ -150,15 +150,10 @@ class Flow:
 
     def kernel(self) -> CycleKernel:
         """What the emulated IP computes: the C simulation of the converted model, and the cycles of its design."""
-        from hls4attn.hls.estimate import estimate
-        from hls4attn.hls.hwfile import lower_design
+        from hls4attn.hls.axis import cycles_of
 
-        found = estimate(lower_design(self.graph, self.settings), self.settings)
-
-        def packet_cycles(samples: int) -> int:
-            return found.latency + (samples - 1) * found.interval
-
-        return CycleKernel(self.csim.run, packet_cycles, "by the cycle model of the design, not measured")
+        cycles = cycles_of(self.project)
+        return CycleKernel(self.csim.run, cycles, "by the cycle model of the design and its adaptors, not measured")
 
     @cached_property
     def built(self) -> Package | None:

@@ -18,6 +18,7 @@ from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.zoo.registry import zoo_model
 from hls4attn.models.zoo.vectors import SUFFIX, Vectors, read_vectors
 from hls4attn.overlays.boards import load_boards
+from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.package import Package, read_package
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def load(
     title = overlay_name(name)
     package = find_overlay(title, here, folder)
     if is_emulated(device):
+        if package is not None and type(package.design) is not OverlayDesign:
+            return load_overlay(package, device)  # gain cells and operators bring their simulation
         flow = overlay_flow(name, here, **options)
         package = package or flow.package
         if package.design.model_id != flow.model_id:
