@@ -163,7 +163,9 @@ def _conditions(found: BoardBench) -> str:
 
 
 def _energy_text(energy: Energy) -> str:
-    rails = ", ".join(f"{name} {1e6 * joule:,.2f} uJ" for name, joule in energy.rails_j.items())
+    rails = ", ".join(
+        f"{name} {1e6 * joule:,.2f} uJ ({energy.mean_w[name]:.2f} W)" for name, joule in energy.rails_j.items()
+    )
     chosen = f"none for an inference: {energy.reason}" if energy.rail is None else f"rail {energy.rail} counts"
     read = f"; a sample: {rails}, with all that each rail feeds" if rails else ""
     return f"{chosen}{read}"

@@ -64,11 +64,13 @@ class Energy:
 
     Attributes:
         rails_j: joules a sample of each rail that was read.
+        mean_w: mean watts of each.
         rail: the one that counts; None if it was not said which.
         reason: why no rail counts; "" if one does.
     """
 
     rails_j: dict[str, float]
+    mean_w: dict[str, float]
     rail: str | None
     reason: str
 

@@ -129,19 +129,19 @@ def _with_energy(model: Any, codes: Codes, seconds: float, rail: str | None) -> 
     from hls4attn.host.power import record_rails
 
     with record_rails() as recording:
-        names = list(recording.rails)
-        if rail is not None and rail not in names:
-            raise InputError(f"No rail {rail!r} here; there are: {', '.join(names) or 'none'}")
         wall = time_runs(model, codes, seconds)
+    if rail is not None and rail not in recording:
+        raise InputError(f"No rail {rail!r} here; there are: {', '.join(recording) or 'none'}")
     samples = (wall.runs + WARM_UP) * wall.batch
-    rails = {name: joule / samples for name, joule in recording.energy_joule().items()}
-    chosen = rail or (names[0] if len(names) == 1 else None)
-    if chosen is None:
-        reason = f"several rails, which may feed each other; choose with --rail: {', '.join(names)}"
-        return wall, Energy(rails, None, reason if names else NO_RAILS)
-    if chosen not in rails:
-        return wall, Energy(rails, None, f"rail {chosen} gave no reading")
-    return wall, Energy(rails, chosen, "")
+    joules = {name: read.energy_j / samples for name, read in recording.items()}
+    watts = {name: read.mean_w for name, read in recording.items()}
+    chosen, reason = rail, ""
+    if rail is None and len(recording) == 1:
+        (chosen,) = recording
+    elif rail is None:
+        several = f"several rails, which may feed each other; choose with --rail: {', '.join(recording)}"
+        reason = several if recording else NO_RAILS
+    return wall, Energy(joules, watts, chosen, reason)
 
 
 def _read_clock() -> float:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import types
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -58,19 +57,11 @@ def real(tmp_path, pynq_state):
 
 @pytest.fixture
 def rails(monkeypatch):
-    """Rails of a fake sensor: their names, and the joules that a recording gives."""
+    """Rails with sensors of a constant power in watts, as PYNQ gives them."""
 
-    def give(**joule):
-        recording = types.SimpleNamespace(rails=list(joule), energy_joule=lambda: dict(joule))
-
-        @contextmanager
-        def record_rails(interval_s=0.01):
-            yield recording
-
-        module = types.ModuleType("hls4attn.host.power")
-        module.record_rails = record_rails
-        monkeypatch.setitem(sys.modules, "hls4attn.host.power", module)
-        return recording
+    def give(**watts):
+        sensors = {name: types.SimpleNamespace(power=types.SimpleNamespace(value=w)) for name, w in watts.items()}
+        monkeypatch.setattr(pynq, "get_rails", lambda: sensors)
 
     return give
 
@@ -88,10 +79,12 @@ def test_an_emulated_board_has_cycles_and_no_time(emulated):
 
 
 def test_a_board_has_time_clock_and_energy(real, rails, monkeypatch, tmp_path):
-    rails(VCCINT=8.0)
+    rails(VCCINT=2.0)
     (tmp_path / "governor").write_text("performance\n")
     monkeypatch.setattr(board_bench, "_GOVERNOR", tmp_path / "governor")
+    begun = time.perf_counter()
     found = measure(real, vectors(real.package.design), batch=8, seconds=0.02)
+    elapsed = time.perf_counter() - begun
     assert (found.device, found.emulated) == ("board:pynq-z2", False)
     assert found.cycles.are == "counted by the logic"
     assert (found.cycles.one, found.cycles.batch) == (1100, 1800)
@@ -103,7 +96,9 @@ def test_a_board_has_time_clock_and_energy(real, rails, monkeypatch, tmp_path):
         assert 0 < wall.best_s <= wall.median_s
         assert set(wall.phases_s) == {*PHASES, "rest"}
         assert all(wall.phases_s[phase] > 0 for phase in PHASES)
-    assert found.energy.rails_j == {"VCCINT": 8.0 / (8 * (found.many.runs + 3))}
+    assert found.energy.mean_w == {"VCCINT": pytest.approx(2.0)}
+    joules = found.energy.rails_j["VCCINT"] * 8 * (found.many.runs + 3)  # warm-up runs count, too
+    assert 2.0 * sum(found.many.phases_s.values()) * found.many.runs < joules < 2.0 * elapsed
     assert found.energy.per_inference_j == found.energy.rails_j["VCCINT"]
 
 
@@ -120,12 +115,12 @@ def test_a_slow_phase_shows_as_that_phase(real, monkeypatch):
     unpack = stream_model.unpack
 
     def slow(*arguments):
-        time.sleep(0.005)
+        time.sleep(0.01)
         return unpack(*arguments)
 
     monkeypatch.setattr(stream_model, "unpack", slow)
     phases = time_runs(real.model, CODES[:4], 0.02).phases_s
-    assert phases["unpack"] >= 0.005 > phases["pack"] + phases["flush"]
+    assert phases["unpack"] >= 0.01 > phases["pack"]
 
 
 def test_nothing_is_recorded_outside(real):
@@ -145,11 +140,11 @@ def test_which_rail_counts(real, rails):
     found = measure(real, None, **run).energy
     assert found.rail is None
     assert "choose with --rail: PL, PS" in found.reason
-    assert measure(real, None, rail="PS", **run).energy.rail == "PS"
+    found = measure(real, None, rail="PS", **run).energy
+    assert (found.rail, found.reason, list(found.rails_j)) == ("PS", "", ["PL", "PS"])
+    assert found.per_inference_j == pytest.approx(2 * found.rails_j["PL"], rel=0.5)
     with pytest.raises(InputError, match="No rail 'VCC' here; there are: PL, PS"):
         measure(real, None, rail="VCC", **run)
-    rails(PL=1.0).energy_joule = dict
-    assert "PL gave no reading" in measure(real, None, **run).energy.reason
 
 
 def test_an_unreadable_clock_and_governor(real, rails, monkeypatch, tmp_path):
@@ -220,7 +215,7 @@ def test_an_emulated_time_is_only_an_assumption(emulated):
 
 
 def test_a_real_time_says_what_is_in_it(real, rails):
-    rails(PL=1e-3)
+    rails(PL=1.5)
     found = measure(real, vectors(real.package.design), batch=8, seconds=0.01)
     text, written = printed(found), bench_report.to_json(found)
     for words in (
@@ -232,6 +227,7 @@ def test_a_real_time_says_what_is_in_it(real, rails):
     ):
         assert words in text
     assert "rail PL counts" in text
+    assert "uJ (1.50 W)" in text
     assert "assumed" not in text
     tiny = written["mlperf_tiny"]
     assert written["measured"] is True
