@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make setup | demo | test | test-all | lint     Everything goes into .venv; a missing g++ or clang++ (the tests' second
+# make setup | demo | test | test-all | test-boards | lint     Everything goes into .venv; a missing g++ or clang++ (the tests' second
 # compiler) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run is printed.
 SHELL := /bin/bash
 VENV := .venv
@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null && echo $$p && break; done)
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: setup demo test test-all lint clean
+.PHONY: setup demo test test-all test-boards lint clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,28 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The driver with each version of PYNQ that boards have, in environments like theirs: without TensorFlow and ONNX.
+BOARD_PYNQ := 3.0.1 3.1.2 4.0.0
+BOARD_TESTS := $(shell grep -v '^\#' requirements-board/tests.txt)
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
+# The Python of the boards' images if it is there, else one that this PYNQ takes, too.
+board_python = $(shell for p in $(1); do for c in $$p $$(ls -d $(PYENV)/versions/*/bin/$$p 2>/dev/null); do \
+	$$c -c 'import ensurepip' 2>/dev/null && echo $$c && exit; done; done)
+
+test-boards: $(BOARD_PYNQ:%=.venv-pynq-%/.installed)
+	@for v in $(BOARD_PYNQ); do echo "== PYNQ $$v, $$(.venv-pynq-$$v/bin/python --version)"; \
+		.venv-pynq-$$v/bin/python -W ignore -c "from hls4attn.host.pynq_compat import import_pynq; import_pynq()" && \
+		.venv-pynq-$$v/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not compile" $(BOARD_TESTS) || exit 1; done
+
+.venv-pynq-%/.installed: requirements-board/pynq-%.txt requirements-board/common.txt pyproject.toml
+	@python="$(call board_python,$(if $(filter 4.%,$*),python3.12 python3.11 python3.10,python3.10 python3.11))"; \
+		[ -n "$$python" ] || { echo "PYNQ $* needs Python 3.10 or 3.11: install one" >&2; exit 1; }; \
+		echo "Installing PYNQ $* for $$($$python --version) into .venv-pynq-$*"; \
+		[ -x .venv-pynq-$*/bin/python ] || $$python -m venv .venv-pynq-$*
+	@.venv-pynq-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-board/pynq-$*.txt
+	@.venv-pynq-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 # mypy sees the folders under their import names through links.
 lint: setup

@@ -25,6 +25,7 @@ from hls4attn.host.options import (
     Reuse,
 )
 from hls4attn.models.errors import Hls4attnError, InputError
+from hls4attn.overlays.boards import use_boards
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -53,8 +54,13 @@ class _Debug:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    boards: Annotated[
+        Path | None,
+        typer.Option("--boards", help="TOML file with further boards; else HLS4ATTN_BOARDS.", show_default=False),
+    ] = None,
 ) -> None:
     _Debug.on = debug
+    use_boards(boards)
 
 
 @app.command()

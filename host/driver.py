@@ -9,12 +9,14 @@ from typing import Any
 
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
+from hls4attn.host.errors import WrongPartError
 from hls4attn.host.gaincell_model import GainCellModel
 from hls4attn.host.ownership import claim, release
 from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, RunStats
 from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.host.stream_model import StreamModel
-from hls4attn.models.errors import DeviceError
+from hls4attn.models.errors import DeviceError, ToolError
+from hls4attn.overlays.boards import load_boards
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.package import Package, read_package
 
@@ -127,6 +129,7 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | None) -
                 f"{package.bit} only serves the emulated board and configures no device. Build the overlay "
                 "with Vivado, or use connect(emulated=True)"
             )
+        _check_real_part(package, device)
         return
     if kernel is None and isinstance(package.design, GainCellDesign):
         kernel = partial(_simulated_cells, package.design)
@@ -139,8 +142,24 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | None) -
     device.register_kernel(package.design, kernel)
 
 
-def _simulated_cells(design: GainCellDesign) -> Any:
-    """The C simulation of a layer's heads."""
-    from hls4attn.hls.gaincell_sim import GainCellSim
+def _check_real_part(package: Package, device: Any) -> None:
+    """Refuse an overlay for another part than that of the board, where PYNQ says which board it is."""
+    name = str(getattr(device, "name", "unknown"))
+    wanted, here = package.design.board, load_boards().get(name.lower())
+    if here is not None and here.part != wanted.part:
+        raise WrongPartError(
+            f"{package.bit} is for {wanted.part} ({wanted.name}); this {name} has {here.part}. "
+            f"Build the overlay for {here.name}"
+        )
 
-    return GainCellSim(design.spec, design.current_width)
+
+def _simulated_cells(design: GainCellDesign) -> Any:
+    """A layer's heads in C simulation; slowly, with the same codes, where its tools are not installed."""
+    try:
+        from hls4attn.hls.gaincell_sim import GainCellSim
+
+        return GainCellSim(design.spec, design.current_width)
+    except (ModuleNotFoundError, ToolError):  # no ONNX, headers or compiler, as on a board
+        from hls4attn.host.emulated.reference_cells import ReferenceCells
+
+        return ReferenceCells(design.spec)

@@ -84,9 +84,7 @@ def _lock(device: Any) -> int:
     try:  # never through a link that somebody laid there
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        raise DeviceError(
-            f"{path}: the lock of {device.tag} cannot be opened: {error}. Run as the same user"
-        ) from error
+        raise DeviceError(f"{path}: cannot be opened to lock {device.tag}: {error}. Run as the same user") from error
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

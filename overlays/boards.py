@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import asdict, dataclass
@@ -20,8 +21,12 @@ else:  # pragma: no cover  # Python 3.10, the PYNQ 3.1 images
 
 Family = Literal["zynq", "zynquplus"]
 
+ENVIRONMENT = "HLS4ATTN_BOARDS"  #: a file with further boards, where none is named
 MAX_BYTES = 1 << 20
+#: Frequency that the IO PLL of a family is near in the presets of most boards, before the output divider.
+IO_PLL_MHZ = {"zynq": 1000.0, "zynquplus": 3000.0}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_RELEASE = re.compile(r"\d{1,3}(\.\d{1,3}){1,3}")
 _PART = {
     "zynq": re.compile(r"(?P<device>xc7z\d{3}s?)(?P<package>[a-z]{3}\d+)(?P<speed>-\w+)"),
     "zynquplus": re.compile(r"(?P<device>xc[a-z]+\d+\w*)-(?P<package>[a-z]+\d+)(?P<speed>-\w+-\w+)"),
@@ -36,6 +41,8 @@ _REQUIRED: dict[str, strict.Kind] = {
 }
 _OPTIONAL: dict[str, strict.Kind] = {
     "board_connections": str,
+    "io_pll_feedback": int,
+    "pynq": list,
     "lut": int,
     "ff": int,
     "dsp": int,
@@ -56,6 +63,8 @@ class Board:
         ps_clock_mhz: PS reference clock in MHz.
         cma_mb: contiguous memory for buffers, in MiB.
         board_connections: Vivado board_connections, for a module on a carrier card.
+        io_pll_feedback: feedback divider of the IO PLL in the board's preset; 0 for that of most boards of the family.
+        pynq: releases of PYNQ that run on it, such as `3.1.2`; empty if not known.
         lut: look-up tables of the part, where known; likewise `ff`, `dsp` and `bram36`.
         ff: flip-flops.
         dsp: DSP slices.
@@ -73,6 +82,8 @@ class Board:
     ps_clock_mhz: float
     cma_mb: int
     board_connections: str | None = None
+    io_pll_feedback: int = 0
+    pynq: tuple[str, ...] = ()
     lut: int | None = None
     ff: int | None = None
     dsp: int | None = None
@@ -94,10 +105,17 @@ class Board:
             raise SpecError(f"{where}: {self.board_connections!r} are no Vivado board_connections")
         if self.hp_width not in (32, 64, 128):
             raise SpecError(f"{where}: hp_width must be 32, 64 or 128. Received: {self.hp_width}")
-        if not 10 <= self.ps_clock_mhz <= 100:
-            raise SpecError(f"{where}: ps_clock_mhz must be 10 to 100. Received: {self.ps_clock_mhz}")
-        if not 1 <= self.cma_mb <= 1024:
-            raise SpecError(f"{where}: cma_mb must be 1 to 1024. Received: {self.cma_mb}")
+        self._check_numbers(where)
+        for release in self.pynq:
+            if not isinstance(release, str) or not _RELEASE.fullmatch(release):
+                raise SpecError(f"{where}: pynq lists releases such as '3.1.2'. Received: {release!r:.40}")
+
+    def _check_numbers(self, where: str) -> None:
+        if self.io_pll_feedback == 0 and self.ps_clock_mhz > 0:
+            object.__setattr__(self, "io_pll_feedback", round(IO_PLL_MHZ[self.family] / self.ps_clock_mhz))
+        for key, low, high in (("ps_clock_mhz", 10, 100), ("io_pll_feedback", 10, 125), ("cma_mb", 1, 1024)):
+            if not low <= getattr(self, key) <= high:
+                raise SpecError(f"{where}: {key} must be {low} to {high}. Received: {getattr(self, key)}")
         for key in ("lut", "ff", "dsp", "bram36"):
             value = getattr(self, key)
             if value is not None and value < 0:
@@ -129,13 +147,14 @@ class Board:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the fields that are not known."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        known = {key: value for key, value in asdict(self).items() if value not in (None, ())}
+        return known | ({"pynq": list(self.pynq)} if self.pynq else {})
 
     @classmethod
     def from_dict(cls, data: Any, where: str) -> Board:
         """The inverse of `to_dict`; `where` names the source in errors."""
         data = strict.fields(data, where, {"name": str, **_REQUIRED}, _OPTIONAL)
-        return cls(**{**data, "ps_clock_mhz": float(data["ps_clock_mhz"])})
+        return cls(**{**data, "ps_clock_mhz": float(data["ps_clock_mhz"]), "pynq": tuple(data.get("pynq", ()))})
 
 
 def load_boards(extra: Path | None = None) -> dict[str, Board]:
@@ -143,20 +162,40 @@ def load_boards(extra: Path | None = None) -> dict[str, Board]:
 
     Args:
         extra: a TOML file of the same form as `boards.toml`; its boards are added, and replace a board of
-            the same name.
+            the same name.  Without it, the file that the environment variable HLS4ATTN_BOARDS names, if any.
 
     Raises:
-        ModelFileError: if `extra` is missing or malformed, naming the table and key.
+        ModelFileError: if the file is missing or malformed, naming the table and key.
         SpecError: if a value is impossible.
     """
-    boards = dict(_builtin())
+    named = os.environ.get(ENVIRONMENT)
+    if extra is None and not named:
+        return dict(_builtin())
+    try:
+        return _builtin() | _read(extra or Path(named or ""))
+    except (ModelFileError, SpecError) as error:
+        source = "" if extra else f" (the file is named by {ENVIRONMENT})"
+        raise type(error)(f"{error}{source}") from error
+
+
+def use_boards(extra: Path | None) -> None:
+    """Let all later look-ups of this process and its children know the boards of a file; none changes nothing.
+
+    Raises:
+        ModelFileError: as `load_boards`, now.
+        SpecError: likewise.
+    """
     if extra is not None:
-        boards.update(_read(extra))
-    return boards
+        load_boards(extra)
+        os.environ[ENVIRONMENT] = str(extra.absolute())
 
 
 def board(name: str, extra: Path | None = None) -> Board:
     """The board called `name`; upper and lower case are the same, as in the BOARD variable of PYNQ images.
+
+    Args:
+        name: of the board.
+        extra: as `load_boards`.
 
     Raises:
         UnsupportedError: for an unknown name; the message lists the known ones.
@@ -165,8 +204,8 @@ def board(name: str, extra: Path | None = None) -> Board:
     found = boards.get(name.lower())
     if found is None:
         raise UnsupportedError(
-            f"Unknown board {name!r}. Known: {', '.join(sorted(boards))}. "
-            "Describe another board in a TOML file of the form of overlays/boards.toml"
+            f"Unknown board {name!r}. Known: {', '.join(sorted(boards))}. Describe another board in a TOML file of the "
+            f"form of overlays/boards.toml, and name the file with --boards or {ENVIRONMENT}"
         )
     return found
 
@@ -184,5 +223,8 @@ def _read(path: Path) -> dict[str, Board]:
     boards = {}
     for name, table in tables.items():
         strict.fields(table, f"{path}: [{name}]", _REQUIRED, _OPTIONAL)
-        boards[name] = Board.from_dict({"name": name, **table}, f"{path}: [{name}]")
+        try:
+            boards[name] = Board.from_dict({"name": name, **table}, f"{path}: [{name}]")
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from error
     return boards

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from hls4attn.models.errors import SpecError
 from hls4attn.overlays.boards import Board
 
-# IO PLL output = reference * feedback / output divider; the values of the boards' presets.
-IO_PLL_FEEDBACK = {"zynq": 20, "zynquplus": 90}
+# IO PLL output = reference * feedback / output divider, with the feedback of the board's preset.
 IO_PLL_DIVIDE = {"zynq": 1, "zynquplus": 2}
 MAX_DIVISOR = 63
 
@@ -29,7 +28,7 @@ class PlClock:
 
 def io_pll_mhz(board: Board) -> float:
     """Output of the IO PLL in MHz."""
-    return board.ps_clock_mhz * IO_PLL_FEEDBACK[board.family] / IO_PLL_DIVIDE[board.family]
+    return board.ps_clock_mhz * board.io_pll_feedback / IO_PLL_DIVIDE[board.family]
 
 
 def pl_clock(board: Board, mhz: float) -> PlClock:

@@ -4,9 +4,8 @@
 The emulated `.hwh`, the register and address constants of the driver, and the Vivado script are all made
 from an `OverlayDesign`, so they cannot disagree.
 
-The kernel is packet driven: started once with AP_START and AUTO_RESTART, it consumes whole samples until
-TLAST and emits their outputs, TLAST on the last word.  Its `ap_rst_n` is driven by the reset output of the
-DMA, so that a soft reset of the DMA also clears a sample that was under way.
+The IP is packet driven: started once with AP_START and AUTO_RESTART, it consumes whole samples until TLAST and emits
+their outputs, TLAST on the last word.  What computes is an HLS kernel, or several, behind it; `drawing` has all cells.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from typing import Any, ClassVar
 
 from hls4attn.models.errors import Hls4attnError, ModelFileError, SpecError
 from hls4attn.overlays import registers, strict
-from hls4attn.overlays.boards import Board, Family
+from hls4attn.overlays.addresses import ADDRESS_MAPS, AddressMap
+from hls4attn.overlays.boards import Board
 from hls4attn.overlays.clocks import PlClock, pl_clock
 from hls4attn.overlays.ports import StreamPort
 
@@ -62,68 +62,6 @@ class DmaSpec:
     def max_bytes(self) -> int:
         """Longest transfer in bytes: ``2**length_width - 1``."""
         return (1 << self.length_width) - 1
-
-
-@dataclass(frozen=True)
-class AddressMap:
-    """Base addresses of the AXI-Lite slaves and names of the PS ports, fixed per family.
-
-    `bus_clocks` are the clock inputs of `master` and `memory`.
-    """
-
-    dma: int
-    ip: int
-    gpio: int
-    intc: int
-    ps_instance: str
-    ps_vlnv: str
-    master: str
-    memory: str
-    memory_segment: str
-    memory_bytes: int
-    clock_port: str
-    reset_port: str
-    interrupt_port: str
-    bus_clocks: tuple[str, str]
-    address_bits: int
-
-
-ADDRESS_MAPS: dict[Family, AddressMap] = {
-    "zynq": AddressMap(
-        dma=0x40400000,
-        ip=0x40000000,
-        gpio=0x41200000,
-        intc=0x41800000,
-        ps_instance="processing_system7_0",
-        ps_vlnv="xilinx.com:ip:processing_system7:5.5",
-        master="M_AXI_GP0",
-        memory="S_AXI_HP0",
-        memory_segment="HP0_DDR_LOWOCM",
-        memory_bytes=0x20000000,
-        clock_port="FCLK_CLK0",
-        reset_port="FCLK_RESET0_N",
-        interrupt_port="IRQ_F2P",
-        bus_clocks=("M_AXI_GP0_ACLK", "S_AXI_HP0_ACLK"),
-        address_bits=32,
-    ),
-    "zynquplus": AddressMap(
-        dma=0xA0000000,
-        ip=0xA0010000,
-        gpio=0xA0020000,
-        intc=0xA0030000,
-        ps_instance="zynq_ultra_ps_e_0",
-        ps_vlnv="xilinx.com:ip:zynq_ultra_ps_e:3.5",
-        master="M_AXI_HPM0_FPD",
-        memory="S_AXI_HP0_FPD",
-        memory_segment="HP0_DDR_LOW",
-        memory_bytes=0x80000000,
-        clock_port="pl_clk0",
-        reset_port="pl_resetn0",
-        interrupt_port="pl_ps_irq0",
-        bus_clocks=("maxihpm0_fpd_aclk", "saxihp0_fpd_aclk"),
-        address_bits=40,
-    ),
-}
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,6 @@ class Drawing:
     nets: tuple[Net, ...]
     memory_masters: tuple[Pin, ...]
 
-    def cell(self, instance: str) -> Cell:
-        """The cell of that name."""
-        return next(cell for cell in self.cells if cell.instance == instance)
-
 
 def draw(design: OverlayDesign) -> Drawing:
     """The block design of an overlay."""
@@ -173,11 +169,9 @@ def _dma(design: OverlayDesign) -> Cell:
 
 
 def _ip(design: OverlayDesign) -> Cell:
-    address_bits = max(register.offset for register in design.ip_registers).bit_length()
     return Cell(
         design.ip,
         design.ip_vlnv,
-        {"C_S_AXI_CONTROL_ADDR_WIDTH": address_bits},
         lite="s_axi_control",
         address=design.addresses.ip,
         registers=design.ip_registers,

@@ -28,6 +28,7 @@ from hls4attn.overlays.hwh_netlist import Netlist
 
 _ANY_NAME = (CONCAT, RESET)  # instances that tools may name otherwise
 _OUR_VENDOR = "hls4attn:"
+MAX_WORDS = 600  # characters of a difference: names and values in it are the file's
 CLOCK_TOLERANCE = 1e-4  # relative: board files round the crystal, 33.333 or 33.333333 MHz
 
 
@@ -46,7 +47,7 @@ def check_hwh(root: ET.Element, design: OverlayDesign, where: str = ".hwh") -> N
         _Check(Netlist(root), design).run()
     except _DifferenceError as difference:
         raise ModelFileError(
-            f"{where}: not the block design of overlay {design.name!r}: {difference}. "
+            f"{where}: not the block design of overlay {design.name!r}: {difference!s:.{MAX_WORDS}}. "
             "Build the overlay again, or load it with its own design"
         ) from None
 
@@ -72,6 +73,7 @@ class _Check:
         self._processing_system()
         for stream in self.drawing.streams:
             self._stream(stream)
+        self._further_streams()
         for net in self.drawing.nets:
             for pin in net.sinks:
                 if not {net.driver.cell, pin.cell} & set(_ANY_NAME):
@@ -128,7 +130,7 @@ class _Check:
             if cell.address is None:
                 continue
             own = [r for r in ranges if r.instance == cell.instance]
-            if not any(r.covers(cell.address, SEGMENT_BYTES) and r.slave == cell.lite for r in own):
+            if not any(r.covers(cell.address, SEGMENT_BYTES, exactly=True) and r.slave == cell.lite for r in own):
                 found = ", ".join(f"{r.base}..{r.high} ({r.slave})" for r in own) or "no address"
                 raise _DifferenceError(
                     f"{cell.instance} is at {found}, not at 0x{cell.address:08X}.."
@@ -139,9 +141,12 @@ class _Check:
         amap = self.design.addresses
         for pin in self.drawing.memory_masters:
             reached = [r for r in self.netlist.ranges() if (r.owner, r.master, r.kind) == (*pin, "MEMORY")]
-            if not any((r.instance, r.slave) == (amap.ps_instance, amap.memory) for r in reached):
-                found = ", ".join(f"{r.instance}.{r.slave}" for r in reached) or "no memory"
-                raise _DifferenceError(f"{pin} reaches {found}, not {amap.ps_instance}.{amap.memory}")
+            own = [r for r in reached if (r.instance, r.slave) == (amap.ps_instance, amap.memory)]
+            if not any(r.covers(0, amap.memory_bytes) for r in own):
+                found = ", ".join(f"{r.base}..{r.high} of {r.instance}.{r.slave}" for r in reached) or "no memory"
+                raise _DifferenceError(
+                    f"{pin} reaches {found}, not 0x0..0x{amap.memory_bytes - 1:X} of {amap.ps_instance}.{amap.memory}"
+                )
 
     def _processing_system(self) -> None:
         """Frequency of the PL clock, and width of the port to the memory."""
@@ -172,6 +177,14 @@ class _Check:
         sinks = self.netlist.stream_sinks(stream.driver, frozenset(cell.instance for cell in self.drawing.cells))
         if sinks != [stream.sink]:
             raise _DifferenceError(f"stream {stream.driver} goes to {_list(sinks)}, not to {stream.sink}")
+
+    def _further_streams(self) -> None:
+        """Of our own IPs: logic for more kernels is of another design."""
+        drawn = {pin for stream in self.drawing.streams for pin in (stream.driver, stream.sink)}
+        for cell in self.drawing.cells:
+            further = [pin for pin in self.netlist.streams_of(cell.instance) if pin not in drawn]
+            if cell.vlnv.startswith(_OUR_VENDOR) and further:
+                raise _DifferenceError(f"{cell.instance} has further streams: {_list(further)}")
 
     def _drivers(self, pin: Pin) -> list[Pin]:
         if not self.netlist.has(pin):

@@ -26,12 +26,14 @@ class Range:
     base: str
     high: str
 
-    def covers(self, base: int, size: int) -> bool:
-        """Whether it is exactly these bytes; a malformed number is not."""
+    def covers(self, base: int, size: int, *, exactly: bool = False) -> bool:
+        """Whether it holds these bytes, and no others if `exactly`; a malformed range holds none."""
         try:
-            return int(self.base, 16) == base and int(self.high, 16) == base + size - 1
+            low, high = int(self.base, 16), int(self.high, 16)
         except ValueError:
             return False
+        last = base + size - 1
+        return (low, high) == (base, last) if exactly else low <= base and last <= high
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,22 @@ class Netlist:
         return sorted(self._drivers.get(pin, ()))
 
     def bits(self, instance: str, port: str) -> int:
-        """Width of a port; 0 if there is none."""
+        """Width of a port; 0 if there is none, or its range is malformed."""
         found = self._ports.get(Pin(instance, port))
         if found is None:
             return 0
-        left, right = found.get("LEFT", ""), found.get("RIGHT", "")
-        return int(left) - int(right) + 1 if left.isdecimal() and right.isdecimal() else 1
+        try:
+            return int(found.get("LEFT", "0")) - int(found.get("RIGHT", "0")) + 1
+        except ValueError:
+            return 0
 
     def stream(self, pin: Pin) -> Interface | None:
         """The AXI4-Stream interface of that name."""
         return self._interfaces.get(pin)
+
+    def streams_of(self, instance: str) -> list[Pin]:
+        """All AXI4-Stream interfaces of a cell."""
+        return sorted(pin for pin in self._interfaces if pin.cell == instance)
 
     def stream_sinks(self, driver: Pin, ends: frozenset[str]) -> list[Pin]:
         """Where a stream goes: the interfaces of the cells `ends`, looking through all other cells.

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from hls4attn.host.emulated.faults import Faults
 from hls4attn.overlays.boards import Board
-from hls4attn.overlays.clocks import IO_PLL_FEEDBACK
 
 
 class RegisterBlock:
@@ -50,7 +49,7 @@ def clock_blocks(board: Board) -> list[RegisterBlock]:
     The PLLs hold the values of the boards' presets, so `pynq.Clocks` reads plausible CPU clocks; the PL
     clocks follow the dividers that the overlay asks for.
     """
-    io_pll = IO_PLL_FEEDBACK[board.family]
+    io_pll = board.io_pll_feedback
     if board.family == "zynq":
         cpu = {0x100: 26 << 12, 0x120: 2 << 8}  # ARM_PLL_CTRL, ARM_CLK_CTRL: 50 MHz * 26 / 2
         pl = {0x170 + 0x10 * i: 10 << 8 | 1 << 20 for i in range(4)}  # FPGAn_CLK_CTRL

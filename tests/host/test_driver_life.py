@@ -2,6 +2,7 @@
 """The driver and its device: ownership, memory and files."""
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hls4attn.overlays.bitfile import MARK
 pynq = pytest.importorskip("pynq")
 from hls4attn.host.driver import load_overlay  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
+from hls4attn.host.errors import WrongPartError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("pynq_state")
 
@@ -99,15 +101,27 @@ def test_the_wrong_board_is_refused_before_it_is_touched(package) -> None:
     assert not hasattr(device, "bitfile_name")  # not even its metadata were taken over
 
 
-def test_an_emulation_file_is_refused_by_a_real_device(package) -> None:
-    class RealDevice(pynq.Device):
-        def __init__(self) -> None:
-            super().__init__("real")
+class RealDevice(pynq.Device):
+    """A device that is not emulated."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def test_an_emulation_file_is_refused_by_a_real_device(package) -> None:
     written = package()
     assert MARK.encode() in written.bit.read_bytes()
     with pytest.raises(DeviceError, match="only serves the emulated board and configures no device"):
-        load_overlay(written, RealDevice(), dense)
+        load_overlay(written, RealDevice("real"), dense)
+
+
+def test_a_real_board_with_another_part_is_refused_before_it_is_touched(package) -> None:
+    built = replace(package(on="aup-zu3"), emulation=False)
+    with pytest.raises(WrongPartError, match=r"is for xczu3eg-sfvc784-2-e \(aup-zu3\); this Pynq-Z2 has xc7z020"):
+        load_overlay(built, RealDevice("Pynq-Z2"))
+    with pytest.raises(WrongPartError):  # the refusal gave the device back
+        load_overlay(built, RealDevice("Pynq-Z2"))
 
 
 def test_a_driver_without_dma_says_so(package) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The board model on its own: registers, DMA, kernel, memory and topology, without PYNQ."""
+"""The board model without PYNQ: kernel, address map, memory and topology."""
 
 import subprocess
 import sys
@@ -8,73 +8,16 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from dense_model import INPUT, OUTPUT, dense, make_design, random_codes
+from wired import Bench, hopeless
 
 from hls4attn.host.emulated.board import EmulatedBoard
 from hls4attn.host.emulated.ddr import PAGE, Ddr
-from hls4attn.host.emulated.dma import FIFO_BYTES, HOPELESS_POLLS
-from hls4attn.host.emulated.errors import BusError, EmulationDeadlock
+from hls4attn.host.emulated.errors import BusError
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays import registers as reg
 from hls4attn.overlays.boards import board
 from hls4attn.overlays.hwh import build_hwh, parse_hwh
-from hls4attn.overlays.packing import pack, unpack
-
-RUN = reg.AP_START | reg.AUTO_RESTART
-
-
-class Bench:
-    """A programmed board and the register sequences of a host, spelt out."""
-
-    def __init__(self, kernel=dense, start: bool = True, **changes: object) -> None:
-        self.design = make_design(**changes)
-        self.board = EmulatedBoard(self.design.board)
-        self.board.program(self.design, parse_hwh(build_hwh(self.design)), kernel)
-        self.dma, self.ip = self.design.addresses.dma, self.design.addresses.ip
-        for base in (reg.MM2S, reg.S2MM):
-            self.write(base + reg.DMACR, reg.CR_RUN)
-        if start:
-            self.board.write32(self.ip + reg.CTRL, RUN)
-
-    def read(self, offset: int) -> int:
-        return self.board.read32(self.dma + offset)
-
-    def write(self, offset: int, value: int) -> None:
-        self.board.write32(self.dma + offset, value)
-
-    def transfer(self, base: int, address: int, nbytes: int) -> None:
-        self.write(base + reg.ADDRESS, address & 0xFFFFFFFF)
-        self.write(base + reg.ADDRESS_MSB, address >> 32)
-        self.write(base + reg.LENGTH, nbytes)
-
-    def send(self, data: bytes) -> int:
-        address, _ = self.board.ddr.allocate(len(data))
-        self.board.ddr.write(address, data)
-        self.transfer(reg.MM2S, address, len(data))
-        return address
-
-    def receive(self, nbytes: int) -> int:
-        address, _ = self.board.ddr.allocate(nbytes)
-        self.transfer(reg.S2MM, address, nbytes)
-        return address
-
-    def poll(self, base: int) -> int:
-        while not (status := self.read(base + reg.DMASR)) & (reg.SR_IDLE | reg.SR_HALTED):
-            pass
-        return status
-
-    def run(self, codes: np.ndarray) -> np.ndarray:
-        out = self.receive(len(codes) * OUTPUT.sample_bytes)
-        self.send(pack(codes, INPUT).tobytes())
-        assert self.poll(reg.MM2S) & reg.SR_IDLE
-        assert self.poll(reg.S2MM) & reg.SR_IDLE
-        received = self.read(reg.S2MM + reg.LENGTH)
-        return unpack(self.board.ddr.read(out, received), OUTPUT)
-
-    def reset(self) -> None:
-        self.write(reg.MM2S + reg.DMACR, reg.CR_RESET)
-        for base in (reg.MM2S, reg.S2MM):
-            self.write(base + reg.DMACR, reg.CR_RUN)
-        self.board.write32(self.ip + reg.CTRL, RUN)
+from hls4attn.overlays.packing import pack
 
 
 def test_the_model_does_not_import_pynq() -> None:
@@ -93,194 +36,6 @@ def test_round_trip(name: str) -> None:
     low, high = bench.design.model_id_words
     assert bench.board.read32(bench.ip + reg.MODEL_ID_LO) == low
     assert bench.board.read32(bench.ip + reg.MODEL_ID_HI) == high
-
-
-# --- DMA ---------------------------------------------------------------------------------------------------
-
-
-def test_reset_state_and_start() -> None:
-    bench = Bench()
-    bench.write(reg.DMACR, reg.CR_RESET)
-    for base in (reg.MM2S, reg.S2MM):
-        assert bench.read(base + reg.DMASR) & 0x7F == reg.SR_HALTED
-        assert not bench.read(base + reg.DMACR) & reg.CR_RESET  # clears itself
-        bench.write(base + reg.DMACR, reg.CR_RUN)
-        assert not bench.read(base + reg.DMASR) & reg.SR_HALTED
-        bench.write(base + reg.DMACR, 0)
-        assert bench.read(base + reg.DMASR) & reg.SR_HALTED
-
-
-def test_completion_takes_polls_and_its_interrupt_bit_clears() -> None:
-    bench = Bench()
-    bench.receive(OUTPUT.sample_bytes)
-    assert not bench.read(reg.S2MM + reg.DMASR) & reg.SR_IDLE
-    bench.send(pack(random_codes(1), INPUT).tobytes())
-    status = bench.poll(reg.S2MM)
-    assert status & reg.SR_COMPLETE_IRQ
-    bench.write(reg.S2MM + reg.DMASR, reg.SR_COMPLETE_IRQ)
-    assert not bench.read(reg.S2MM + reg.DMASR) & reg.SR_COMPLETE_IRQ
-    assert bench.read(reg.S2MM + reg.DMASR) & reg.SR_IDLE
-
-
-def test_received_length_is_what_came_not_what_was_asked_for() -> None:
-    bench = Bench()
-    out = bench.receive(10 * OUTPUT.sample_bytes)
-    codes = random_codes(4)
-    bench.send(pack(codes, INPUT).tobytes())
-    bench.poll(reg.S2MM)
-    assert bench.read(reg.S2MM + reg.LENGTH) == 4 * OUTPUT.sample_bytes
-    assert np.array_equal(unpack(bench.board.ddr.read(out, 4 * OUTPUT.sample_bytes), OUTPUT), dense(codes))
-
-
-def test_a_length_of_a_halted_channel_is_ignored() -> None:
-    bench = Bench()
-    bench.write(reg.DMACR, 0)
-    bench.send(pack(random_codes(1), INPUT).tobytes())
-    for _ in range(10):
-        bench.read(reg.DMASR)
-    assert bench.board.read32(bench.ip + reg.SAMPLES) == 0
-
-
-def test_length_zero_is_an_internal_error() -> None:
-    bench = Bench()
-    bench.transfer(reg.MM2S, 0x10000000, 0)
-    status = bench.read(reg.DMASR)
-    assert status & reg.SR_ERRORS == reg.SR_INTERNAL_ERROR
-    assert status & reg.SR_HALTED
-    assert status & reg.SR_ERROR_IRQ
-    assert not bench.read(reg.DMACR) & reg.CR_RUN
-
-
-def test_bits_above_the_length_register_do_not_exist() -> None:
-    from hls4attn.overlays.design import DmaSpec
-
-    bench = Bench(dma=DmaSpec(length_width=10))
-    bench.transfer(reg.MM2S, 0x10000000, 1 << 10)
-    assert bench.read(reg.LENGTH) == 0
-    assert bench.read(reg.DMASR) & reg.SR_INTERNAL_ERROR
-
-
-@pytest.mark.parametrize("base", [reg.MM2S, reg.S2MM])
-def test_an_address_outside_buffers_is_a_decode_error_until_a_reset(base: int) -> None:
-    bench = Bench()
-    if base == reg.MM2S:
-        bench.transfer(reg.MM2S, 0x30000000, INPUT.sample_bytes)
-    else:
-        bench.transfer(reg.S2MM, 0x30000000, OUTPUT.sample_bytes)
-        bench.send(pack(random_codes(1), INPUT).tobytes())
-    assert bench.poll(base) & reg.SR_ERRORS == reg.SR_DECODE_ERROR
-    bench.write(base + reg.DMACR, reg.CR_RUN)
-    assert bench.read(base + reg.DMASR) & reg.SR_HALTED  # running again needs a reset
-    bench.reset()
-    codes = random_codes(3)
-    assert np.array_equal(bench.run(codes), dense(codes))
-
-
-def test_a_packet_longer_than_the_buffer_halts_and_leaves_its_rest_in_the_stream() -> None:
-    bench = Bench()
-    bench.receive(OUTPUT.sample_bytes)
-    bench.send(pack(random_codes(3), INPUT).tobytes())
-    status = bench.poll(reg.S2MM)
-    assert status & reg.SR_ERRORS == reg.SR_INTERNAL_ERROR
-    assert status & reg.SR_HALTED
-    bench.reset()
-    codes = random_codes(3, 1)
-    assert np.array_equal(bench.run(codes), dense(codes))
-
-
-def test_a_soft_reset_clears_the_kernel_with_the_dma() -> None:
-    bench = Bench()
-    bench.run(random_codes(2))
-    bench.write(reg.S2MM + reg.DMACR, reg.CR_RESET)
-    assert bench.board.read32(bench.ip + reg.SAMPLES) == 0
-    assert bench.board.read32(bench.ip + reg.CTRL) == reg.AP_IDLE
-
-
-def test_without_the_reset_wire_the_kernel_keeps_what_it_holds() -> None:
-    """An overlay that leaves out the wire is emulated as it would behave: the old answer comes first."""
-    design = make_design()
-    data = build_hwh(design).replace(b'NAME="ap_rst_n"', b'NAME="other_rst_n"')
-    bench = Bench()
-    bench.board.program(design, parse_hwh(data), dense)
-    bench.board.write32(bench.ip + reg.CTRL, RUN)
-    bench.write(reg.DMACR, reg.CR_RUN)
-    bench.write(reg.S2MM + reg.DMACR, reg.CR_RUN)
-    old = random_codes(3, 1)
-    bench.receive(OUTPUT.sample_bytes)  # too short: the rest stays in the stream
-    bench.send(pack(old, INPUT).tobytes())
-    assert bench.poll(reg.S2MM) & reg.SR_INTERNAL_ERROR
-    bench.reset()
-    out = bench.receive(2 * OUTPUT.sample_bytes)
-    bench.poll(reg.S2MM)
-    rest = bench.board.ddr.read(out, 2 * OUTPUT.sample_bytes)
-    assert np.array_equal(unpack(rest, OUTPUT), dense(old)[1:])
-
-
-# --- deadlocks ---------------------------------------------------------------------------------------------
-
-
-def hopeless(bench: Bench, base: int) -> str:
-    with pytest.raises(EmulationDeadlock) as error:
-        bench.poll(base)
-    assert isinstance(error.value, DeviceError)
-    return str(error.value)
-
-
-def test_deadlock_kernel_not_started() -> None:
-    bench = Bench(start=False)
-    bench.receive(OUTPUT.sample_bytes)
-    bench.send(pack(random_codes(1), INPUT).tobytes())
-    for base in (reg.MM2S, reg.S2MM):
-        assert "stream_model_0 was not started: write 0x81" in hopeless(bench, base)
-        bench.write(base + reg.DMASR, 0)  # a write starts the count of polls afresh
-
-
-def test_deadlock_nothing_sent() -> None:
-    bench = Bench()
-    bench.receive(OUTPUT.sample_bytes)
-    assert "nothing was sent" in hopeless(bench, reg.S2MM)
-
-
-def test_deadlock_receive_not_armed() -> None:
-    """A small output waits in the stream; a large one holds the input up as well."""
-    bench = Bench()
-    bench.send(pack(random_codes(1), INPUT).tobytes())
-    assert bench.poll(reg.MM2S) & reg.SR_IDLE
-    bench.send(pack(random_codes(1), INPUT).tobytes())
-    assert "holds 12 bytes of output that nobody receives" in hopeless(bench, reg.MM2S)
-    bench = Bench()
-    bench.send(pack(random_codes(FIFO_BYTES // OUTPUT.sample_bytes + 1), INPUT).tobytes())
-    assert "arm the receive channel before" in hopeless(bench, reg.MM2S)
-    bench.receive(FIFO_BYTES * 2)
-    assert bench.poll(reg.MM2S) & reg.SR_IDLE
-    assert bench.poll(reg.S2MM) & reg.SR_IDLE
-
-
-def test_deadlock_fraction_of_a_sample() -> None:
-    bench = Bench()
-    bench.receive(OUTPUT.sample_bytes)
-    bench.send(bytes(INPUT.sample_bytes + 4))
-    assert bench.poll(reg.MM2S) & reg.SR_IDLE
-    assert "ended 4 bytes into a sample of 8" in hopeless(bench, reg.S2MM)
-    bench.reset()
-    codes = random_codes(2)
-    assert np.array_equal(bench.run(codes), dense(codes))
-
-
-def test_deadlock_waiting_for_a_halted_channel_to_run() -> None:
-    bench = Bench()
-    bench.transfer(reg.MM2S, 0x30000000, 8)
-    bench.poll(reg.MM2S)
-    with pytest.raises(EmulationDeadlock, match=r"decode error.*only a reset"):
-        while bench.read(reg.DMASR) & reg.SR_HALTED:
-            pass
-
-
-def test_polling_an_idle_channel_is_no_deadlock() -> None:
-    bench = Bench()
-    bench.run(random_codes(1))
-    for _ in range(HOPELESS_POLLS + 10):
-        assert bench.read(reg.DMASR) & reg.SR_IDLE
 
 
 # --- kernel ------------------------------------------------------------------------------------------------

@@ -2,19 +2,22 @@
 """Designs that the tests of overlays share."""
 
 import hashlib
+from typing import Any
 
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import GainCellSpec
 from hls4attn.overlays.boards import board
-from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.design import KernelPort, OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.ports import StreamPort
 
-BOARDS = ("pynq-z1", "pynq-z2", "aup-zu3", "kv260", "zcu104")
+BOARDS = ("pynq-z1", "pynq-z2", "aup-zu3", "kv260", "zcu104", "pynq-zu", "rfsoc4x2")
 MODEL_ID = hashlib.sha256(b"model").hexdigest()
 
 
-def make(name: str = "nn", on: str = "pynq-z2", **changes: object) -> OverlayDesign:
+def make(
+    name: str = "nn", on: str = "pynq-z2", of: type[OverlayDesign] = OverlayDesign, **changes: Any
+) -> OverlayDesign:
     values: dict = {
         "name": name,
         "board": board(on),
@@ -23,7 +26,15 @@ def make(name: str = "nn", on: str = "pynq-z2", **changes: object) -> OverlayDes
         "input": StreamPort((3, 5), Fixed(6, 4)),
         "output": StreamPort((7,), Fixed(12, 4, signed=False)),
     }
-    return OverlayDesign(**{**values, **changes})
+    return of(**{**values, **changes})
+
+
+class Bank(OverlayDesign):
+    """Several kernels behind one IP."""
+
+    @property
+    def kernels(self) -> tuple[KernelPort, ...]:
+        return tuple(KernelPort(f"kernel{letter}", self.input, self.output) for letter in "abc")
 
 
 def cells(spec: GainCellSpec | None = None, on: str = "pynq-z2", **options: object) -> GainCellDesign:

@@ -3,30 +3,40 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
-from overlay_designs import BOARDS, MODEL_ID, make, sha256
+from overlay_designs import BOARDS, MODEL_ID, Bank, cells, make, sha256
 
 from hls4attn.models.errors import ModelFileError
 from hls4attn.overlays import bitfile, hwh
 from hls4attn.overlays.boards import board
-from hls4attn.overlays.design import DmaSpec
+from hls4attn.overlays.design import DmaSpec, OverlayDesign
+from hls4attn.overlays.hwh_check import check_hwh
 
 # --- handoff -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BOARDS)
-def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
+def as_pynq_reads(design: OverlayDesign, folder: Path) -> tuple[Any, Any]:
+    """What PYNQ's drivers see, and the cells and streams below that."""
     from pynqmetadata.frontends import Metadata
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
-
-    design = make(on=name, ip="model", dma=DmaSpec("dma", 20))
-    path = tmp_path / "nn.hwh"
+        try:  # moved in 4.0
+            from pynq.metadata.runtime_metadata_parser import RuntimeMetadataParser
+        except ImportError:
+            from pynqmetadata.views.runtime import RuntimeMetadataParser
+    path = folder / "nn.hwh"
     path.write_bytes(hwh.build_hwh(design))
-    parser = RuntimeMetadataParser(Metadata(input=str(path)))
+    metadata = Metadata(input=str(path))
+    return RuntimeMetadataParser(metadata), metadata
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
+    design = make(on=name, ip="model", dma=DmaSpec("dma", 20))
+    parser, _ = as_pynq_reads(design, tmp_path)
     ip, dma = parser.ip_dict["model"], parser.ip_dict["dma"]
     assert (ip["type"], ip["phys_addr"], ip["addr_range"]) == (
         "hls4attn:hls:stream_model:1.0",
@@ -51,9 +61,10 @@ def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
     }
     assert ip["registers"]["CTRL"]["fields"]["AUTO_RESTART"]["bit_offset"] == 7
     assert dma["registers"]["S2MM_LENGTH"]["address_offset"] == 0x58
-    assert parser.interrupt_controllers == {
-        "axi_intc_0": {"parent": "", "index": 0, "raw_irq": 61 if design.board.family == "zynq" else 121}
-    }
+    (name, controller), *further = parser.interrupt_controllers.items()
+    assert (name, further) == ("axi_intc_0", [])
+    controller = {k: controller[k] for k in ("parent", "index", "raw_irq")}  # 3.1 also repeats the name
+    assert controller == {"parent": "", "index": 0, "raw_irq": 61 if design.board.family == "zynq" else 121}
     for index, pin in enumerate(("mm2s_introut", "s2mm_introut")):
         expected = {"controller": "axi_intc_0", "index": index, "fullpath": f"dma/{pin}"}
         assert parser.interrupt_pins[f"dma/{pin}"] == dma["interrupts"][pin] == expected
@@ -61,6 +72,22 @@ def test_handoff_as_pynq_reads_it(tmp_path: Path, name: str) -> None:
     clocks = parser.clock_dict
     assert (clocks[0]["divisor0"], clocks[0]["divisor1"]) == (design.clock.div0, design.clock.div1)
     assert [bool(clocks[i]["enable"]) for i in range(4)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("design", [make(of=Bank), cells()], ids=["bank", "cells"])
+def test_kernels_are_cells_without_registers(tmp_path: Path, design: OverlayDesign) -> None:
+    parser, metadata = as_pynq_reads(design, tmp_path)
+    for number, kernel in enumerate(design.kernels):
+        assert kernel.instance not in parser.ip_dict
+        streams = metadata.blocks[kernel.instance].ports
+        assert {name: str(streams[name].vlnv.name) for name in ("in_r", "out_r")} == {"in_r": "axis", "out_r": "axis"}
+        assert ("TUSER" in streams["in_r"].signals) == (kernel.user_bits > 0)
+        assert f"kernel{number}_in" in metadata.blocks[design.ip].ports
+    assert set(parser.interrupt_pins) >= {"axi_dma_0/mm2s_introut", "axi_dma_0/s2mm_introut"}
+    root = hwh.parse_hwh(hwh.build_hwh(design))
+    check_hwh(root, design)
+    with pytest.raises(ModelFileError, match="it has no nn_kernel_0|gaincell_0 is a"):
+        check_hwh(root, make(ip=design.ip))
 
 
 def test_handoff_is_deterministic() -> None:

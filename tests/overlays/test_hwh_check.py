@@ -101,7 +101,12 @@ def test_the_dma_must_reach_the_memory(master: str) -> None:
         entry = next(r for r in memory_map if r.get("MASTERBUSINTERFACE") == master)
         memory_map.remove(entry) if to is None else entry.set("SLAVEBUSINTERFACE", to)
 
-    refused(f"axi_dma_0.{master} reaches processing_system7_0.S_AXI_HP1, not .*S_AXI_HP0", edit)
+    def less(root: ET.Element) -> None:
+        entries = module(root, "axi_dma_0").iter("MEMRANGE")
+        next(r for r in entries if r.get("MASTERBUSINTERFACE") == master).set("HIGHVALUE", "0x0FFFFFFF")
+
+    refused(f"axi_dma_0.{master} reaches 0x0.*F of processing_system7_0.S_AXI_HP1, not .*S_AXI_HP0", edit)
+    refused(f"axi_dma_0.{master} reaches 0x00000000..0x0FFFFFFF of .*, not 0x0..0x1FFFFFFF", less)
     refused(f"axi_dma_0.{master} reaches no memory", lambda root: edit(root, None))
 
 
@@ -121,7 +126,6 @@ def test_the_dma_must_reach_the_memory(master: str) -> None:
         ("axi_dma_0", "c_m_axi_s2mm_data_width", "wide"),
         ("axi_dma_0", "c_s2mm_burst_size", "256"),
         ("axi_dma_0", "c_addr_width", "40"),
-        ("stream_model_0", "C_S_AXI_CONTROL_ADDR_WIDTH", "4"),
         ("axi_gpio_0", "C_IS_DUAL", "0"),
         ("axi_gpio_0", "C_GPIO_WIDTH", "8"),
         ("axi_gpio_0", "C_ALL_INPUTS_2", "0"),
@@ -174,6 +178,7 @@ def test_every_stream_counts(driver: str, sink: str) -> None:
     for signal, bits in (("TDATA", 32), ("TKEEP", 4), ("TLAST", 1)):
         edit = port(cell, f"{name.lower()}_{signal.lower()}", LEFT="63", RIGHT="0")
         refused(f"{signal} of {sink} has 64 bits, not {bits}", edit)
+    refused(f"TLAST of {sink} has 0 bits, not 1", port(cell, f"{name.lower()}_tlast", LEFT="9" * 5000))
 
 
 def test_swapped_streams_are_refused() -> None:
@@ -184,6 +189,14 @@ def test_swapped_streams_are_refused() -> None:
         disconnect("stream_model_0", "kernel0_in_tvalid"),
     ]
     refused("stream axi_dma_0.M_AXIS_MM2S goes to nn_kernel_0.in_r, not to stream_model_0.in_r", *edits)
+
+
+def test_logic_for_more_kernels_is_refused() -> None:
+    def edit(root: ET.Element) -> None:
+        bus = {"NAME": "kernel1_in", "TYPE": "INITIATOR", "VLNV": "xilinx.com:interface:axis:1.0"}
+        ET.SubElement(next(module(root, "stream_model_0").iter("BUSINTERFACES")), "BUSINTERFACE", bus)
+
+    refused("stream_model_0 has further streams: stream_model_0.kernel1_in", edit)
 
 
 def test_a_kernel_of_gain_cells_has_tuser() -> None:

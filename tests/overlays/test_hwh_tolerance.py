@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handoffs against designs: what tools choose is accepted."""
+"""Handoffs against designs: what tools choose is accepted, and no damage does more than be refused."""
 
+import random
 from xml.etree import ElementTree as ET
 
 import pytest
 from handoff_edits import Edit, handoff, insert_fifo, module, parameter, port, rename, watch
 from overlay_designs import cells, make
 
+from hls4attn.models.errors import ModelFileError
 from hls4attn.models.formats import Fixed
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.hwh_check import check_hwh
@@ -29,7 +31,13 @@ def test_what_tools_choose_is_accepted(design: OverlayDesign) -> None:
         for text in root.iter("SYSTEMINFO"):
             text.attrib.pop("BOARD")
 
+    def memory(root: ET.Element) -> None:
+        for entry in root.iter("MEMRANGE"):
+            if entry.get("MEMTYPE") == "MEMORY":
+                entry.set("HIGHVALUE", "0xFFFFFFFF")
+
     edits: list[Edit] = [
+        memory,
         revisions,
         further,
         insert_fifo("axi_dma_0", "M_AXIS_MM2S", design.ip, "in_r"),
@@ -66,3 +74,25 @@ def test_inline_hdl_joins_interrupts_too() -> None:
 def test_other_ports_are_another_design_only_in_the_manifest() -> None:
     """The handoff says nothing of what the words mean; the model id of the logic does."""
     check_hwh(handoff(make(input=StreamPort((9,), Fixed(8, 3)))), make())
+
+
+def test_no_damage_does_more_than_be_refused() -> None:
+    """Attributes lost or senseless, elements lost or twice: accepted where nothing depends on it, else one error."""
+    design, rng, refused = make(), random.Random(0), 0
+    for _ in range(200):
+        root = handoff(design)
+        for element in rng.sample([e for e in root.iter() if e.attrib], 3):
+            name = rng.choice(sorted(element.attrib))
+            if rng.random() < 0.3:
+                del element.attrib[name]
+            else:
+                element.set(name, rng.choice(["", "-1", "0x", "1e9", "::", "\u00fc", "9" * 5000]))
+        parent = rng.choice([e for e in root.iter() if len(e)])
+        child = rng.choice(list(parent))
+        parent.remove(child) if rng.random() < 0.5 else parent.append(child)
+        try:
+            check_hwh(root, design)
+        except ModelFileError as error:
+            refused += 1
+            assert len(str(error)) < 1000
+    assert refused > 50
