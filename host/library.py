@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hls4attn.overlays.package
 from hls4attn.host.connect import chosen_board, connect, device_tag, is_emulated, known_name
-from hls4attn.models.errors import DeviceError, InputError
+from hls4attn.models.errors import DeviceError, InputError, ToolError
 from hls4attn.models.zoo.registry import zoo_model
 from hls4attn.models.zoo.vectors import SUFFIX, Vectors, read_vectors
 from hls4attn.overlays.boards import load_boards
@@ -144,13 +144,20 @@ def overlay_flow(name: str | Path, board: str, **options: Any) -> Flow:
 
     Raises:
         InputError: for an unknown name.
+        ToolError: if ONNX is not installed.
         ModelFileError: if the file is no valid model.
         UnsupportedError: if it has no exact integer meaning, or fits no board.
     """
     if Path(name).suffix != ".onnx" and str(name) not in OVERLAYS:
         raise InputError(f"No overlay {str(name)!r} can be made here; known: {', '.join(OVERLAYS)}, or an ONNX file")
+    try:
+        from hls4attn.host.flow import Flow
+    except ModuleNotFoundError as error:
+        raise ToolError(
+            f"An overlay for an emulated board is made from its model, which needs {error.name}. Install it with: "
+            'pip install "hls4attn[convert]"'
+        ) from error
     from hls4attn.hls.config import HlsConfig
-    from hls4attn.host.flow import Flow
     from hls4attn.overlays.boards import board as find_board
 
     config = HlsConfig(**{"part": find_board(board).part, "io_type": "io_stream", **options})
