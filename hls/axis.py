@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from hls4attn.hls import include_dir
 from hls4attn.hls.axis_cpp import Core, kernel_cpp
-from hls4attn.hls.stream.packets import cycles_of, flag_depth, packet_cycles, port_rows
+from hls4attn.hls.stream.packets import cycles_of, flag_depth, packet_cycles
+from hls4attn.hls.stream.ports import port_rows
 from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.models.files import atomic_write
 
@@ -153,11 +154,7 @@ def write_source(
     folder = folder.absolute()
     files = dict(files) | {h: (include_dir() / h).read_bytes() for h in headers}
     for path, data in files.items():
-        try:
-            atomic_write(folder / path, data)
-        except OSError as error:
-            remedy = "choose another folder for the kernel"
-            raise ModelFileError(f"Cannot write {folder / path}: {error.strerror or error}; {remedy}") from error
+        atomic_write(folder / path, data)
     folders = [".", *sorted({str(Path(p).parent) for p in files if p.endswith(".h")} - {"."})]
     data_files = tuple(sorted(set(files) - set(sources)))
     return KernelSource(

@@ -12,7 +12,8 @@ from hls4attn.hls.axis_cpp import IN, OUT, port_members
 from hls4attn.hls.emit import fifo_cpp, members_cpp, rom_cpp
 from hls4attn.hls.gaincell import current_rows, structure
 from hls4attn.hls.limits import MAX_WORD
-from hls4attn.hls.stream.packets import FLAGS, PortRows, code_bits
+from hls4attn.hls.stream.packets import FLAGS
+from hls4attn.hls.stream.ports import PortRows, code_bits
 from hls4attn.models.errors import SpecError, UnsupportedError
 from hls4attn.models.operators import GainCellSpec
 

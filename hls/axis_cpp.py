@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hls4attn.hls.emit import fifo_cpp, members_cpp
-from hls4attn.hls.stream.packets import LATENCY, PortRows
+from hls4attn.hls.stream.packets import LATENCY
+from hls4attn.hls.stream.ports import PortRows
 
 #: The streams of every kernel.
 IN, OUT = "in_r", "out_r"

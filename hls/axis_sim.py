@@ -14,7 +14,7 @@ from hls4attn.hls import sim_dir
 from hls4attn.hls.axis import KernelSource
 from hls4attn.hls.bridge import EXPORT
 from hls4attn.hls.compiler import ap_types_dir, cache_dir, compile_library
-from hls4attn.hls.stream.packets import split_packets
+from hls4attn.hls.stream.ports import split_packets
 from hls4attn.models.errors import InputError, SimulationError
 from hls4attn.models.files import atomic_write
 

@@ -57,9 +57,9 @@ file mkdir [file join $root reports]
 file copy -force $report [file join $root {report}]
 
 if {{[catch {{export_design -format ip_catalog -vendor {vendor} -library {library} -version {version}}} message]}} {{
-    # Releases before 2022 number an IP by the date, which no longer fits their integer.
-    error "export_design failed: $message.  If an integer like 22xxxxxxxx is called invalid, install the patch of AMD\\
-answer record 76960, or use a release from 2022 on"
+    # Up to 2021.2 an IP's revision is the date as ten digits, which from 2022 on are no integer to these releases.
+    error "export_design failed: $message.  If the log calls a core_revision of ten digits invalid, or a bad lexical\\
+cast, install the patch of AMD answer record 76960, or use a release from 2022 on"
 }}
 set ip [file join $solution impl ip]
 if {{![file isfile [file join $ip component.xml]]}} {{

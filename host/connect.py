@@ -15,6 +15,7 @@ from hls4attn.overlays.boards import load_boards
 
 DEFAULT_BOARD = "pynq-z2"
 ENVIRONMENT = "HLS4ATTN_EMULATED_BOARD"
+EMULATED = "emulated:"  # begins the tag of every board that is none
 
 _emulated: dict[str, Any] = {}  # one per name, as there is one board on the desk
 
@@ -77,7 +78,14 @@ def device_tag(device: Any) -> str:
     """What a device is, for every result: `emulated:<board>` or `board:<name>`."""
     if is_emulated(device):
         return str(device.tag)
+    if emulated_elsewhere(device):
+        return _own_name(device)
     return f"board:{_name(device)}"
+
+
+def emulated_elsewhere(device: Any) -> bool:
+    """Whether a device is an emulated board in another process, behind PYNQ.remote."""
+    return not is_emulated(device) and _own_name(device).startswith(EMULATED)
 
 
 def known_name(device: Any) -> str | None:
@@ -85,12 +93,16 @@ def known_name(device: Any) -> str | None:
 
     XRT calls every embedded device the same.
     """
-    names = (getattr(device, "name", None), os.environ.get("BOARD"))
-    return next((str(name) for name in names if name and str(name).lower() in load_boards()), None)
+    names = (_own_name(device).removeprefix(EMULATED), os.environ.get("BOARD"))
+    return next((name for name in names if name and name.lower() in load_boards()), None)
+
+
+def _own_name(device: Any) -> str:
+    return str(getattr(device, "name", None) or getattr(device, "tag", "unknown"))
 
 
 def _name(device: Any) -> str:
-    return str(known_name(device) or getattr(device, "name", None) or getattr(device, "tag", "unknown"))
+    return known_name(device) or _own_name(device)
 
 
 def _real(pynq: Any, board: str | None) -> Any:

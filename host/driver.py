@@ -3,27 +3,47 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hls4attn.host.connect import EMULATED, emulated_elsewhere
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
+from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.errors import WrongPartError
 from hls4attn.host.gaincell_model import GainCellModel
+from hls4attn.host.operator_bank import OperatorBank
 from hls4attn.host.ownership import claim, release
-from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, RunStats
+from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, PacketIp, RunStats
 from hls4attn.host.pynq_compat import active, import_pynq
+from hls4attn.host.simulated import simulated_kernel
 from hls4attn.host.stream_model import StreamModel
-from hls4attn.models.errors import DeviceError, ToolError
+from hls4attn.models.errors import DeviceError
 from hls4attn.overlays.boards import load_boards
+from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
+from hls4attn.overlays.operators import OperatorsDesign
 from hls4attn.overlays.package import Package, read_package
 
 import_pynq()  # explains itself where the import below would not
 import pynq  # noqa: E402
 
-__all__ = ["BUFFER_BYTES", "TIMEOUT_S", "GainCellModel", "ModelOverlay", "RunStats", "StreamModel", "load_overlay"]
+__all__ = [
+    "BUFFER_BYTES",
+    "TIMEOUT_S",
+    "GainCellModel",
+    "ModelOverlay",
+    "OperatorBank",
+    "RunStats",
+    "StreamModel",
+    "load_overlay",
+]
+
+_DRIVERS: dict[type[OverlayDesign], type[PacketIp]] = {
+    OverlayDesign: StreamModel,
+    GainCellDesign: GainCellModel,
+    OperatorsDesign: OperatorBank,
+}
 
 
 class ModelOverlay(pynq.Overlay):
@@ -32,8 +52,8 @@ class ModelOverlay(pynq.Overlay):
     Args:
         package: the overlay's files: a `Package`, or the path of one of them or of their folder.
         device: where to load it; the active device of PYNQ if None.
-        kernel: what the model computes, for an emulated device; a real one computes itself.  Gain cells need none:
-            without it their C simulation computes.
+        kernel: what the model computes, for an emulated device; a real one computes itself.  Gain cells
+            and the bank of `operators_overlay` need none: without it their C simulation computes.
         buffer_bytes: size of the larger DMA buffer.
         timeout_s: longest wait for one transfer, in seconds.
 
@@ -43,13 +63,13 @@ class ModelOverlay(pynq.Overlay):
     """
 
     loading = False
-    model: Any = None  # a StreamModel or a GainCellModel, as the design says
+    model: Any = None  # the driver of the design's kind
 
     def __init__(
         self,
         package: Package | Path | str,
         device: Any = None,
-        kernel: Kernel | MakeCells | None = None,
+        kernel: Kernel | MakeCells | MakeKernels | None = None,
         *,
         buffer_bytes: int = BUFFER_BYTES,
         timeout_s: float = TIMEOUT_S,
@@ -65,7 +85,7 @@ class ModelOverlay(pynq.Overlay):
                 super().__init__(str(package.bit), device=device)
                 model = getattr(self, package.design.ip)
                 dma = getattr(self, package.design.dma.instance)
-            wanted = GainCellModel if isinstance(package.design, GainCellDesign) else StreamModel
+            wanted = _DRIVERS[type(package.design)]
             if not isinstance(model, wanted):
                 raise DeviceError(f"PYNQ bound {type(model).__name__} to {package.design.ip}, not {wanted.__name__}")
             model.attach(package.design, dma, buffer_bytes=buffer_bytes, timeout_s=timeout_s)
@@ -110,7 +130,7 @@ class ModelOverlay(pynq.Overlay):
 def load_overlay(
     package: Package | Path | str,
     device: Any = None,
-    kernel: Kernel | MakeCells | None = None,
+    kernel: Kernel | MakeCells | MakeKernels | None = None,
     *,
     buffer_bytes: int = BUFFER_BYTES,
     timeout_s: float = TIMEOUT_S,
@@ -119,20 +139,19 @@ def load_overlay(
     return ModelOverlay(package, device, kernel, buffer_bytes=buffer_bytes, timeout_s=timeout_s)
 
 
-def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | None) -> None:
+def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKernels | None) -> None:
     """Refuse what cannot work before the device is touched."""
     from hls4attn.host.emulated_device import EmulatedDevice  # registers a probe
 
     if not isinstance(device, EmulatedDevice):
-        if package.emulation:
+        if package.emulation and not emulated_elsewhere(device):
             raise DeviceError(
                 f"{package.bit} only serves the emulated board and configures no device. Build the overlay "
                 "with Vivado, or use connect(emulated=True)"
             )
         _check_real_part(package, device)
         return
-    if kernel is None and isinstance(package.design, GainCellDesign):
-        kernel = partial(_simulated_cells, package.design)
+    kernel = simulated_kernel(package.design) if kernel is None else kernel
     if kernel is None:
         raise DeviceError(
             f"{device.tag} computes with a function in place of the logic: pass kernel=, for instance the C "
@@ -145,21 +164,9 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | None) -
 def _check_real_part(package: Package, device: Any) -> None:
     """Refuse an overlay for another part than that of the board, where PYNQ says which board it is."""
     name = str(getattr(device, "name", "unknown"))
-    wanted, here = package.design.board, load_boards().get(name.lower())
+    wanted, here = package.design.board, load_boards().get(name.lower().removeprefix(EMULATED))
     if here is not None and here.part != wanted.part:
         raise WrongPartError(
             f"{package.bit} is for {wanted.part} ({wanted.name}); this {name} has {here.part}. "
             f"Build the overlay for {here.name}"
         )
-
-
-def _simulated_cells(design: GainCellDesign) -> Any:
-    """A layer's heads in C simulation; slowly, with the same codes, where its tools are not installed."""
-    try:
-        from hls4attn.hls.gaincell_sim import GainCellSim
-
-        return GainCellSim(design.spec, design.current_width)
-    except (ModuleNotFoundError, ToolError):  # no ONNX, headers or compiler, as on a board
-        from hls4attn.host.emulated.reference_cells import ReferenceCells
-
-        return ReferenceCells(design.spec)

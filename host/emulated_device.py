@@ -21,6 +21,7 @@ from hls4attn.host.connect import DEFAULT_BOARD, ENVIRONMENT
 from hls4attn.host.emulated.board import EmulatedBoard
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
+from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.emulated.regarray import RegisterArray
 from hls4attn.host.emulated.uio import EmulatedUio
 from hls4attn.host.errors import WrongPartError
@@ -71,15 +72,15 @@ class EmulatedDevice(pynq.Device):
         self.name = self.board.board.name
         self.arch = "aarch64" if self.board.board.family == "zynquplus" else "armv7l"  # read by Clocks from 3.1
         self.capabilities = {"MEMORY_MAPPED": True}
-        self._kernels: dict[str, Kernel | MakeCells] = {}
+        self._kernels: dict[str, Kernel | MakeCells | MakeKernels] = {}
 
-    def register_kernel(self, design: OverlayDesign, kernel: Kernel | MakeCells) -> None:
+    def register_kernel(self, design: OverlayDesign, kernel: Kernel | MakeCells | MakeKernels) -> None:
         """Say what the model of a design computes; an emulated board cannot take it from a bitstream.
 
         Args:
             design: its `model_id` selects the kernel when an overlay of the model is loaded.
             kernel: maps codes ``(N, *input.shape)`` to codes ``(N, *output.shape)``, both int64; of gain cells, makes
-                the heads of a layer.
+                the heads of a layer; of a bank of operators, makes their functions.
         """
         if not callable(kernel):
             raise DeviceError(f"A kernel is a function of codes. Received: {type(kernel).__name__}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hls4attn.overlays.package
-from hls4attn.host.connect import chosen_board, connect, device_tag, is_emulated, known_name
+from hls4attn.host.connect import chosen_board, connect, device_tag, emulated_elsewhere, is_emulated, known_name
 from hls4attn.models.errors import DeviceError, InputError, ToolError
 from hls4attn.models.zoo.registry import zoo_model
 from hls4attn.models.zoo.vectors import SUFFIX, Vectors, read_vectors
@@ -112,7 +112,7 @@ def load(
                 f"{flow.model_id[:16]}...: remove the file, or build it again"
             )
         return load_overlay(package, device, flow.kernel())
-    if package is None or package.emulation:
+    if package is None or (package.emulation and not emulated_elsewhere(device)):
         places = ", ".join(map(str, overlay_folders(folder)))
         only = f"; {package.bit} only serves the emulated board" if package is not None else ""
         raise DeviceError(

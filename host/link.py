@@ -259,7 +259,7 @@ def read_register(read: Callable[[int], Any], offset: int) -> int:
         DeviceGoneError: if it does not answer.
     """
     with answering():
-        return int(read(offset))
+        return int(read(offset)) & 0xFFFFFFFF  # PYNQ.remote of 3.1 reads signed numbers
 
 
 async def _came(interrupt: Any, seconds: float) -> bool:

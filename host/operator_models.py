@@ -39,10 +39,12 @@ class OperatorCase:
     """An operator in a typical configuration.
 
     Args:
+        name: short and unique among all operators, a C identifier.
         title: what is configured.
         spec: builds the spec.
     """
 
+    name: str
     title: str
     spec: Callable[[], Any]
 
@@ -82,38 +84,47 @@ _NARROW, _WIDE, _RESIDUAL = Fixed(8, 3), Fixed(16, 11), Fixed(12, 6)
 
 OPERATORS: dict[str, tuple[OperatorCase, ...]] = {
     "consmax": (
-        OperatorCase("direct table, 8-bit scores", lambda: _consmax(ConSmaxSpec, _NARROW)),
-        OperatorCase("direct table, causal", lambda: _consmax(ConSmaxSpec, _NARROW, causal=True)),
-        OperatorCase("split tables, 8-bit scores", lambda: _consmax(ConSmaxSplitSpec, _NARROW)),
-        OperatorCase("split tables, 16-bit scores", lambda: _consmax(ConSmaxSplitSpec, _WIDE)),
+        OperatorCase("consmax_direct", "direct table, 8-bit scores", lambda: _consmax(ConSmaxSpec, _NARROW)),
+        OperatorCase(
+            "consmax_direct_causal", "direct table, causal", lambda: _consmax(ConSmaxSpec, _NARROW, causal=True)
+        ),
+        OperatorCase("consmax_split", "split tables, 8-bit scores", lambda: _consmax(ConSmaxSplitSpec, _NARROW)),
+        OperatorCase("consmax_split_wide", "split tables, 16-bit scores", lambda: _consmax(ConSmaxSplitSpec, _WIDE)),
     ),
     "softmax": (
-        OperatorCase("8-bit scores", lambda: SoftmaxSpec(_NARROW, (0.25, 0.3))),
-        OperatorCase("8-bit scores, causal", lambda: SoftmaxSpec(_NARROW, (0.25, 0.3), causal=True)),
+        OperatorCase("softmax", "8-bit scores", lambda: SoftmaxSpec(_NARROW, (0.25, 0.3))),
+        OperatorCase("softmax_causal", "8-bit scores, causal", lambda: SoftmaxSpec(_NARROW, (0.25, 0.3), causal=True)),
     ),
     "e2softmax": (
-        OperatorCase("two passes", _e2softmax),
-        OperatorCase("two passes, causal", lambda: _e2softmax(causal=True)),
-        OperatorCase("any score scale", lambda: _e2softmax(score_scale=(0.25, 0.3), log2e="folded")),
-        OperatorCase("online in slices of 4", lambda: _e2softmax(slice_length=4)),
+        OperatorCase("e2softmax", "two passes", _e2softmax),
+        OperatorCase("e2softmax_causal", "two passes, causal", lambda: _e2softmax(causal=True)),
         OperatorCase(
+            "e2softmax_any_scale", "any score scale", lambda: _e2softmax(score_scale=(0.25, 0.3), log2e="folded")
+        ),
+        OperatorCase("e2softmax_online", "online in slices of 4", lambda: _e2softmax(slice_length=4)),
+        OperatorCase(
+            "e2softmax_shift",
             "shift form, with the product by V",
             lambda: E2ContextSpec(_NARROW, (0.25, 0.5), v_format=_TOKEN, out_format=Fixed(8, 4)),
         ),
     ),
     "ailayernorm": (
-        OperatorCase("squares as in the paper", _ailayernorm),
-        OperatorCase("squares from 32 entries", lambda: _ailayernorm(squares="lut32")),
-        OperatorCase("exact squares", lambda: _ailayernorm(squares="exact")),
+        OperatorCase("ailayernorm", "squares as in the paper", _ailayernorm),
+        OperatorCase("ailayernorm_lut32", "squares from 32 entries", lambda: _ailayernorm(squares="lut32")),
+        OperatorCase("ailayernorm_exact", "exact squares", lambda: _ailayernorm(squares="exact")),
     ),
     "gaincell": (
-        OperatorCase("the paper's cell", _gaincell),
-        OperatorCase("the paper's straight cell", lambda: _gaincell(cell=LINEAR_CELL)),
-        OperatorCase("measured cell, strong leak", lambda: _gaincell(cell=_measured(), leak=0.2)),
-        OperatorCase("tiles by absolute position", lambda: _gaincell(tiling="absolute")),
-        OperatorCase("other levels", lambda: _gaincell(q_levels=11, k_levels=16, v_levels=4, pulse_steps=100)),
+        OperatorCase("gaincell", "the paper's cell", _gaincell),
+        OperatorCase("gaincell_straight", "the paper's straight cell", lambda: _gaincell(cell=LINEAR_CELL)),
+        OperatorCase("gaincell_measured", "measured cell, strong leak", lambda: _gaincell(cell=_measured(), leak=0.2)),
+        OperatorCase("gaincell_absolute", "tiles by absolute position", lambda: _gaincell(tiling="absolute")),
+        OperatorCase(
+            "gaincell_levels", "other levels", lambda: _gaincell(q_levels=11, k_levels=16, v_levels=4, pulse_steps=100)
+        ),
     ),
-    "layernorm": (OperatorCase("12-bit input", lambda: IntegerLayerNormSpec(_RESIDUAL, Fixed(8, 4), *_affine())),),
+    "layernorm": (
+        OperatorCase("layernorm", "12-bit input", lambda: IntegerLayerNormSpec(_RESIDUAL, Fixed(8, 4), *_affine())),
+    ),
 }
 
 
@@ -136,26 +147,27 @@ def is_norm(spec: Any) -> bool:
 def operator_model(spec: Any, rows: int = ROWS) -> onnx.ModelProto:
     """A file with nothing but the input quantiser and the operator.
 
-    Scores come in as ``(heads, 16, 16)``, norms take ``(16, 48)``; the shift form takes tokens ``(heads, 16, 8)`` that
-    are q, k and v at once; gain cells take tokens ``(heads, 16, 3 head_dim)`` with q, k and v side by side.
+    Scores come in as ``(heads, rows, rows)``, norms take ``(rows, 48)``; the shift form takes tokens
+    ``(heads, rows, 8)`` that are q, k and v at once; gain cells take tokens ``(heads, rows, 3 head_dim)`` with q, k and
+    v side by side.
 
     Args:
         spec: the operator.
-        rows: tokens of gain cells.
+        rows: tokens of a sample.
     """
     b = GraphBuilder(spec.op_type.lower())
     if isinstance(spec, GainCellSpec):
         return _cells_model(b, spec, rows)
     if is_norm(spec):
-        x = b.quant(b.input("input", (ROWS, CHANNELS)), spec.in_format, "values", (ROWS, CHANNELS))
-        return b.model(["input"], [b.norm(x, spec, "norm", (ROWS, CHANNELS))], {})
+        x = b.quant(b.input("input", (rows, CHANNELS)), spec.in_format, "values", (rows, CHANNELS))
+        return b.model(["input"], [b.norm(x, spec, "norm", (rows, CHANNELS))], {})
     if isinstance(spec, E2ContextSpec):
-        shape = (HEADS, ROWS, HEAD_DIM)
+        shape = (HEADS, rows, HEAD_DIM)
         x = b.quant(b.input("input", shape), _TOKEN, "tokens", shape)
-        products = b.node("MatMul", [x, b.transpose(x, (0, 2, 1), "keys")], "products", (HEADS, ROWS, ROWS))
-        scores = b.quant(products, spec.in_format, "scores", (HEADS, ROWS, ROWS))
+        products = b.node("MatMul", [x, b.transpose(x, (0, 2, 1), "keys")], "products", (HEADS, rows, rows))
+        scores = b.quant(products, spec.in_format, "scores", (HEADS, rows, rows))
         return b.model(["input"], [b.context(scores, x, spec, "context", shape)], {})
-    shape = (HEADS, ROWS, ROWS)
+    shape = (HEADS, rows, rows)
     scores = b.quant(b.input("input", shape), spec.in_format, "scores", shape)
     return b.model(["input"], [b.score(scores, spec, "score", shape)], {})
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hls4attn.host.connect import device_tag, is_emulated
+from hls4attn.host.connect import device_tag, emulated_elsewhere, is_emulated
 from hls4attn.host.errors import (
     DeviceBusyError,
     DeviceGoneError,
@@ -102,6 +102,10 @@ class PacketIp(pynq.DefaultIP):
             self.close()
             raise
 
+    def read(self, offset: int = 0) -> int:
+        """Value of a register, not negative: PYNQ.remote of 3.1 reads signed numbers."""
+        return int(super().read(offset)) & 0xFFFFFFFF
+
     @property
     def design(self) -> OverlayDesign:
         """Design of the overlay this model is part of."""
@@ -125,7 +129,12 @@ class PacketIp(pynq.DefaultIP):
 
     @property
     def cycles_are(self) -> str | None:
-        """Where `cycles` comes from: logic counts, an emulated board goes by a model, if it has one."""
+        """Where `cycles` comes from: logic counts, an emulated board goes by a model, if it has one.
+
+        None if nothing counts, or an emulated board in another process does not say whether it does.
+        """
+        if emulated_elsewhere(self.device):
+            return None
         if not is_emulated(self.device):
             return "counted by the logic"
         found: str | None = self.device.board.block(self._opened()[0].ip).cycles_are

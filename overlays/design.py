@@ -129,11 +129,7 @@ class OverlayDesign:
     def __post_init__(self) -> None:
         _check_name("Overlay name", self.name)
         _check_name("IP instance", self.ip)
-        if not _MODEL_ID.fullmatch(self.model_id):
-            raise SpecError(
-                f"model_id must be the SHA-256 of the model file as 64 lower-case hex digits. "
-                f"Received: {self.model_id!r:.80}"
-            )
+        check_model_id(self.model_id)
         fixed = (GPIO, INTC, CONCAT, RESET, self.addresses.ps_instance)
         instances = [self.ip, self.dma.instance, *(kernel.instance for kernel in self.kernels), *fixed]
         double = sorted({name for name in instances if instances.count(name) > 1})
@@ -235,6 +231,18 @@ class OverlayDesign:
         if len(text) > MAX_JSON_BYTES:
             raise ModelFileError(f"{where}: {len(text)} characters; at most {MAX_JSON_BYTES} are accepted")
         return cls.from_dict(strict.parse_json(text, where), where)
+
+
+def check_model_id(model_id: str) -> None:
+    """Refuse what is no SHA-256.
+
+    Raises:
+        SpecError: saying what was received.
+    """
+    if not _MODEL_ID.fullmatch(model_id):
+        raise SpecError(
+            f"model_id must be the SHA-256 of the model file as 64 lower-case hex digits. Received: {model_id!r:.80}"
+        )
 
 
 def _check_name(what: str, name: str) -> None:

@@ -20,9 +20,11 @@ from hls4attn.models.errors import DeviceError, ModelFileError
 from hls4attn.overlays import bitfile, hwh, hwh_check, strict
 from hls4attn.overlays.design import MAX_JSON_BYTES, OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
+from hls4attn.overlays.operators import OperatorsDesign
 
 KIND = "hls4attn-overlay"
 VERSION = 1
+_SPECIAL: tuple[type[OverlayDesign], ...] = (GainCellDesign, OperatorsDesign)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def read_package(path: Path | str) -> Package:
     kinds: dict[str, strict.Kind] = {"kind": str, "version": int, "design": dict, "sha256": dict}
     data = strict.fields(data, where, kinds)
     digests = strict.fields(data["sha256"], f"{where}: sha256", {"bit": str, "hwh": str})
-    kind = GainCellDesign if data["design"].get("kind") == GainCellDesign.kind else OverlayDesign
+    kind = next((special for special in _SPECIAL if special.kind == data["design"].get("kind")), OverlayDesign)
     design = kind.from_dict(data["design"], f"{where}: design")
     if design.name != stem.name:
         raise ModelFileError(f"{where}: describes {design.name!r}; an overlay's files carry its name")

@@ -86,9 +86,8 @@ template <typename CONFIG_T> struct axis_sizes {
 // The value with a code, and the code of a value, in the low bits of a code of the port.
 template <class value_T, int BITS> inline value_T axis_value(const ap_uint<BITS> &code) {
     #pragma HLS INLINE
-    typedef typename integer<BITS + 1>::type wide_t; // holds codes of either sign
     static_assert(format_of<value_T>::width <= BITS, "axis: a code has more bits than its place on the port");
-    return from_raw<value_T>(format_of<value_T>::is_signed ? wide_t(ap_int<BITS>(code)) : wide_t(code));
+    return from_raw<value_T>(typename integer<BITS + 1>::type(code)); // its low bits
 }
 template <int BITS, class value_T> inline ap_uint<BITS> axis_code(const value_T &value) {
     #pragma HLS INLINE

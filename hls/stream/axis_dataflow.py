@@ -17,7 +17,8 @@ from hls4attn.hls.bridge import EXPORT
 from hls4attn.hls.compiler import ap_types_dir, cache_dir, compile_library
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
-from hls4attn.hls.stream.packets import flag_depth, port_rows, split_packets
+from hls4attn.hls.stream.packets import flag_depth
+from hls4attn.hls.stream.ports import port_rows, split_packets
 from hls4attn.models.errors import InputError, SimulationError
 from hls4attn.models.files import atomic_write
 

@@ -63,3 +63,13 @@ def clock_blocks(board: Board) -> list[RegisterBlock]:
         RegisterBlock("CRL_APB", 0xFF5E0000, 0x1000, crl),
         RegisterBlock("CRF_APB", 0xFD1A0000, 0x1000, crf),
     ]
+
+
+def width_blocks(board: Board) -> list[RegisterBlock]:
+    """The registers of Zynq UltraScale+ to which PYNQ writes the widths of the AXI ports; addresses from UG1087."""
+    if board.family == "zynq":
+        return []
+    slaves = [*(0xFD360000 + 0x10000 * i for i in range(6)), 0xFF9B0000]  # AFIFM0 to AFIFM6
+    masters = {"FPD_SLCR": 0xFD615000, "LPD_SLCR": 0xFF419000}
+    named = {f"AFIFM{i}": base for i, base in enumerate(slaves)} | masters
+    return [RegisterBlock(name, base, 0x1000) for name, base in named.items()]

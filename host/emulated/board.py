@@ -8,7 +8,7 @@ import weakref
 from typing import Protocol
 from xml.etree import ElementTree as ET
 
-from hls4attn.host.emulated.blocks import RegisterBlock, clock_blocks
+from hls4attn.host.emulated.blocks import RegisterBlock, clock_blocks, width_blocks
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.ddr import Ddr
 from hls4attn.host.emulated.errors import BusError
@@ -16,6 +16,7 @@ from hls4attn.host.emulated.faults import Fault, Faults
 from hls4attn.host.emulated.intc import AxiIntc
 from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.logic import build_logic
+from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.overlays.boards import Board
 from hls4attn.overlays.design import OverlayDesign
 
@@ -42,7 +43,7 @@ class EmulatedBoard:
         self.ddr = Ddr(CMA_BASE[board.family], board.cma_mb << 20)
         self.faults = Faults()
         self.programmed: str | None = None
-        self._ps = clock_blocks(board)
+        self._ps = [*clock_blocks(board), *width_blocks(board)]
         self._pl: list[RegisterBlock] = []
         self._lock = threading.RLock()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
@@ -86,13 +87,13 @@ class EmulatedBoard:
         """Tell somebody after every write that something may have changed, as long as it lives."""
         self._listeners.add(listener)
 
-    def program(self, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells) -> None:
+    def program(self, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells | MakeKernels) -> None:
         """Configure the logic from a hardware handoff; a failure leaves the old configuration.
 
         Args:
             design: ports and model id of the IP.
             hwh: root element of the handoff; instances, addresses, streams and interrupts are taken from it.
-            kernel: what the model IP computes, or what makes the heads of a gain-cell IP.
+            kernel: what the model IP computes, or what makes the heads of a gain-cell IP or the functions of a bank.
 
         Raises:
             DeviceError: if the handoff holds an IP without a model, or no complete loop of streams.

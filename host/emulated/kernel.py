@@ -39,6 +39,7 @@ class StreamKernel(RegisterBlock):
         super().__init__(design.ip, base, size)
         self._design = design
         self._kernel = kernel
+        self._port = design.kernels[0]
         self.reset()
 
     def reset(self) -> None:
@@ -52,7 +53,7 @@ class StreamKernel(RegisterBlock):
         """Value of a register; reading CTRL clears AP_DONE."""
         low, high = self._design.model_id_words
         if offset != reg.CTRL:
-            samples = self._left // self._design.output.sample_bytes & 0xFFFFFFFF
+            samples = self._samples & 0xFFFFFFFF
             values = {reg.MODEL_ID_LO: low, reg.MODEL_ID_HI: high, reg.SAMPLES: samples}
             values |= {reg.CYCLES_LO: self._cycles & 0xFFFFFFFF, reg.CYCLES_HI: self._cycles >> 32}
             return values.get(offset, 0)
@@ -76,10 +77,15 @@ class StreamKernel(RegisterBlock):
         """
         if not self._started or self._output is not None or self._partial:
             return False
-        self._partial = len(packet) % self._design.input.sample_bytes
+        self._partial = len(packet) % self._port.input.sample_bytes
         if not self._partial:
             self._output = self._run(packet)
         return True
+
+    @property
+    def _samples(self) -> int:
+        """Samples that left since the reset."""
+        return self._left // self._port.output.sample_bytes
 
     @property
     def output(self) -> bytes | None:
@@ -117,7 +123,7 @@ class StreamKernel(RegisterBlock):
     def why_no_output(self) -> str | None:
         """Why the kernel will give no packet although it took one, in words; None if it took none."""
         if self._partial:
-            size = self._design.input.sample_bytes
+            size = self._port.input.sample_bytes
             return (
                 f"the last packet ended {self._partial} bytes into a sample of {size}: "
                 f"{self.name} waits for the rest. Send whole samples, after a reset of the DMA"
@@ -126,15 +132,15 @@ class StreamKernel(RegisterBlock):
 
     def _run(self, packet: bytes) -> bytes:
         try:
-            codes = unpack(packet, self._design.input)
+            codes = unpack(packet, self._port.input)
         except InputError as error:  # the logic would compute something from it, but nothing that is specified
             raise DeviceError(f"A packet sent to {self.name} holds no input of its model: {error}") from error
-        expected = (len(codes), *self._design.output.shape)
+        expected = (len(codes), *self._port.output.shape)
         try:
             result = np.asarray(self._kernel(codes))
             if result.shape != expected:
                 raise DeviceError(f"returned shape {result.shape}, expected {expected}")
-            packed = pack(result, self._design.output)
+            packed = pack(result, self._port.output)
         except Hls4attnError as error:
             raise DeviceError(f"The kernel function of {self.name} failed: {error}") from error
         except Exception as error:  # somebody else's function: name it, keep its traceback as the cause

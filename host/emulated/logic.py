@@ -14,15 +14,20 @@ from hls4attn.host.emulated.dma import AxiDma
 from hls4attn.host.emulated.gpio import AxiGpio
 from hls4attn.host.emulated.intc import AxiIntc
 from hls4attn.host.emulated.kernel import Kernel, StreamKernel
+from hls4attn.host.emulated.operators import MakeKernels, OperatorKernel
 from hls4attn.host.emulated.topology import Cell, cells, driver, interrupt_sources, reset_driver, stream_sinks
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays.design import DMA_VLNV, GPIO_VLNV, INTC_VLNV, OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
+from hls4attn.overlays.operators import OperatorsDesign
+
+Computes = Kernel | MakeCells | MakeKernels
+"""What the IP computes, or what makes the heads of gain cells or the functions of a bank."""
 
 _GPIO_PORTS = (("gpio_io_i", "gpio_io_o"), ("gpio2_io_i", "gpio2_io_o"))  # inputs and outputs of each channel
 
 
-def build_logic(design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells, ddr: Ddr) -> list[RegisterBlock]:
+def build_logic(design: OverlayDesign, hwh: ET.Element, kernel: Computes, ddr: Ddr) -> list[RegisterBlock]:
     """Models of all cells with registers, joined as the handoff says.
 
     Raises:
@@ -39,7 +44,7 @@ def build_logic(design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCel
     return [*blocks.values(), *(_intc(cell, hwh, blocks) for cell in controllers)]
 
 
-def _model(cell: Cell, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells, ddr: Ddr) -> RegisterBlock:
+def _model(cell: Cell, design: OverlayDesign, hwh: ET.Element, kernel: Computes, ddr: Ddr) -> RegisterBlock:
     kind = _kind(cell.vlnv)
     if kind == _kind(design.ip_vlnv):
         return _ip(cell, design, kernel)
@@ -53,10 +58,12 @@ def _model(cell: Cell, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | 
     )
 
 
-def _ip(cell: Cell, design: OverlayDesign, kernel: Kernel | MakeCells) -> StreamKernel:
+def _ip(cell: Cell, design: OverlayDesign, kernel: Computes) -> StreamKernel:
     """The IP that holds the streams: its kind follows from the design."""
     if isinstance(design, GainCellDesign):
         return CellKernel(design, cast(MakeCells, kernel), cell.base, cell.size)
+    if isinstance(design, OperatorsDesign):
+        return OperatorKernel(design, cast(MakeKernels, kernel), cell.base, cell.size)
     return StreamKernel(design, cast(Kernel, kernel), cell.base, cell.size)
 
 

@@ -25,7 +25,8 @@ from hls4attn.hls.emit import design_cpp
 from hls4attn.hls.stream.attention_sim import attention_graph
 from hls4attn.hls.stream.forks import MAX_COPIES
 from hls4attn.hls.stream.network import to_stream
-from hls4attn.hls.stream.packets import flag_depth, port_rows
+from hls4attn.hls.stream.packets import flag_depth
+from hls4attn.hls.stream.ports import port_rows
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.formats import Fixed

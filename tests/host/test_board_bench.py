@@ -97,6 +97,15 @@ def test_a_board_has_time_clock_and_energy(real, rails, monkeypatch, tmp_path):
     assert found.energy.per_inference_j == found.energy.rails_j["VCCINT"]
 
 
+def test_an_emulated_board_in_another_process_is_not_measured(real):
+    """Behind PYNQ.remote the device is PYNQ's own; its name says what it is."""
+    real.device.name = "emulated:pynq-z2"
+    found = measure(real, vectors(real.package.design), batch=8, seconds=0.01)
+    assert (found.device, found.emulated) == ("emulated:pynq-z2", True)
+    assert found.one is found.many is found.energy is found.read_back_mhz is None
+    assert found.cycles is None or "logic" not in found.cycles.are
+
+
 def test_the_phases_add_up_to_the_wall_time(real):
     wall = time_runs(real.model, CODES[:4], 0.02)
     mean = sum(wall.phases_s.values())

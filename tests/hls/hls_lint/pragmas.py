@@ -15,7 +15,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: How an option's value is checked: a variable in scope, also `return` for a port, a constant from 1 or from 0 on, or one of these words.
+#: How an option's value is checked: a variable in scope (of a port also `return`), a constant from 1 or from 0 on, or
+#: one of these words.
 Value = str | frozenset[str]
 VARIABLE, PORT, FROM_1, FROM_0 = "variable", "port", "from 1", "from 0"
 

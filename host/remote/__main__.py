@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m hls4attn.host.remote`: an emulated board for PYNQ's own remote client."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from hls4attn.host.connect import chosen_board
+from hls4attn.host.remote.server import HOST, PORT, RemoteServer, Served
+from hls4attn.host.simulated import simulated_kernel
+from hls4attn.models.errors import DeviceError, Hls4attnError, ToolError
+from hls4attn.models.zoo import zoo_model
+from hls4attn.overlays.boards import board as find_board
+from hls4attn.overlays.package import read_package, write_package
+
+OPERATORS = "operators"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        return _serve(given)
+    except Hls4attnError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hls4attn.host.remote",
+        description="Serve an emulated board to PYNQ's own remote client, from pynq 3.1 on. It is not protected: "
+        "whoever reaches the port may use it.",
+    )
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="OVERLAY",
+        help="what clients may load: a model (.onnx), the word operators, or the files of an overlay of gain cells or "
+        "operators [the digits model]",
+    )
+    parser.add_argument("--board", default=None, help="which board to emulate [pynq-z2]")
+    parser.add_argument("--host", default=HOST, help="address to listen on [%(default)s]")
+    parser.add_argument("--port", type=int, default=PORT, help="0 for any that is free [%(default)s, PYNQ's]")
+    parser.add_argument("--out", type=Path, default=Path("build/remote"), help="folder for overlays [%(default)s]")
+    return parser
+
+
+def _serve(given: argparse.Namespace) -> int:
+    board = chosen_board(given.board)
+    sources = given.sources or [str(zoo_model("digits-vit").folder / "consmax.onnx")]
+    served: list[Served] = [_overlay(source, board, given.out) for source in sources]
+    server = RemoteServer(find_board(board), served, host=given.host, port=given.port)
+    port = server.start()
+    print(f"{server.name} on {given.host}:{port}: no hardware, every result is computed on this computer")
+    for package, _ in served:
+        print(f"overlay {package.bit.resolve()}")
+    print(f"clients: PYNQ_REMOTE_DEVICES={given.host}" + ("" if port == PORT else f", RemoteDevice(port={port})"))
+    sys.stdout.flush()
+    try:
+        server.wait()
+    finally:
+        server.stop()
+    return 0
+
+
+def _overlay(source: str, board: str, folder: Path) -> Served:
+    """An overlay, written if it is not there, and what its logic computes."""
+    if source.endswith(".onnx"):
+        flow = _converting(source).flow.Flow.open(Path(source), board=board)
+        return write_package(flow.design, folder / board), flow.kernel()
+    if source == OPERATORS:
+        design, _ = _converting(source).operators_overlay.operators_overlay(board)
+        package = write_package(design, folder / board)
+    else:
+        package = read_package(source)
+    kernel = simulated_kernel(package.design)
+    if kernel is None:
+        raise DeviceError(f"{package.bit} does not say what its logic computes: name the model's .onnx file instead")
+    return package, kernel
+
+
+def _converting(source: str) -> Any:
+    """The package with its modules that convert models.
+
+    Raises:
+        ToolError: if what they need is not installed.
+    """
+    try:
+        import hls4attn.host.flow
+        import hls4attn.host.operators_overlay
+    except ImportError as error:
+        raise ToolError(f'{source}: {error}. Install with: pip install "hls4attn[convert]"') from error
+    return hls4attn.host
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
