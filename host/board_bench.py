@@ -50,7 +50,10 @@ def measure(
 
     model = overlay.model
     if not isinstance(model, StreamModel):
-        raise InputError("The bench sends samples; gain cells take tokens: hls4attn run char-gpt counts their cycles")
+        raise InputError(
+            f"The bench takes the overlay of one model. Received: {type(model).__name__}; of gain cells, hls4attn run "
+            "char-gpt counts the cycles"
+        )
     if batch < 1 or not seconds > 0:
         raise InputError(f"batch and seconds must be positive. Received: {batch}, {seconds}")
     design = overlay.package.design

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from dataclasses import replace
@@ -19,7 +20,7 @@ from hls4attn.models.zoo.registry import zoo_model
 from hls4attn.models.zoo.vectors import SUFFIX, Vectors, read_vectors
 from hls4attn.overlays.boards import load_boards
 from hls4attn.overlays.design import OverlayDesign
-from hls4attn.overlays.package import Package, read_package
+from hls4attn.overlays.package import Package, read_package, write_package
 
 if TYPE_CHECKING:
     from hls4attn.host.driver import ModelOverlay
@@ -29,6 +30,8 @@ FOLDERS = "HLS4ATTN_OVERLAYS"
 MAX_NAME = 60  # characters of a name: file systems and overlays take no more than 64 and what is added to it
 #: Overlays that can be made here: the zoo's model and the stem of its file.
 OVERLAYS = {"digits": ("digits-vit", "consmax")}
+#: The bank of all operators, which can be made here, too.
+OPERATORS = "operators"
 _PACKAGE = Path(hls4attn.overlays.package.__file__).parent
 
 
@@ -79,7 +82,7 @@ def load(
     """Connect, find an overlay and load it: the same line on a board and on a laptop.
 
     Args:
-        name: of the overlay: "digits", or the ONNX file that it was built from.
+        name: of the overlay: "digits", "operators", or the ONNX file that it was built from.
         board: name of the board; the one that is there if None.
         emulated: true or false to insist on an emulated or a real board.
         folder: of the user, where overlays are looked for first.
@@ -102,6 +105,8 @@ def load(
     title = overlay_name(name)
     package = find_overlay(title, here, folder)
     if is_emulated(device):
+        if package is None and name == OPERATORS:
+            package = _operators(here)
         if package is not None and type(package.design) is not OverlayDesign:
             return load_overlay(package, device)  # gain cells and operators bring their simulation
         flow = overlay_flow(name, here, **options)
@@ -149,15 +154,12 @@ def overlay_flow(name: str | Path, board: str, **options: Any) -> Flow:
         UnsupportedError: if it has no exact integer meaning, or fits no board.
     """
     if Path(name).suffix != ".onnx" and str(name) not in OVERLAYS:
-        raise InputError(f"No overlay {str(name)!r} can be made here; known: {', '.join(OVERLAYS)}, or an ONNX file")
-    try:
-        from hls4attn.host.flow import Flow
-    except ModuleNotFoundError as error:
-        raise ToolError(
-            f"An overlay for an emulated board is made from its model, which needs {error.name}. Install it with: "
-            'pip install "hls4attn[convert]"'
-        ) from error
+        raise InputError(
+            f"No overlay {str(name)!r} can be made here; known: {', '.join(OVERLAYS)}, {OPERATORS}, or an ONNX file"
+        )
+    _require_models()
     from hls4attn.hls.config import HlsConfig
+    from hls4attn.host.flow import Flow
     from hls4attn.overlays.boards import board as find_board
 
     config = HlsConfig(**{"part": find_board(board).part, "io_type": "io_stream", **options})
@@ -186,6 +188,31 @@ def vectors_of(model_id: str) -> Vectors | None:
             if vectors.model_id == model_id:
                 return vectors
     return None
+
+
+def _operators(board: str) -> Package:
+    """Files of the bank of operators for an emulated board, in the cache."""
+    _require_models()
+    from hls4attn.hls.compiler import cache_dir
+    from hls4attn.host.operators_overlay import operators_overlay
+
+    design, _ = operators_overlay(board)
+    return write_package(design, cache_dir() / "overlays" / f"{design.name}-{design.model_id[:12]}-{board}")
+
+
+def _require_models() -> None:
+    """Refuse where no model can be read.
+
+    Raises:
+        ToolError: if ONNX is not installed.
+    """
+    try:
+        importlib.import_module("onnx")
+    except ModuleNotFoundError as error:
+        raise ToolError(
+            "An overlay for an emulated board is made from its model, which needs onnx. Install it with: "
+            'pip install "hls4attn[convert]"'
+        ) from error
 
 
 def _board_of(device: Any, board: str | None) -> str:

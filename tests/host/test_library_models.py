@@ -3,6 +3,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from command_line import command
 from dense_model import make_design
@@ -64,3 +65,13 @@ def test_run_and_verify_use_a_built_overlay(places, capsys, monkeypatch):
     assert code == 0, err
     assert "my.onnx on board:pynq-z2" in out
     assert "counted by the logic" in out
+
+
+@pytest.mark.compile
+def test_a_laptop_makes_the_operators():
+    with load("operators", "pynq-z2", emulated=True, quiet=True) as overlay:
+        bank = overlay.model
+        name = bank.names[0]
+        codes = np.zeros((2, *bank.operator(name).input.shape), dtype=np.int64)
+        assert bank.run(name, codes).shape == (2, *bank.operator(name).output.shape)
+        assert bank.device_tag == "emulated:pynq-z2"
