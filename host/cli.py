@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
 from hls4attn.host.options import (
     BackendName,
@@ -318,19 +319,57 @@ def estimate(
     print_estimate(out, model, board, choices, json, chart)
 
 
-bench = typer.Typer(invoke_without_command=True)
+class _BenchGroup(TyperGroup):
+    """`bench --board B [MODEL]` and `bench MODEL` mean `bench board ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put in the word that was left out."""
+        named = bool(args) and args[0] in self.commands
+        wants = any(a == "--board" or a.startswith("--board=") for a in args) or (args and not args[0].startswith("-"))
+        return list(super().parse_args(ctx, ["board", *args] if wants and not named else list(args)))
+
+
+bench = typer.Typer(invoke_without_command=True, cls=_BenchGroup)
 app.add_typer(bench, name="bench")
 
 
 @bench.callback()
 def throughput(context: typer.Context, json: JsonFile = None) -> None:
-    """Throughput of references and C simulation on this machine; no time of hardware."""
+    """Throughput of references and C simulation on this machine; with --board or MODEL, of an overlay on a board."""
     if context.invoked_subcommand is None:
         from hls4attn.host.bench import print_throughput
 
         print_throughput(out, json)
     elif json is not None:
         raise InputError(f"Give --json after the word {context.invoked_subcommand}")
+
+
+@bench.command("board")
+def bench_board(
+    model: Annotated[str, typer.Argument(help="Overlay by name, or the ONNX file it was built from.")] = "digits",
+    board: Annotated[
+        str | None,
+        typer.Option("--board", help="Board name, emulated or emulated:NAME [the board here].", show_default=False),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Samples of a batch.")] = 64,
+    seconds: Annotated[float, typer.Option(help="How long to repeat each timing on a real board.")] = 1.0,
+    rail: Annotated[
+        str | None, typer.Option(help="Power rail whose energy counts, where there are several.", show_default=False)
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--overlays", help="Folder of built overlays, searched first.", show_default=False)
+    ] = None,
+    json: JsonFile = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
+    parallel_heads: ParallelHeads = None,
+) -> None:
+    """An overlay on a board: quality and cycles; on a real one time, clock and energy too."""
+    from hls4attn.host.bench_report import bench_board as measure_board
+
+    choices = _choices(io, reuse, lanes, parallel_heads)
+    measure_board(out, model, board, batch=batch, seconds=seconds, rail=rail, folder=folder, json=json, **choices)
 
 
 @bench.command()

@@ -79,17 +79,30 @@ def device_tag(device: Any) -> str:
     if is_emulated(device):
         return str(device.tag)
     if emulated_elsewhere(device):
-        return _name(device)
+        return _own_name(device)
     return f"board:{_name(device)}"
 
 
 def emulated_elsewhere(device: Any) -> bool:
     """Whether a device is an emulated board in another process, behind PYNQ.remote."""
-    return not is_emulated(device) and _name(device).startswith(EMULATED)
+    return not is_emulated(device) and _own_name(device).startswith(EMULATED)
+
+
+def known_name(device: Any) -> str | None:
+    """The board's name in `boards.toml`, as its device or else the BOARD of the PYNQ image spells it; None if neither.
+
+    XRT calls every embedded device the same.
+    """
+    names = (_own_name(device).removeprefix(EMULATED), os.environ.get("BOARD"))
+    return next((name for name in names if name and name.lower() in load_boards()), None)
+
+
+def _own_name(device: Any) -> str:
+    return str(getattr(device, "name", None) or getattr(device, "tag", "unknown"))
 
 
 def _name(device: Any) -> str:
-    return str(getattr(device, "name", None) or getattr(device, "tag", "unknown"))
+    return known_name(device) or _own_name(device)
 
 
 def _real(pynq: Any, board: str | None) -> Any:
@@ -103,8 +116,8 @@ def _real(pynq: Any, board: str | None) -> Any:
     device = next((d for d in devices if not is_emulated(d)), None)
     if device is None or board is None:
         return device
-    found = _name(device).lower()
-    if found != board.lower() and (found in load_boards() or board.lower() in load_boards()):
+    found = known_name(device)
+    if found is not None and found.lower() != board.lower():
         raise DeviceError(
             f"This is a {_name(device)}, not a {board}. To emulate that board: connect({board!r}, emulated=True)"
         )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from hls4attn.host.library import overlay_folders
 from hls4attn.models.files import write_json
 
 _PACKAGES = {
@@ -29,8 +31,9 @@ _PACKAGES = {
 }
 _TOOLS: dict[str, tuple[tuple[str, ...], str]] = {
     "C++ compiler": (("g++",), "C simulation, and with it the csim and board rungs"),
-    "Vitis HLS": (("vitis-run", "vitis_hls"), "your own synthesis of a converted project (no verb here runs it)"),
-    "Vivado": (("vivado",), "your own bitstream for a real board (no verb here runs it)"),
+    "Vitis HLS": (("vitis-run", "vitis_hls", "vivado_hls"), "build: the kernels of an overlay"),
+    "Vivado": (("vivado",), "build: the bitstream of an overlay"),
+    "Tcl": (("tclsh",), "build: the dry run of its scripts, where Vivado is missing"),
 }
 
 
@@ -56,7 +59,24 @@ def examine() -> list[Finding]:
         found.append(Finding(name, _package_version(name), enables))
     for name, (commands, enables) in _TOOLS.items():
         found.append(Finding(name, next(filter(None, map(_tool_version, commands)), None), enables))
+    found.append(Finding("PYNQ board", _board(), "run and bench on hardware (elsewhere the board is emulated)"))
+    found += [Finding(f"overlays in {folder}", _overlays(folder), "boards, real ones") for folder in overlay_folders()]
     return found
+
+
+def _board() -> str | None:
+    """What a PYNQ image says of itself; without XILINX_XRT PYNQ finds no device there."""
+    board = os.environ.get("BOARD")
+    if not board:
+        return None
+    return board if os.environ.get("XILINX_XRT") else f"{board} (XILINX_XRT not set: source /etc/profile.d)"
+
+
+def _overlays(folder: Path) -> str | None:
+    """Overlays that lie in a folder, as their paths inside it."""
+    places = (folder, *(p for pattern in ("*", "*/overlay") for p in folder.glob(pattern) if p.is_dir()))
+    found = sorted(p.relative_to(folder).with_suffix("").as_posix() for place in places for p in place.glob("*.bit"))
+    return ", ".join(found) or None
 
 
 def _package_version(name: str) -> str | None:
@@ -74,7 +94,9 @@ def _tool_version(command: str) -> str | None:
     if path is None:
         return None
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(  # tclsh knows no --version and would read commands
+            [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return f"{command} (does not answer)"
     lines = (done.stdout or done.stderr).strip().splitlines()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,8 @@ import numpy as np
 import onnx
 
 from hls4attn.host.connect import chosen_board
+from hls4attn.host.cycle_kernel import CycleKernel
+from hls4attn.host.library import find_overlay, identifier
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.models.errors import InputError, ToolError
 from hls4attn.models.export.graph import Graph
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from hls4attn.overlays.package import Package
 
 STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "board")
-MAX_NAME = 60  # characters of a name: file systems and overlays take no more than 64 and what is added to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,7 @@ class Flow:
     @cached_property
     def identifier(self) -> str:
         """The name as overlays and folders take it: ASCII letters, digits and underscores, a letter first."""
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", self.name)
-        return (plain if plain[:1].isalpha() else f"m_{plain}")[:MAX_NAME]
+        return identifier(self.name)
 
     @cached_property
     def settings(self) -> HlsConfig:
@@ -149,19 +148,29 @@ class Flow:
 
         return write_package(self.design, self.project.path / "overlay" / self.board)
 
-    def kernel(self) -> Callable[[Codes], Codes]:
-        """What the emulated IP computes: the C simulation of the converted model."""
-        return self.csim.run
+    def kernel(self) -> CycleKernel:
+        """What the emulated IP computes: the C simulation of the converted model, and the cycles of its design."""
+        from hls4attn.hls.axis import cycles_of
+
+        cycles = cycles_of(self.project)
+        return CycleKernel(self.csim.run, cycles, "by the cycle model of the design and its adaptors, not measured")
+
+    @cached_property
+    def built(self) -> Package | None:
+        """The overlay of this model and board with a bitstream, where one lies in one of `overlay_folders`."""
+        found = find_overlay(self.identifier, self.board)
+        return found if found and not found.emulation and found.design.model_id == self.model_id else None
 
     @contextmanager
     def on_board(self) -> Iterator[Any]:
-        """The loaded overlay: on the emulated board, whose files these are, unless they hold a built bitstream."""
+        """The loaded overlay: on the board if it is there and the overlay was built, else on the emulated one."""
         from hls4attn.host.connect import connect, is_emulated
         from hls4attn.host.driver import load_overlay
 
-        device = connect(self.board, emulated=self.package.emulation or None, quiet=True)
-        kernel = self.kernel() if is_emulated(device) else None
-        with load_overlay(self.package, device, kernel) as overlay:
+        device = connect(self.board, emulated=None if self.built else True, quiet=True)
+        emulated = is_emulated(device)
+        package = self.package if emulated or self.built is None else self.built
+        with load_overlay(package, device, self.kernel() if emulated else None) as overlay:
             yield overlay
 
     def stage(self, name: str) -> AbstractContextManager[Stage]:

@@ -22,6 +22,7 @@ from hls4attn.host.errors import (
     ShortPacketError,
     TransferTimeoutError,
 )
+from hls4attn.host.laps import lap
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays import registers as reg
 
@@ -165,9 +166,12 @@ class DmaLink:
             self._receive.freebuffer()
 
     def _start(self, packet: NDArray[np.uint8], expected: int) -> None:
+        lap("check")
         nbytes = int(packet.size)
         self._send[:nbytes] = packet.reshape(-1)
+        lap("copy in")
         self._send.flush()
+        lap("flush")
         try:
             # Always the whole buffer with a length: slices have wrong addresses on some devices.
             self._dma.recvchannel.transfer(self._receive, nbytes=expected)
@@ -179,14 +183,18 @@ class DmaLink:
             raise DmaError(f"The DMA takes no transfer: {error}. {self.status()}") from error
 
     def _answer(self, sent: int, expected: int) -> NDArray[np.uint8]:
+        lap("dma")
         self._receive.invalidate()
+        lap("invalidate")
         received = self._read(reg.S2MM + reg.LENGTH)
         if received != expected:
             raise ShortPacketError(
                 f"The model answered {sent} bytes with {received}, expected {expected}: "
                 "the overlay was not built for this manifest, or the stream is misaligned"
             )
-        return np.array(np.asarray(self._receive)[:expected])  # asarray first: a slice would be a buffer
+        answer = np.array(np.asarray(self._receive)[:expected])  # asarray first: a slice would be a buffer
+        lap("copy out")
+        return answer
 
     def _over(self) -> bool:
         """Whether both channels are done; reads the status first, since an error may already have halted them."""

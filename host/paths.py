@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from hls4attn.models.errors import InputError, ModelFileError
-from hls4attn.models.export.keras_stage import KEY_WEIGHTS
-from hls4attn.models.export.reader import load_model
 
 
 def check_output(path: Path | None, suffix: str | None = None, inputs: Iterable[Path | None] = ()) -> None:
@@ -109,6 +107,9 @@ def _try_writing(path: Path, folder: bool) -> None:
 
 def _weights_of(path: Path) -> str | None:
     """The Keras model that an ONNX file names, if it is there and names one."""
+    from hls4attn.models.export.keras_stage import KEY_WEIGHTS  # a board has no ONNX
+    from hls4attn.models.export.reader import load_model
+
     try:
         model = load_model(path)
     except ModelFileError:

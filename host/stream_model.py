@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hls4attn.host.laps import lap
 from hls4attn.host.link import DmaLink
 from hls4attn.host.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, InputError
@@ -80,6 +81,7 @@ class StreamModel(PacketIp):
             DeviceError: if the board fails; the next call starts from a reset.
         """
         packed = pack(codes, self._opened()[0].input)
+        lap("pack")
         with self._lock:
             design, link = self._ready()
             data = self._exchange(link, packed, design.output.sample_bytes)
@@ -88,6 +90,7 @@ class StreamModel(PacketIp):
     async def predict_codes_async(self, codes: ArrayLike) -> Codes:
         """As `predict_codes`; see `predict_async`."""
         packed = pack(codes, self._opened()[0].input)
+        lap("pack")
         async with self._lock:
             design, link = self._ready()
             data = await self._exchange_async(link, packed, design.output.sample_bytes)
@@ -103,9 +106,11 @@ class StreamModel(PacketIp):
 
     def _codes(self, data: NDArray[np.uint8], design: OverlayDesign) -> Codes:
         try:
-            return unpack(data, design.output)
+            answers = unpack(data, design.output)
         except InputError as error:
             raise DeviceError(f"The board gave what the model cannot give: {error}") from error
+        lap("unpack")
+        return answers
 
     @property
     def samples(self) -> int:

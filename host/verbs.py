@@ -76,7 +76,7 @@ def train(
     out.print(
         f"{name} {score}: mean {result.mean:.2%}, spread {result.spread:.2%} over {len(seeds)} seeds", markup=False
     )
-    out.print(f"written: {folder / score}.npz .onnx .json (seed {seeds[0]})", soft_wrap=True, markup=False)
+    out.print(f"written: {folder / score}.npz .onnx .json _vectors.npz (seed {seeds[0]})", soft_wrap=True, markup=False)
     if json:
         write_json(json, result.to_json())
 
@@ -352,9 +352,13 @@ def run(
         tell("running")
         values = overlay.model.predict(batch)
         tag, samples = overlay.model.device_tag, overlay.model.samples
+        cycles, cycles_are = overlay.model.cycles, overlay.model.cycles_are
         saturated = Reference(flow.graph).saturations(codes)
     summary: dict[str, Any] = {"model": path.name, "device": tag, "samples": len(batch), "counter": samples}
     out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True, markup=False)
+    if cycles is not None:
+        out.print(f"cycles: {cycles:,}, {cycles_are}", highlight=False, markup=False)
+    summary |= {"cycles": cycles, "cycles_are": cycles_are}
     if clipped:
         out.print(f"input: {clipped} of {codes.size} values clipped to the input format", markup=False)
     summary["clipped"] = clipped

@@ -15,6 +15,7 @@ from hls4attn.hls import HlsConfig
 from hls4attn.hls.estimate import estimate
 from hls4attn.hls.fit import fit
 from hls4attn.host.estimate import capacity, designs
+from hls4attn.host.library import overlay_flow
 from hls4attn.host.operator_models import OPERATORS, operator_codes, operator_distance, operator_model
 from hls4attn.models.export.reader import read_graph
 from hls4attn.overlays.boards import board
@@ -128,6 +129,12 @@ def test_estimate_table(form, choices):
     percent = " | ".join(f"{on_board.percent[kind]:.1f}" for kind in ("dsp", "bram36", "lut"))
     fits = "yes" if on_board.fits else "no"
     assert f"| {form} | {found.resources.multiplier_count} | {percent} | {found.interval} | {fits} |" in README
+
+
+@pytest.mark.compile
+def test_cycles_of_the_bench():
+    kernel = overlay_flow("digits", "pynq-z2").kernel()
+    assert f"{kernel.cycles(1):,} cycles for one image, {kernel.cycles(64):,} for 64" in README
 
 
 def test_links_lead_somewhere():

@@ -24,6 +24,7 @@ from hls4attn.models.export.keras_stage import (
 )
 from hls4attn.models.files import write_arrays, write_json
 from hls4attn.models.zoo.registry import ZooModel
+from hls4attn.models.zoo.vectors import make_vectors, write_vectors
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def train_zoo(
         zoo: the model.
         score: one of its score functions.
         seeds: at least one.
-        out: folder for ``<score>.npz``, ``<score>.onnx``, ``<score>.json``.
+        out: folder for ``<score>.npz``, ``<score>.onnx``, ``<score>.json`` and ``<score>_vectors.npz``.
         epochs: the recipe's number unless given.
         on_epoch: called with (seed, finished epochs).
 
@@ -100,7 +101,8 @@ def train_zoo(
         model = zoo.train(score, seed, data, length, callback)
         accuracies.append(zoo.accuracy(model, data))
         if seed == seeds[0]:
-            save_zoo_model(zoo, score, model, out)
+            path = save_zoo_model(zoo, score, model, out)
+            write_vectors(make_vectors(path, data.x_test, data.y_test), path)
     result = TrainingResult(zoo.name, score, length, tuple(seeds), tuple(accuracies), len(data.x_test))
     write_json(out / f"{score}.json", result.to_json())
     return result

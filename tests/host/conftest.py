@@ -57,3 +57,16 @@ def overlay(device, kernel: Flaky, package):
 
     with load_overlay(package(on=device.name), device, kernel, buffer_bytes=SMALL) as overlay:
         yield overlay
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The places of overlays, all empty."""
+    from hls4attn.host import library
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HLS4ATTN_OVERLAYS", f"{tmp_path / 'first'}:{tmp_path / 'second'}")
+    monkeypatch.delenv("HLS4ATTN_EMULATED_BOARD", raising=False)
+    monkeypatch.delenv("BOARD", raising=False)
+    monkeypatch.setattr(library, "_PACKAGE", tmp_path / "package")
+    return tmp_path

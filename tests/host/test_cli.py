@@ -170,6 +170,9 @@ def test_run_stamps_the_device(tmp_path):
     summary = json.loads((tmp_path / "run.json").read_text())
     assert summary["device"] == "emulated:pynq-z2"
     assert summary["counter"] == summary["samples"] == 360
+    assert f"cycles: {summary['cycles']:,}, {summary['cycles_are']}" in done.stdout
+    assert "not measured" in summary["cycles_are"]
+    assert not re.search(r"\d (us|ms|s)\b", done.stdout)  # a board without hardware has no time
     assert summary["accuracy"] >= 0.95
     assert np.load(tmp_path / "y.npy", allow_pickle=False).shape == (360, 10)
 
@@ -180,7 +183,22 @@ def test_doctor_lists_tools(tmp_path):
     found = {row["name"]: row["version"] for row in json.loads((tmp_path / "d.json").read_text())}
     assert found["hls4ml"] == "1.3.0"
     assert found["Vivado"] is None
+    assert found["Tcl"] is found["PYNQ board"] is None
     assert "not found" in done.stdout
+
+
+def test_doctor_finds_the_board_and_its_overlays(tmp_path):
+    for place in ("pynq-z2/digits.bit", "gpt-kv260/overlay/gpt.bit", "mine.bit"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    for xrt, board in (("/usr", "Pynq-Z2"), ("", "Pynq-Z2 (XILINX_XRT not set: source /etc/profile.d)")):
+        done = hls4attn(
+            "doctor", "--json", tmp_path / "d", BOARD="Pynq-Z2", XILINX_XRT=xrt, HLS4ATTN_OVERLAYS=str(tmp_path)
+        )
+        assert done.returncode == 0, done.stderr
+        found = {row["name"]: row["version"] for row in json.loads((tmp_path / "d").read_text())}
+        assert found["PYNQ board"] == board
+        assert found[f"overlays in {tmp_path}"] == "gpt-kv260/overlay/gpt, mine, pynq-z2/digits"
 
 
 def test_debug_shows_the_traceback():
