@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# make setup | demo | test | test-all | lint     Everything goes into .venv; a missing g++ or clang++ (the tests' second
-# compiler) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run is printed.
+# make setup | demo | test | test-all | lint     Everything goes into .venv; a missing g++, clang++ (the tests' second
+# compiler) or iverilog (their Verilog simulator) is installed by apt-get, as root on Debian and Ubuntu only, else the
+# line to run is printed.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,6 +20,8 @@ $(STAMP): requirements.txt pyproject.toml
 		|| { echo "A C++ compiler is missing; install it with: sudo apt-get install g++" >&2; exit 1; }
 	@command -v clang++ >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends clang; } \
 		|| echo "clang++ is missing, which only the tests need; install it with: sudo apt-get install clang" >&2
+	@command -v iverilog >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends iverilog; } \
+		|| echo "Icarus Verilog is missing, which only the tests need; install it with: sudo apt-get install iverilog" >&2
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (about two minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

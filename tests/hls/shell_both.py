@@ -79,7 +79,21 @@ async def random_steps(
     further: Callable[[], Awaitable[None]],
 ) -> None:
     """Whatever a host and a DMA may do, in any order; `further` is what only some shells know."""
-    kinds = ["read", "read", "write", "start", "send", "send", "take", "take", "reset", "interrupt", "bytes", "further", "further"]
+    kinds = [
+        "read",
+        "read",
+        "write",
+        "start",
+        "send",
+        "send",
+        "take",
+        "take",
+        "reset",
+        "interrupt",
+        "bytes",
+        "further",
+        "further",
+    ]
     for _ in range(steps):
         match rng.choice(kinds):
             case "further":

@@ -54,9 +54,7 @@ OTHERS = {
     "AP_DONE stays": Mutant("plain", "attn_control.v", "(done && !read_ctrl)", "done"),
     "AUTO_RESTART does nothing": Mutant("plain", "attn_control.v", "leaves ? auto_restart", "leaves ? 1'b0"),
     "it starts itself again": Mutant("plain", "attn_control.v", "leaves ? auto_restart", "leaves ? 1'b1"),
-    "CTRL appears twice": Mutant(
-        "plain", "attn_control.v", "write_offset == CTRL", "write_offset[6:0] == CTRL[6:0]"
-    ),
+    "CTRL appears twice": Mutant("plain", "attn_control.v", "write_offset == CTRL", "write_offset[6:0] == CTRL[6:0]"),
     "registers are read at other addresses": Mutant(
         "plain", "attn_control.v", "case (read_offset)", "case ({9'd0, read_offset[6:0]})"
     ),
@@ -67,7 +65,9 @@ OTHERS = {
     "SELECT takes any number": Mutant("bank", "attn_shell.v", "&& write_data <= LAST_KERNEL", ""),
     "a reset leaves SELECT": Mutant("bank", "attn_shell.v", "if (reset)\n        select <= 0;", ""),
     "words go to all kernels": Mutant("bank", "attn_shell.v", "in_valid && target == k", "in_valid"),
-    "a token goes on before it is whole": Mutant("cells", "attn_tokens.v", "next_out != next_token", "next_out != next_in"),
+    "a token goes on before it is whole": Mutant(
+        "cells", "attn_tokens.v", "next_out != next_token", "next_out != next_in"
+    ),
     "the buffer overflows": Mutant("cells", "attn_tokens.v", "in_open && next_in - next_out != SIZE", "in_open"),
     "a reset leaves part of a token": Mutant("cells", "attn_tokens.v", "next_token <= 0;\n", ""),
     "a token with bytes missing is whole": Mutant("cells", "attn_tokens.v", "LAST_PLACE && !in_cut", "LAST_PLACE"),
@@ -75,21 +75,33 @@ OTHERS = {
     "TLAST is missing after a token cut short": Mutant(
         "cells", "attn_cells.v", "known = !out_ends || closed || due > 32'd1", "known = 1'b1"
     ),
-    "a packet without a token never ends": Mutant("cells", "attn_cells.v", "leaves || (dropped && due == 32'd0)", "leaves"),
-    "a write to a busy kernel is refused at once": Mutant("cells", "attn_commands.v", "hold && waited != PATIENCE", "1'b0"),
+    "a packet without a token never ends": Mutant(
+        "cells", "attn_cells.v", "leaves || (dropped && due == 32'd0)", "leaves"
+    ),
+    "a write to a busy kernel is refused at once": Mutant(
+        "cells", "attn_commands.v", "hold && waited != PATIENCE", "1'b0"
+    ),
     "a kernel that hangs hangs the processor": Mutant("cells", "attn_commands.v", "hold && waited != PATIENCE", "hold"),
     "a table begins inside a packet": Mutant("cells", "attn_commands.v", "(tell_begin && !busy)", "tell_begin"),
     "a reset leaves part of a table": Mutant(
         "cells", "attn_commands.v", "tell_begin <= 1'b1;\n        waited", "tell_begin <= 1'b0;\n        waited"
     ),
-    "currents too large are taken": Mutant("cells", "attn_commands.v", "!complete && extended == write_data", "!complete"),
+    "currents too large are taken": Mutant(
+        "cells", "attn_commands.v", "!complete && extended == write_data", "!complete"
+    ),
     "FILLED passes the window": Mutant("cells", "attn_commands.v", " && filled[i] != FULL", ""),
     "FILLED is of the wrong layer": Mutant("cells", "attn_commands.v", "begins ? layer : taken_layer", "layer"),
     "LAYER changes the packet under way": Mutant("cells", "attn_commands.v", "if (begins)\n        taken", "taken"),
     "a packet overtakes a command that waits": Mutant("cells", "attn_cells.v", "open && !blocks", "open"),
     "PACKET is not said": Mutant("cells", "attn_commands.v", "{dropped, table_error", "{1'b0, table_error"),
     "all errors are forgotten at once": Mutant("cells", "attn_commands.v", "? write_data[3:0]", "? 4'hf"),
-    "an incomplete table is used": Mutant("cells", "attn_commands.v", "if (uses && complete)\n        tell_use", "if (uses)\n        tell_use"),
-    "one current too few is complete": Mutant("cells", "attn_commands.v", "table_address == WORD_COUNT", "table_address == WORD_COUNT - 1"),
-    "the layer of a first token's first word": Mutant("least", "attn_commands.v", "begins ? layer : taken_layer", "taken_layer"),
+    "an incomplete table is used": Mutant(
+        "cells", "attn_commands.v", "if (uses && complete)\n        tell_use", "if (uses)\n        tell_use"
+    ),
+    "one current too few is complete": Mutant(
+        "cells", "attn_commands.v", "table_address == WORD_COUNT", "table_address == WORD_COUNT - 1"
+    ),
+    "the layer of a first token's first word": Mutant(
+        "least", "attn_commands.v", "begins ? layer : taken_layer", "taken_layer"
+    ),
 }

@@ -128,3 +128,17 @@ async def waits_for_the_rest_of_a_word(dut: Any) -> None:
         assert bench.monitor.packets == missing
         assert bench.sink.empty()
         await bench.reset()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms", skip=not IS_BANK)
+async def selects_for_the_next_packet(dut: Any) -> None:
+    bench, rng = make(dut, 1, 0.2), np.random.default_rng(1)
+    both = Both(bench, emulated())
+    await bench.start()
+    await both.write(reg.CTRL, reg.AP_START | reg.AUTO_RESTART)
+    for number in (2, 1, 0, 1):
+        await both.send(random_packet(designs()[(await bench.read(reg.SELECT))], 3, rng))
+        await both.settle()
+        await both.write(reg.SELECT, number)
+        await both.take()
+        await both.read(reg.SAMPLES)

@@ -25,19 +25,19 @@ def test_it_does_so_for_long(tmp_path: Path, design: str) -> None:
     assert simulate(tmp_path, design, seeds="11 12 13 14", steps=400) == {}
 
 
-def refuted(folder: Path, mutant: Mutant) -> bool:
-    return bool(simulate(folder, mutant.design, {mutant.file: (mutant.right, mutant.wrong)}, seeds="1 2", steps=100))
+def refuted(folder: Path, mutant: Mutant, seeds: str, steps: int) -> bool:
+    return bool(simulate(folder, mutant.design, {mutant.file: (mutant.right, mutant.wrong)}, seeds=seeds, steps=steps))
 
 
 @pytest.mark.parametrize("mutant", SOME.values(), ids=SOME)
 def test_mistakes_are_found(tmp_path: Path, mutant: Mutant) -> None:
-    assert refuted(tmp_path, mutant)
+    assert refuted(tmp_path, mutant, seeds="1", steps=80)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", OTHERS.values(), ids=OTHERS)
 def test_more_mistakes_are_found(tmp_path: Path, mutant: Mutant) -> None:
-    assert refuted(tmp_path, mutant)
+    assert refuted(tmp_path, mutant, seeds="1 2 3 4", steps=150)
 
 
 def test_every_file_has_a_mistake_that_is_found() -> None:
@@ -61,9 +61,11 @@ def verilator(sources: list[Path]) -> str:
 def test_linters_have_nothing_to_say(tmp_path: Path, lint: object, design: str) -> None:
     assert callable(lint)
     assert lint(write_sources(tmp_path, design)) == ""
-    change = {"attn_control.v": ("reg done;", "reg [1:0] done;")} if lint is verilator else {
-        "attn_control.v": ("reg done;", "")
-    }
+    change = (
+        {"attn_control.v": ("reg done;", "reg [1:0] done;")}
+        if lint is verilator
+        else {"attn_control.v": ("reg done;", "")}
+    )
     assert "attn_control.v" in lint(write_sources(tmp_path, design, change))
 
 
