@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# make setup | demo | test | test-all | test-boards | lint     Everything goes into .venv; a missing g++ or clang++ (the tests' second
-# compiler) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run is printed.
+# make setup | demo | test | test-all | test-boards | lint     Everything goes into .venv; what the tests need besides
+# (g++, clang++, Icarus Verilog, Tcl) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run
+# is printed.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,12 +14,16 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 
 setup: $(STAMP)
 
+# Command and Debian package: there already, or installed now.
+tool = command -v $(1) >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -q && \
+	apt-get install -qy --no-install-recommends $(2); }
+
 $(STAMP): requirements.txt pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then echo "hls4attn needs Python 3.11 or 3.10 (TensorFlow 2.14 has no wheel for others): install one, or run make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi
-	@command -v g++ >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy g++; } \
-		|| { echo "A C++ compiler is missing; install it with: sudo apt-get install g++" >&2; exit 1; }
-	@command -v clang++ >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends clang; } \
-		|| echo "clang++ is missing, which only the tests need; install it with: sudo apt-get install clang" >&2
+	@$(call tool,g++,g++) || { echo "A C++ compiler is missing; install it with: sudo apt-get install g++" >&2; exit 1; }
+	@$(call tool,clang++,clang) || echo "clang++ is missing, which only the tests need; install it with: sudo apt-get install clang" >&2
+	@$(call tool,iverilog,iverilog) || echo "Icarus Verilog is missing, which only the tests need; install it with: sudo apt-get install iverilog" >&2
+	@$(call tool,tclsh,tcl) || echo "Tcl is missing, which the dry run of a build needs; install it with: sudo apt-get install tcl" >&2
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (about two minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

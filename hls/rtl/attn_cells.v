@@ -144,6 +144,7 @@ wire [7:0] command_user;
 wire [31:0] command_word;
 wire command_valid;
 wire room;
+wire blocks;
 
 attn_commands #(
     .LAYERS(LAYERS),
@@ -161,6 +162,7 @@ attn_commands #(
     .write(write),
     .write_waits(write_waits),
     .write_hold(write_hold),
+    .blocks(blocks),
     .write_offset(write_offset),
     .write_data(write_data),
     .read_offset(read_offset),
@@ -199,7 +201,7 @@ attn_tokens #(
     .in_cut(in_r_tlast && in_r_tkeep != 4'hf),
     .in_valid(in_r_tvalid),
     .in_ready(in_r_tready),
-    .in_open(open),
+    .in_open(open && !blocks),
     .whole(whole),
     .dropped(dropped),
     .out_data(token_word),

@@ -25,6 +25,7 @@ module attn_commands #(
     input wire write,
     input wire write_waits,
     output wire write_hold,
+    output wire blocks,  // a write waits, which the next packet must not overtake
     input wire [15:0] write_offset,
     input wire [31:0] write_data,
     input wire [15:0] read_offset,
@@ -82,9 +83,11 @@ assign packet_layer = packet_user[5:0];
 wire under_way = busy || begins;
 wire telling = tell_current || tell_use || tell_clear || tell_clear_all || tell_begin;
 wire tells = write_offset == COMMAND || write_offset == TABLE_ADDRESS || write_offset == TABLE_DATA;
-wire hold = tells && telling && !under_way;
 wire refused = under_way || telling;
 
+wire hold = blocks && telling;
+
+assign blocks = write_waits && tells && !busy;
 assign write_hold = hold && waited != PATIENCE;
 assign word_valid = tell_current || tell_use || tell_clear || tell_clear_all || (tell_begin && !busy);
 
@@ -144,7 +147,7 @@ always @(posedge clk) begin
         else if (whole && token_layer == i[LAYER_BITS-1:0] && filled[i] != FULL)
             filled[i] <= filled[i] + 1'b1;
 
-    waited <= write_waits && hold ? waited + 16'd1 : 16'd0;
+    waited <= hold ? waited + 16'd1 : 16'd0;
 
     if (word_ready && word_valid) begin
         if (tell_current)

@@ -18,7 +18,7 @@ from hls4attn.overlays.design import OverlayDesign
 
 PERIOD_NS = 10
 QUIET_CLOCKS = 48  # without any word moving, all that can happen has happened
-PATIENCE = 20_000  # clocks
+PATIENCE = 4_000  # clocks, more than anything here takes
 
 
 class Stream:
@@ -132,8 +132,11 @@ class Monitor:
     async def settle(self) -> None:
         """Wait until nothing moves any more."""
         self.quiet = 0
-        while self.quiet < QUIET_CLOCKS:
+        for _ in range(0, PATIENCE, QUIET_CLOCKS // 4):
+            if self.quiet >= QUIET_CLOCKS:
+                return
             await ClockCycles(self.dut.ap_clk, QUIET_CLOCKS // 4)
+        raise AssertionError("words move without end")
 
 
 class Bench:

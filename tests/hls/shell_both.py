@@ -79,7 +79,21 @@ async def random_steps(
     further: Callable[[], Awaitable[None]],
 ) -> None:
     """Whatever a host and a DMA may do, in any order; `further` is what only some shells know."""
-    kinds = ["read", "read", "write", "start", "send", "take", "take", "reset", "interrupt", "bytes", "further", "further"]
+    kinds = [
+        "read",
+        "read",
+        "write",
+        "start",
+        "send",
+        "send",
+        "take",
+        "take",
+        "reset",
+        "interrupt",
+        "bytes",
+        "further",
+        "further",
+    ]
     for _ in range(steps):
         match rng.choice(kinds):
             case "further":
@@ -125,4 +139,5 @@ async def packet_cycles(bench: Bench, design: OverlayDesign, samples: int) -> in
 
 def maybe_cut(packet: bytes, rng: np.random.Generator) -> bytes:
     """Now and then, a packet that ends where it should not."""
-    return packet if rng.random() < 0.8 else packet[: int(rng.integers(1, len(packet)))]
+    end = len(packet) - int(rng.integers(1, 4)) if rng.random() < 0.5 else int(rng.integers(1, len(packet)))
+    return packet if rng.random() < 0.7 else packet[:end]

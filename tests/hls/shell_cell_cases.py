@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -90,7 +91,7 @@ def make(dut: Any, seed: int, stall: float) -> tuple[Bench, Heads]:
     return bench, heads
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 @cocotb.parametrize(seed=SEEDS)
 async def does_what_the_model_does(dut: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -131,7 +132,7 @@ async def does_what_the_model_does(dut: Any, seed: int) -> None:
         assert (cells.table == expected.table).all()
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 async def passes_a_word_a_clock(dut: Any) -> None:
     bench, _ = make(dut, 1, 0.0)
     await bench.start()
@@ -141,7 +142,7 @@ async def passes_a_word_a_clock(dut: Any) -> None:
     assert first == words + answer + added_cycles(shell_of(DESIGN))
 
 
-@cocotb.test(timeout_time=20, timeout_unit="ms")
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 async def a_kernel_that_hangs_does_not_hang_the_processor(dut: Any) -> None:
     bench, heads = make(dut, 1, 0.0)
     await bench.start()
@@ -155,3 +156,43 @@ async def a_kernel_that_hangs_does_not_hang_the_processor(dut: Any) -> None:
     assert await bench.read(reg.ERROR) == 0
     await write
     assert await bench.read(reg.ERROR) == reg.BUSY_ERROR
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def drops_tokens_cut_short(dut: Any) -> None:
+    bench, _ = make(dut, 1, 0.0)
+    bench.source.set_pause_generator(itertools.cycle([True] * 9 + [False]))  # the kernel answers before TLAST comes
+    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    both, rng, size = Both(bench, model), np.random.default_rng(1), DESIGN.input.sample_bytes
+    await bench.start()
+    for whole, part in itertools.product((0, 1, 2), {1, size - 1, max(size - 4, 1)}):
+        await both.write(reg.CTRL, reg.AP_START)
+        await both.send(random_packet(DESIGN, whole + 1, rng)[: whole * size + part])
+        bench.taking = True
+        await both.settle()
+        await both.take()
+        for offset in (reg.ERROR, reg.CTRL, reg.SAMPLES, reg.CYCLES_LO, reg.FILLED):
+            await both.read(offset)
+        await both.write(reg.ERROR, reg.PACKET_ERROR)
+    assert bench.monitor.samples == 3 * len({1, size - 1, max(size - 4, 1)})
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def keeps_the_order_of_commands_and_tokens(dut: Any) -> None:
+    bench, heads = make(dut, 1, 0.0)
+    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    both, rng = Both(bench, model), np.random.default_rng(1)
+    await bench.start()
+    await both.write(reg.CTRL, reg.AP_START | reg.AUTO_RESTART)
+    for commands in (0, 1, 2, 3, 4):
+        heads.stuck = True
+        writes = [cocotb.start_soon(both.write(reg.COMMAND, reg.CLEAR)) for _ in range(commands)]
+        await ClockCycles(dut.ap_clk, 60)
+        await both.send(random_packet(DESIGN, 6, rng))  # more than the shell has room for
+        await ClockCycles(dut.ap_clk, 60)
+        heads.stuck = False
+        await both.settle()
+        for write in writes:
+            await write
+        await both.read(reg.ERROR)
+        await both.take()

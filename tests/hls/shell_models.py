@@ -40,7 +40,7 @@ def mixed(design: OverlayDesign) -> Compute:
     return compute
 
 
-#: Stream words in and out: 2 and 3, 1 and 1, 3 and 2.  Any word is a legal input, so that a packet may reach any of them.
+#: Stream words in and out: 2 and 3, 1 and 1, 3 and 2.  Any word is a legal input of all.
 DESIGNS = (
     _design("plain", StreamPort((8,), Fixed(8, 4)), StreamPort((3, 2), Fixed(12, 6))),
     _design("single", StreamPort((4,), Fixed(8, 4, signed=False)), StreamPort((2,), Fixed(9, 4))),
