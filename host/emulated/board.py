@@ -69,7 +69,8 @@ class EmulatedBoard:
             block = self._at(address)
             block.write32(address - block.base, value & WORD)
             self.tick()
-        for listener in list(self._listeners):
+            listeners = list(self._listeners)
+        for listener in listeners:
             listener.changed()
 
     def tick(self) -> bool:
@@ -85,7 +86,8 @@ class EmulatedBoard:
 
     def listen(self, listener: Listener) -> None:
         """Tell somebody after every write that something may have changed, as long as it lives."""
-        self._listeners.add(listener)
+        with self._lock:
+            self._listeners.add(listener)
 
     def program(self, design: OverlayDesign, hwh: ET.Element, kernel: Kernel | MakeCells | MakeKernels) -> None:
         """Configure the logic from a hardware handoff; a failure leaves the old configuration.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 
 from hls4attn.host.emulated.errors import BusError
@@ -26,6 +27,7 @@ class Ddr:
         self.base = base
         self.size = size
         self._live: dict[int, bytearray] = {}
+        self._lock = threading.Lock()  # threads allocate from one memory
 
     @property
     def live(self) -> dict[int, int]:
@@ -38,6 +40,10 @@ class Ddr:
         Raises:
             DeviceError: if no gap is large enough.
         """
+        with self._lock:
+            return self._place(nbytes)
+
+    def _place(self, nbytes: int) -> tuple[int, bytearray]:
         size = max(1, -(-nbytes // PAGE)) * PAGE
         start = self.base
         for address, length in self.live.items():
