@@ -7,7 +7,7 @@
 //      TLAST         +--> ends: one flag a sample, the TLAST -------+         TKEEP all ones
 //                         of its last word                                    TLAST of the sample's last word
 //
-//      a sample:   code 0 | code 1 | ... | last code | zero bits up to a whole word      BITS bits a code, low ones first
+//      a sample:   code 0 | code 1 | ... | last code | zero bits to a whole word       BITS bits a code, low ones first
 //
 // The flag of a sample is written after its last row and read for its last word.  Whoever waits for a flag has all rows
 // of its sample under way, and whoever waits to write one has samples ahead of it whose flags are there: the flags
