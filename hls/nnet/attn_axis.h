@@ -7,11 +7,12 @@
 //      TLAST         +--> ends: one flag a sample, the TLAST -------+         TKEEP all ones
 //                         of its last word                                    TLAST of the sample's last word
 //
-//      a sample:   code 0 | code 1 | ... | last code | zero bits up to a whole word        BITS bits a code, low ones first
+//      a sample:   code 0 | code 1 | ... | last code | zero bits to a whole word       BITS bits a code, low ones first
 //
 // The flag of a sample is written after its last row and read for its last word.  Whoever waits for a flag has all rows
 // of its sample under way, and whoever waits to write one has samples ahead of it whose flags are there: the flags
 // cannot lock the design, and a FIFO that holds as many as there are samples under way never stops it.
+// Formula:  code c of a sample is bits BITS (c mod L) .. BITS (c mod L + 1) - 1 of word floor(c / L),  L = 32 / BITS
 // Both boxes keep what is left of a word or of a row, and take the next one when that is not enough:
 // Cycles a sample:  max(words, rows), packing one more if the last row fills a word and begins another
 // Source: AMBA AXI4-Stream protocol, ARM IHI 0051A.
@@ -69,7 +70,8 @@ struct axis_flag {
 };
 
 template <typename CONFIG_T> struct axis_sizes {
-    static_assert(CONFIG_T::bits == 8 || CONFIG_T::bits == 16 || CONFIG_T::bits == 32, "axis: codes of 8, 16 or 32 bits");
+    static_assert(CONFIG_T::bits == 8 || CONFIG_T::bits == 16 || CONFIG_T::bits == 32,
+                  "axis: codes of 8, 16 or 32 bits");
     static_assert(1LL * CONFIG_T::rows * CONFIG_T::channels <= 1 << 24, "axis: a sample of 2^24 codes or less");
     static const int lanes = 32 / CONFIG_T::bits; // codes of a word
     static const int channels = CONFIG_T::channels, rows = CONFIG_T::rows;
@@ -79,7 +81,8 @@ template <typename CONFIG_T> struct axis_sizes {
     static const int in_steps = wide ? words : rows;
     static const int out_steps = wide ? words : rows + words - before - 1;
     static const int held = channels + lanes - 1;
-    static const bool aligned = channels % lanes == 0 || lanes % channels == 0; // rows begin with a word, or words with a row
+    static const bool aligned = // rows begin with a word, or words with a row
+        channels % lanes == 0 || lanes % channels == 0;
     typedef ap_uint<CONFIG_T::bits> code;
 };
 

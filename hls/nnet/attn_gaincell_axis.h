@@ -16,6 +16,7 @@
 //      TUSER 7:2      layer
 //
 // A layer has a window of its own; all share the table, which is one of two: the other one is written.
+// Formula:  see attn_gaincell_scan.h, for the window of the token's layer
 // Every process takes one order at a time, so each call of the region is one token or one command.
 // Cycles a token:  3 heads + (those of attn_gaincell_scan.h) + heads, and the depths of these loops; the words of the
 //                  next token come in, and those of the last answer leave, meanwhile
@@ -103,7 +104,7 @@ template <typename CONFIG_T> struct cells_memory {
     typedef typename sizes::slot_t slots[CONFIG_T::layers]; // next one, or number of filled ones, of each layer
     typedef typename integer<bit_length(CONFIG_T::window * sizes::entries) + 1>::type address; // in the new table
     static_assert(CONFIG_T::layers >= 1 && CONFIG_T::layers <= 64, "cells: 1 to 64 layers");
-    static_assert(CONFIG_T::tables == 2, "cells: a table in use and a new one");
+    static_assert(CONFIG_T::tables == 2, "cells: a table in use and the next one");
 };
 
 // The rows of a token: q, k and v, head by head.
