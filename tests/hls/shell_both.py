@@ -66,6 +66,10 @@ class Both:
 
     async def settle(self) -> None:
         await self.bench.monitor.settle()
+        self.accept()
+
+    def accept(self) -> None:
+        """Let the model take what it can."""
         while self.waiting and self.model.accept(self.waiting[0]):
             self.waiting.popleft()
 
