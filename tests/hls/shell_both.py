@@ -66,6 +66,10 @@ class Both:
 
     async def settle(self) -> None:
         await self.bench.monitor.settle()
+        self.accept()
+
+    def accept(self) -> None:
+        """Let the model take what it can."""
         while self.waiting and self.model.accept(self.waiting[0]):
             self.waiting.popleft()
 
@@ -120,7 +124,8 @@ async def random_steps(
                 await write
                 both.model.write32(reg.CTRL, 0)
             case "bytes":  # less than a word is no write
-                await both.bench.write(int(rng.choice(offsets)), 0xFFFFFFFF, size=int(rng.integers(1, 4)))
+                offset = int(rng.choice([reg.CTRL, rng.choice(offsets)]))
+                await both.bench.write(offset, 0xFFFFFFFF, size=int(rng.integers(1, 4)))
         await both.settle()
     for offset in offsets:
         await both.read(offset)

@@ -196,3 +196,58 @@ async def keeps_the_order_of_commands_and_tokens(dut: Any) -> None:
             await write
         await both.read(reg.ERROR)
         await both.take()
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def takes_only_whole_tables_of_currents_that_fit(dut: Any) -> None:
+    bench, heads = make(dut, 1, 0.2)
+    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    both, rng = Both(bench, model), np.random.default_rng(1)
+    await bench.start()
+
+    async def load(words: list[int], command: int = reg.USE_TABLE) -> None:
+        for word in words:
+            await both.write(reg.TABLE_DATA, word & 0xFFFFFFFF)
+        await both.read(reg.TABLE_ADDRESS)
+        await both.write(reg.COMMAND, command)
+        for offset in (reg.TABLE_ADDRESS, reg.ERROR):
+            await both.read(offset)
+        await both.write(reg.ERROR, reg.TABLE_ERROR)
+        await both.settle()
+        assert (heads.layers[0].table == model._layers[0].table).all()
+
+    good = rng.integers(-LIMIT, LIMIT, DESIGN.table.size).tolist()
+    good[0] = -LIMIT
+    await load(good)
+    await load(good[:-1])  # the rest comes later
+    await load([LIMIT - 1])
+    for large in (LIMIT, -LIMIT - 1) if LIMIT < 1 << 31 else ():
+        await load([1, large], command=0)
+    await load([*good, 1])
+    await load(good[:3], command=0)
+    await both.reset()
+    await load(rng.permutation(good).tolist())
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def keeps_the_layer_of_a_packet(dut: Any) -> None:
+    bench, _ = make(dut, 1, 0.0)
+    bench.source.set_pause_generator(itertools.cycle([True] * 39 + [False]))
+    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    both, rng = Both(bench, model), np.random.default_rng(1)
+    await bench.start()
+    await both.write(reg.CTRL, reg.AP_START | reg.AUTO_RESTART)
+    for layer, other in ((1, 0), (0, 1), (1, 0)):
+        await both.write(reg.LAYER, layer)
+        await both.send(random_packet(DESIGN, 3, rng))
+        while not bench.monitor.under_way:
+            await ClockCycles(dut.ap_clk, 1)
+        both.accept()
+        await both.write(reg.LAYER, other)  # before the next word of the packet
+        await ClockCycles(dut.ap_clk, 40 * 3 * DESIGN.input.sample_bytes // 4)
+        await both.settle()
+        for selected in (layer, other):
+            await both.write(reg.LAYER, selected)
+            await both.read(reg.FILLED)
+        await both.take()
+        await both.write(reg.COMMAND, reg.CLEAR)

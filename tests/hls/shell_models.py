@@ -54,8 +54,8 @@ SPEC = GainCellSpec(
     heads=1, head_dim=6, window=4, tile=2, q_levels=5, k_levels=3, v_levels=2, score_saturation=30, context_saturation=8
 )
 CELLS = GainCellDesign.of(SPEC, board("pynq-z2"), layers=3, current_width=12)
-#: Tokens and answers of one word, one layer, one slot.
-LEAST = GainCellDesign.of(replace(SPEC, window=1, tile=1, head_dim=1), board("pynq-z2"), current_width=32)
+#: Tokens and answers of one word, one slot.
+LEAST = GainCellDesign.of(replace(SPEC, window=1, tile=1, head_dim=1), board("pynq-z2"), layers=2, current_width=32)
 
 
 class RememberingCells:

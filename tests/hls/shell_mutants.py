@@ -101,7 +101,7 @@ OTHERS = {
     "one current too few is complete": Mutant(
         "cells", "attn_commands.v", "table_address == WORD_COUNT", "table_address == WORD_COUNT - 1"
     ),
-    "the layer of a first token's first word": Mutant(
+    "a token of one word is of the last packet's layer": Mutant(
         "least", "attn_commands.v", "begins ? layer : taken_layer", "taken_layer"
     ),
 }
