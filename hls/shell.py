@@ -27,6 +27,10 @@ MAX_LAYERS = 64
 CELL_USER_BITS = 8
 
 _FOLDER = Path(__file__).parent / "rtl"
+#: Its modules: those of every shell, and those that only one kind has.
+_OF_ALL = ("attn_axilite", "attn_control", "attn_skid")
+_OF_KERNELS = ("attn_shell",)
+_OF_CELLS = ("attn_cells", "attn_commands", "attn_tokens")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _STREAM = ("tdata", "tkeep", "tlast", "tvalid", "tready")
 _LITE = {
@@ -154,9 +158,10 @@ class ShellPorts:
     address_bits: int = ADDRESS_BITS
 
 
-def shell_files() -> tuple[Path, ...]:
-    """The Verilog below every top, as absolute paths; a top is one file more."""
-    return tuple(sorted(_FOLDER.glob("*.v")))
+def shell_files(shell: Shell) -> tuple[Path, ...]:
+    """The Verilog below the top of a shell, as absolute paths; the top is one file more."""
+    own = _OF_CELLS if shell.cells else _OF_KERNELS
+    return tuple(_FOLDER / f"{name}.v" for name in sorted((*_OF_ALL, *own)))
 
 
 def shell_ports(shell: Shell) -> ShellPorts:
@@ -165,7 +170,7 @@ def shell_ports(shell: Shell) -> ShellPorts:
 
 
 def shell_verilog(shell: Shell) -> str:
-    """Verilog-2001 of the top module, `shell.name`; it needs `shell_files`."""
+    """Verilog-2001 of the top module, `shell.name`; it needs the `shell_files`."""
     streams = tuple(_streams(shell))
     ports = [_clock(streams), *_lite_ports(), *(line for stream in streams for line in _stream_ports(stream))]
     kind = "attn_cells" if shell.cells else "attn_shell"
@@ -223,10 +228,12 @@ def _streams(shell: Shell) -> Iterator[ShellStream]:
         yield ShellStream(f"kernel{k}_out", "slave")
 
 
-def _port(direction: str, bits: int, name: str, interface: str = "") -> str:
-    attribute = f'    (* X_INTERFACE_INFO = "{interface}" *)\n' if interface else ""
+def _port(direction: str, bits: int, name: str, interface: str, parameters: str = "") -> str:
+    attributes = f'    (* X_INTERFACE_INFO = "{interface}" *)\n'
+    if parameters:
+        attributes += f'    (* X_INTERFACE_PARAMETER = "{parameters}" *)\n'
     width = f"[{bits - 1}:0] " if bits > 1 else ""
-    return f"{attribute}    {direction} wire {width}{name}"
+    return f"{attributes}    {direction} wire {width}{name}"
 
 
 def _clock(streams: tuple[ShellStream, ...]) -> str:
@@ -243,9 +250,12 @@ def _clock(streams: tuple[ShellStream, ...]) -> str:
 
 
 def _lite_ports() -> Iterator[str]:
+    # said once, with the first port: an aximm could as well be AXI4, which interconnects would send bursts to
+    parameters = f"XIL_INTERFACENAME {CONTROL}, PROTOCOL AXI4LITE"
     for name, bits in _LITE.items():
         interface = f"xilinx.com:interface:aximm:1.0 {CONTROL} {name.upper()}"
-        yield _port("input" if bits > 0 else "output", abs(bits), f"{CONTROL}_{name}", interface)
+        yield _port("input" if bits > 0 else "output", abs(bits), f"{CONTROL}_{name}", interface, parameters)
+        parameters = ""
 
 
 def _stream_ports(stream: ShellStream) -> Iterator[str]:

@@ -26,7 +26,7 @@ def design_shell(design: OverlayDesign) -> Shell:
 def rtl_files(design: OverlayDesign) -> dict[str, str]:
     """Verilog of the shell by file name: the generated top and all below it; for the folder ``rtl``."""
     shell = design_shell(design)
-    below = {path.name: path.read_text(encoding="utf-8") for path in shell_files()}
+    below = {path.name: path.read_text(encoding="utf-8") for path in shell_files(shell)}
     return {f"{shell.name}.v": shell_verilog(shell), **below}
 
 

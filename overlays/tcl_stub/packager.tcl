@@ -5,7 +5,7 @@ namespace eval dry {
     variable core [dict create]
 }
 
-# Names, modes and bits of the AXI interfaces of a module.
+# Names, modes and bits of the AXI interfaces of a module; of an aximm, whether it says that it is AXI4-Lite.
 proc dry::verilog_interfaces {path top} {
     set stream [open $path]
     set text [read $stream]
@@ -24,6 +24,10 @@ proc dry::verilog_interfaces {path top} {
             dict set found $name bits [expr {$left eq "" ? 1 : $left + 1}]
         }
         dict set found $name protocol $protocol
+    }
+    set parameter {X_INTERFACE_PARAMETER\s*=\s*"XIL_INTERFACENAME (\w+), PROTOCOL AXI4LITE[,"]}
+    foreach {- name} [regexp -all -inline $parameter $text] {
+        dict set found $name lite 1
     }
     return $found
 }
@@ -130,6 +134,9 @@ dry::command vivado ipx::save_core {} {} {
             set own [lsearch -all -inline $blocks $name/*]
             if {[llength $own] != 1} {
                 ::dry::problem "ipx::save_core: interface $name has [llength $own] address blocks; PYNQ needs exactly one"
+            }
+            if {![dict exists $interface lite]} {
+                ::dry::problem "ipx::save_core: interface $name does not say PROTOCOL AXI4LITE"
             }
             if {![info exists ::dry::properties(bus,ipx:bus:$name,slave_memory_map_ref)]} {
                 ::dry::problem "ipx::save_core: interface $name has no slave_memory_map_ref"

@@ -19,7 +19,8 @@ TOPS = {"plain": DESIGNS[0], "bank": BANK, "cells": CELLS, "least": LEAST}
 def write_sources(folder: Path, design: str, changes: Mapping[str, tuple[str, str]] | None = None) -> list[Path]:
     """The Verilog of a design with the module `top`, changed by file if asked: one text for another."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {path.name: path.read_text() for path in shell_files()} | {"top.v": shell_verilog(shell_of(TOPS[design]))}
+    shell = shell_of(TOPS[design])
+    texts = {path.name: path.read_text() for path in shell_files(shell)} | {"top.v": shell_verilog(shell)}
     for name, (old, new) in (changes or {}).items():
         assert texts[name].count(old) == 1, f"{name} holds {texts[name].count(old)} times: {old}"
         texts[name] = texts[name].replace(old, new)

@@ -10,8 +10,12 @@ from shell_models import BANK, CELLS, DESIGNS, shell_of
 from shell_mutants import OTHERS, SOME, Mutant
 from shell_runs import TOPS, simulate, write_sources
 
+from hls4attn.hls import shell as shell_module
 from hls4attn.hls.shell import CellConstants, Shell, shell_files, shell_ports, shell_verilog
 from hls4attn.models.errors import SpecError
+
+
+ALL_FILES = sorted(Path(shell_module.__file__).parent.glob("rtl/*.v"))
 
 
 @pytest.mark.parametrize("design", TOPS)
@@ -41,7 +45,7 @@ def test_more_mistakes_are_found(tmp_path: Path, mutant: Mutant) -> None:
 
 
 def test_every_file_has_a_mistake_that_is_found() -> None:
-    assert {mutant.file for mutant in SOME.values()} == {path.name for path in shell_files()}
+    assert {mutant.file for mutant in SOME.values()} == {path.name for path in ALL_FILES}
 
 
 # --- the text --------------------------------------------------------------------------------------------
@@ -72,20 +76,29 @@ def test_linters_have_nothing_to_say(tmp_path: Path, lint: object, design: str) 
 @pytest.mark.parametrize("layers", [1, 64])
 @pytest.mark.parametrize("width", [2, 32])
 def test_linters_accept_the_limits(tmp_path: Path, layers: int, width: int) -> None:
-    sources = write_sources(tmp_path, "cells")
+    sources = write_sources(tmp_path / "cells", "cells")
     sources[-1].write_text(shell_verilog(Shell("top", 0, (1,), cells=CellConstants(1, layers, 1, 1, width))))
     assert iverilog(sources) == verilator(sources) == ""
+    sources = write_sources(tmp_path / "bank", "bank")
     sources[-1].write_text(shell_verilog(Shell("top", (1 << 64) - 1, tuple(range(1, 65)), selectable=True)))
     assert iverilog(sources) == verilator(sources) == ""
 
 
 def test_the_files_are_verilog_of_2001_with_all_nets_declared() -> None:
-    assert len(shell_files()) == 7
-    for path in shell_files():
+    assert len(ALL_FILES) == 7
+    for path in ALL_FILES:
         text = path.read_text()
         assert text.startswith("// SPDX-License-Identifier: Apache-2.0\n")
         assert "`default_nettype none" in text
         assert re.findall(r"^module (\w+)", text, re.MULTILINE) == [path.stem]
+
+
+@pytest.mark.parametrize("design", TOPS)
+def test_a_shell_has_no_file_that_it_does_not_use(tmp_path: Path, design: str) -> None:
+    sources = write_sources(tmp_path, design)
+    assert set(shell_files(shell_of(CELLS))) | set(shell_files(shell_of(BANK))) == set(ALL_FILES)
+    for path in sources[:-1]:  # the last is the top
+        assert "nknown module type" in iverilog([source for source in sources if source != path])
 
 
 @pytest.mark.parametrize("design", [DESIGNS[0], BANK, CELLS], ids=["plain", "bank", "cells"])
@@ -99,6 +112,7 @@ def test_ports_of_the_top_are_those_announced(design: object) -> None:
     buses = re.search(r"ASSOCIATED_BUSIF ([\w:]+), ASSOCIATED_RESET ap_rst_n", text)
     assert buses is not None
     assert buses[1].split(":") == [ports.control, *(s.name for s in ports.streams)]
+    assert text.count(f'X_INTERFACE_PARAMETER = "XIL_INTERFACENAME {ports.control}, PROTOCOL AXI4LITE"') == 1
     for name in (ports.clock, ports.reset, f"{ports.control}_awvalid"):
         assert re.search(rf"input wire {name}\b", text)
 

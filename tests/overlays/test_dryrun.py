@@ -92,6 +92,14 @@ def test_an_interface_that_the_verilog_lost(tmp_path: Path) -> None:
     assert "the packager found no bus interface kernel0_out in the Verilog" in texts(report)[0]
 
 
+def test_registers_that_are_not_said_to_be_axi4_lite(tmp_path: Path) -> None:
+    scripts = build_folder(make(), tmp_path)
+    top = tmp_path / "rtl" / "stream_model.v"
+    top.write_text(top.read_text().replace(", PROTOCOL AXI4LITE", ""))
+    report = dry_run(scripts, tmp_path)
+    assert texts(report) == ["shell: ipx::save_core: interface s_axi_control does not say PROTOCOL AXI4LITE"]
+
+
 def test_the_folder_is_only_read(tmp_path: Path) -> None:
     scripts = build_folder(make(), tmp_path)
     for path in ("vivado/overlay.xpr", "ip/stream_model/component.xml", "out/nn.bit"):

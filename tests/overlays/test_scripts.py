@@ -154,7 +154,8 @@ def test_the_shell_has_the_constants_of_the_design():
     assert shell.cells is not None
     assert (shell.cells.layers, shell.cells.window, shell.cells.token_words) == (2, 8, 9)
     assert shell.cells.table_words == cells().table.size
-    assert "gaincell.v" in rtl_files(cells())
+    assert {"gaincell.v", "attn_cells.v"} <= rtl_files(cells()).keys()
+    assert "attn_cells.v" not in rtl_files(make())
 
 
 @pytest.mark.parametrize(
