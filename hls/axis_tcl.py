@@ -7,6 +7,8 @@ from hls4attn.hls.axis import KERNEL_VERSION, LIBRARY, VENDOR, KernelSource
 
 #: Elements of an array that Vivado HLS may turn into registers; its own limit is 1024, as hls4ml's scripts raise it.
 _PARTITION = 4096
+#: Characters of a module's name, as hls4ml's scripts have it.
+_NAMES = 80
 #: Folder of the tools' own projects.
 _WORK = "hls_work"
 
@@ -44,6 +46,13 @@ set_part {part}
 create_clock -period {period} -name default
 # A reset clears what the sources say, not the memories: the cells' table in use stays.
 config_rtl -reset control
+# Names of modules, and so of files, come from templates; a file system takes 255 characters.
+config_compile -name_max_length {names}
+# A loop that goes on into the next sample may keep the last words of a packet until another packet comes, and the shell
+# lets none in before they left.  Vivado HLS has no such loops.
+if {{[catch {{config_compile -enable_auto_rewind=false}} message]}} {{
+    puts "INFO: loops are not rewound by this tool: $message"
+}}
 # Vivado HLS only: larger arrays would stay memories.
 catch {{config_array_partition -maximum_size {partition}}}
 csynth_design
@@ -93,6 +102,7 @@ def hls_script(source: KernelSource) -> str:
         part=source.part,
         period=f"{source.clock_period_ns:g}",
         partition=_PARTITION,
+        names=_NAMES,
         report=report,
         vendor=VENDOR,
         library=LIBRARY,

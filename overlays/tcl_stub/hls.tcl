@@ -83,7 +83,14 @@ dry::command hls create_clock {} {-period -name} {
 
 dry::commands_without_effect hls {
     set_clock_uncertainty {} {} close_solution {} {} close_project {} {}
-    config_compile {-name_max_length -pipeline_loops -enable_auto_rewind -unsafe_math_optimizations} {}
+}
+
+# -enable_auto_rewind is younger than the last vivado_hls, which refuses what it does not know.
+dry::command hls config_compile {-enable_auto_rewind -unsafe_math_optimizations} {-name_max_length -pipeline_loops} {
+    if {[dict exists $opt -enable_auto_rewind] && [dict get $::dry::setup release] < 2020.2} {
+        error "config_compile: vivado_hls of 2020.1 has no option -enable_auto_rewind"
+    }
+    return ""
 }
 
 foreach {dry_config dry_options} {

@@ -53,7 +53,12 @@ proc dry::invoke {tool name args} {
     set words {}
     for {set i 0} {$i < [llength $args]} {incr i} {
         set item [lindex $args $i]
-        if {![regexp {^-[A-Za-z_]+$} $item]} {
+        if {[regexp {^(-[A-Za-z_]+)=(.*)$} $item -> flag value]} {
+            if {$flag ni $flags} {
+                problem "$name: no such option: $flag"
+            }
+            dict set opt $flag $value
+        } elseif {![regexp {^-[A-Za-z_]+$} $item]} {
             lappend words $item
         } elseif {$item in $valued} {
             if {[incr i] >= [llength $args]} {

@@ -17,7 +17,7 @@ from hls4attn.hls.axis_tcl import hls_folder, hls_inputs, hls_outputs, hls_scrip
 #: The tool: it notes what it is told, and leaves what synthesis and export leave.
 _TOOL = """
 proc note {args} { set f [open $::log a]; puts $f $args; close $f }
-foreach name {set_part create_clock config_rtl set_top config_array_partition} {
+foreach name {set_part create_clock config_rtl config_compile set_top config_array_partition} {
     proc $name args "note $name {*}\\$args"
 }
 proc open_project args { note open_project {*}$args; set ::project [file join [pwd] [lindex $args end]] }
@@ -74,6 +74,8 @@ def test_the_script_synthesises_and_exports(kernel: KernelSource, tmp_path: Path
         "set_part xc7z020clg400-1",
         "create_clock -period 7.5 -name default",
         "config_rtl -reset control",
+        "config_compile -name_max_length 80",
+        "config_compile -enable_auto_rewind=false",
         "config_array_partition -maximum_size 4096",
         "csynth_design",
         "export_design -format ip_catalog -vendor hls4attn -library hls -version 1.0",
@@ -116,6 +118,21 @@ def test_vitis_has_no_limit_of_partitions(kernel: KernelSource, tmp_path: Path) 
     """A command that only Vivado HLS knows is no error elsewhere."""
     status, said, _ = run(kernel, tmp_path / "build", "rename config_array_partition {}")
     assert (status, said) == (0, "")
+
+
+def test_vivado_hls_rewinds_no_loops(kernel: KernelSource, tmp_path: Path) -> None:
+    """Its `config_compile` has no such option, and needs none."""
+    refusing = """
+    rename config_compile kept
+    proc config_compile args {
+        if {[string match "*rewind*" $args]} { error "Unknown option: [lindex $args 0]" }
+        kept {*}$args
+    }
+    """
+    status, said, told = run(kernel, tmp_path / "build", refusing)
+    assert status == 0
+    assert said == "INFO: loops are not rewound by this tool: Unknown option: -enable_auto_rewind=false\n"
+    assert "csynth_design" in told
 
 
 def test_missing_sources_and_paths_with_spaces_are_refused(kernel: KernelSource, tmp_path: Path) -> None:

@@ -201,5 +201,11 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         "open_solution -flow_target vivado -reset",
         "no option -flow_target",
     ),
+    "misspelt option with a value": (
+        "hls",
+        "-enable_auto_rewind=false",
+        "-enable_auto_rewnd=false",
+        "no such option: -enable_auto_rewnd",
+    ),
     "top function": ("hls", "set top nn_kernel", "set top nn_kernal", "no file defines the top function nn_kernal"),
 }
