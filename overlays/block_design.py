@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from hls4attn.overlays.design import SEGMENT_BYTES, OverlayDesign
@@ -16,7 +17,7 @@ SMARTCONNECT = "xilinx.com:ip:smartconnect"
 #: Equal IPs in order of preference.  PYNQ finds interrupts behind the first; newer Vivados may only have the second.
 EQUAL_IPS = {CONCAT_VLNV: CONCAT_KINDS}
 #: Vivado derives these from what is connected, and ignores a value with a warning.
-DERIVED = {"c_s_axis_s2mm_tdata_width", "C_NUM_INTR_INPUTS", "C_S_AXI_CONTROL_ADDR_WIDTH"}
+DERIVED = {"c_s_axis_s2mm_tdata_width", "C_NUM_INTR_INPUTS"}
 
 
 def block_values(design: OverlayDesign) -> dict[str, Value]:
@@ -66,7 +67,7 @@ def _zynq_ports(design: OverlayDesign) -> dict[str, Value]:
         **{f"PCW_EN_CLK{number}_PORT": 0 for number in (1, 2, 3)},
         "PCW_EN_RST0_PORT": 1,
         "PCW_FCLK0_PERIPHERAL_CLKSRC": "IO PLL",
-        "PCW_FPGA0_PERIPHERAL_FREQMHZ": design.clock.mhz,
+        "PCW_FPGA0_PERIPHERAL_FREQMHZ": _request(design),
     }
 
 
@@ -81,8 +82,17 @@ def _plus_ports(design: OverlayDesign) -> dict[str, Value]:
         "PSU__NUM_FABRIC_RESETS": 1,
         **{f"PSU__FPGA_PL{number}_ENABLE": int(number == 0) for number in range(4)},
         "PSU__CRL_APB__PL0_REF_CTRL__SRCSEL": "IOPLL",
-        "PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ": design.clock.mhz,
+        "PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ": _request(design),
     }
+
+
+def _request(design: OverlayDesign) -> float:
+    """Frequency in MHz to ask for: the clock's, up to the next 10 kHz.
+
+    Presets round the crystal in another way than the table of boards, and tools take dividers that stay below the
+    request: asked for 99.999 MHz, one that reckons with 33.3333 MHz instead of 33.333 would make 93.75 MHz.
+    """
+    return math.ceil(round(100 * design.clock.mhz, 3)) / 100
 
 
 def _cell(cell: Cell) -> Value:

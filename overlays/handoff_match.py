@@ -90,6 +90,6 @@ def _parameters(report: DryRunReport, modules: dict[str, ET.Element]) -> Iterato
         if instance not in modules:
             continue
         wanted = {p.get("NAME", ""): p.get("VALUE", "") for p in modules[instance].iter("PARAMETER")}
-        for name in values.keys() & wanted.keys():
+        for name in sorted(values.keys() & wanted.keys()):
             if values[name] != wanted[name]:
                 yield f"{instance} has {name}={values[name]}; the handoff says {wanted[name]}"

@@ -60,8 +60,12 @@ proc hls4attn::choose_board {} {
         puts "WARNING: board file $board_part is not installed; taking $chosen"
     }
     set_property board_part [lindex $chosen 0] [current_project]
-    if {$board_connections ne ""} {
-        set_property board_connections $board_connections [current_project]
+    if {$board_connections eq ""} {
+        return
+    }
+    # Nothing of the card is used, and its revisions are not those of the module.
+    if {[catch {set_property board_connections $board_connections [current_project]} message]} {
+        puts "WARNING: without the carrier card $board_connections: $message"
     }
 }
 
@@ -80,18 +84,24 @@ proc hls4attn::newest_ip {name} {
 
 # `names` lists equal IPs in order of preference: not every Vivado has every one.
 proc hls4attn::create_cell {instance names config} {
+    set refused ""
     foreach name $names {
         set vlnv [newest_ip $name]
-        if {$vlnv ne ""} {
-            set type [expr {[lindex [split $vlnv :] 1] eq "inline_hdl" ? "inline_hdl" : "ip"}]
-            create_bd_cell -type $type -vlnv $vlnv $instance
-            if {[llength $config]} {
-                set_property -dict [concat {*}$config] [get_bd_cells $instance]
-            }
-            return
+        if {$vlnv eq ""} {
+            continue
         }
+        set type [expr {[lindex [split $vlnv :] 1] eq "inline_hdl" ? "inline_hdl" : "ip"}]
+        # the catalogue also lists IPs that are discontinued
+        if {[catch {create_bd_cell -type $type -vlnv $vlnv $instance} message]} {
+            append refused "; $vlnv cannot be made: $message"
+            continue
+        }
+        if {[llength $config]} {
+            set_property -dict [concat {*}$config] [get_bd_cells $instance]
+        }
+        return
     }
-    error "the IP catalogue has no [join $names { or }], of which $instance would be one"
+    error "the IP catalogue has no [join $names { or }], of which $instance would be one$refused"
 }
 
 proc hls4attn::create_ps {} {
@@ -113,11 +123,27 @@ proc hls4attn::create_cells {} {
     }
 }
 
+# Vivado only warns of a name that it does not find, and then makes a net with one end.
+proc hls4attn::pin {path} {
+    return [found $path [get_bd_pins $path]]
+}
+
+proc hls4attn::interface {path} {
+    return [found $path [get_bd_intf_pins $path]]
+}
+
+proc hls4attn::found {path objects} {
+    if {[llength $objects] != 1} {
+        error "expected one $path in the block design, found [llength $objects]"
+    }
+    return $objects
+}
+
 proc hls4attn::connect_streams {} {
     variable streams
     foreach stream $streams {
         lassign $stream driver sink
-        connect_bd_intf_net [get_bd_intf_pins $driver] [get_bd_intf_pins $sink]
+        connect_bd_intf_net [interface $driver] [interface $sink]
     }
 }
 
@@ -126,12 +152,11 @@ proc hls4attn::connect_control {} {
     variable control_net
     variable control_master
     variable control_slaves
-    connect_bd_intf_net [get_bd_intf_pins $control_master] [get_bd_intf_pins $control_net/S00_AXI]
+    connect_bd_intf_net [interface $control_master] [interface $control_net/S00_AXI]
     set number 0
     foreach slave $control_slaves {
         lassign $slave instance interface address range
-        connect_bd_intf_net [get_bd_intf_pins [format %s/M%02d_AXI $control_net $number]] \
-            [get_bd_intf_pins $instance/$interface]
+        connect_bd_intf_net [interface [format %s/M%02d_AXI $control_net $number]] [interface $instance/$interface]
         incr number
     }
 }
@@ -143,10 +168,10 @@ proc hls4attn::connect_memory {} {
     variable memory_port
     set number 0
     foreach master $memory_masters {
-        connect_bd_intf_net [get_bd_intf_pins [lindex $master 0]] [get_bd_intf_pins [format %s/S%02d_AXI $memory_net $number]]
+        connect_bd_intf_net [interface [lindex $master 0]] [interface [format %s/S%02d_AXI $memory_net $number]]
         incr number
     }
-    connect_bd_intf_net [get_bd_intf_pins $memory_net/M00_AXI] [get_bd_intf_pins $memory_port]
+    connect_bd_intf_net [interface $memory_net/M00_AXI] [interface $memory_port]
 }
 
 proc hls4attn::connect_nets {} {
@@ -154,7 +179,7 @@ proc hls4attn::connect_nets {} {
     foreach net $nets {
         lassign $net driver sinks
         foreach sink $sinks {
-            connect_bd_net [get_bd_pins $driver] [get_bd_pins $sink]
+            connect_bd_net [pin $driver] [pin $sink]
         }
     }
 }
@@ -195,7 +220,7 @@ proc hls4attn::assign_memory {} {
         set assigned 0
         foreach segment [segments $memory_segments] {
             if {[file tail $segment] eq $memory_segment} {
-                assign_bd_address -offset 0 -range $memory_range -force -target_address_space $space $segment
+                assign_bd_address -offset 0x0 -range $memory_range -force -target_address_space $space $segment
                 set assigned 1
             } else {
                 if {[catch {exclude_bd_addr_seg -target_address_space $space $segment} message]} {

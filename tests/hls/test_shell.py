@@ -14,7 +14,6 @@ from hls4attn.hls import shell as shell_module
 from hls4attn.hls.shell import CellConstants, Shell, shell_files, shell_ports, shell_verilog
 from hls4attn.models.errors import SpecError
 
-
 ALL_FILES = sorted(Path(shell_module.__file__).parent.glob("rtl/*.v"))
 
 

@@ -12,7 +12,9 @@ from overlay_designs import BOARDS, cells, make
 
 from hls4attn.models.errors import SpecError
 from hls4attn.overlays import scripts as scripts_module
+from hls4attn.overlays.block_design import block_values
 from hls4attn.overlays.boards import board
+from hls4attn.overlays.clocks import pl_clock
 from hls4attn.overlays.dryrun import dry_run
 from hls4attn.overlays.scripts import STAGES, overlay_scripts
 from hls4attn.overlays.shell import design_shell, rtl_files
@@ -73,6 +75,32 @@ def test_only_the_second_concat_is_left(built):
     assert "the IP catalogue has no xilinx.com:ip:xlconcat or" in str(report.problems[0])
 
 
+def test_a_concat_that_is_listed_and_cannot_be_made(built):
+    """The catalogue lists what is discontinued; the other kind is taken then."""
+    design, folder, scripts = built
+    created = "create_bd_cell -type $type -vlnv $vlnv $instance"
+    refusing = f'expr {{$vlnv eq "xilinx.com:ip:xlconcat:2.1" ? [error discontinued] : [{created}]}}'
+    at = STAGES.index("design")
+    assert created in scripts[at].text
+    edited = replace(scripts[at], text=scripts[at].text.replace(created, refusing))
+    report = dry_run([*scripts[:at], edited, *scripts[at + 1 :]], folder, "2025.2", design=design)
+    assert report.clean
+    assert report.cells["xlconcat_0"] == "xilinx.com:inline_hdl:ilconcat:1.0"
+    report = dry_run([*scripts[:at], edited], folder, "2020.1")
+    assert "would be one; xilinx.com:ip:xlconcat:2.1 cannot be made: discontinued" in str(report.problems[0])
+
+
+@pytest.mark.parametrize("crystal", [33.333, 33.3333, 33.333333])
+@pytest.mark.parametrize("mhz", [50, 99.999, 100, 150, 250])
+def test_the_clock_is_made_with_the_crystal_of_any_preset(crystal, mhz, tmp_path):
+    """The tool's own dividers, at or below the request, are those of the design."""
+    design = make(on="zcu104", clock_mhz=mhz)
+    asked = dict(block_values(design)["ps_config"])["CONFIG.PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ"]
+    preset = replace(design.board, ps_clock_mhz=crystal)
+    made = pl_clock(preset, asked)
+    assert made.div0 * made.div1 == design.clock.div0 * design.clock.div1
+
+
 def test_a_board_file_that_is_not_there(built):
     _, folder, scripts = built
     report = dry_run(scripts, folder, boards=["xilinx.com:zcu104:part0:1.1"])
@@ -88,6 +116,27 @@ def test_another_revision_of_a_board_file_is_taken_and_said(tmp_path):
     assert [warning.text for warning in report.warnings] == [
         f"WARNING: board file {design.board.board_part} is not installed; taking xilinx.com:kv260_som:part0:1.3"
     ]
+
+
+def test_a_carrier_card_that_this_vivado_does_not_know_is_left_out(tmp_path):
+    design = make(on="kv260")
+    scripts = build_folder(design, tmp_path)
+    at, stage = STAGES.index("design"), "set_property board_connections $board_connections [current_project]"
+    assert stage in scripts[at].text
+    edited = replace(scripts[at], text=scripts[at].text.replace(stage, "error unknown"))
+    report = dry_run([*scripts[:at], edited, *scripts[at + 1 :]], tmp_path, design=design)
+    assert report.clean
+    assert [warning.text for warning in report.warnings] == [
+        f"WARNING: without the carrier card {design.board.board_connections}: unknown"
+    ]
+
+
+def test_a_pin_that_this_vivado_names_otherwise_stops_the_stage(built):
+    _, folder, scripts = built
+    at = STAGES.index("design")
+    renamed = replace(scripts[at], text=scripts[at].text.replace("axi_dma_0/mm2s_introut", "axi_dma_0/mm2s_intr"))
+    report = dry_run([*scripts[:at], renamed], folder)
+    assert "expected one axi_dma_0/mm2s_intr in the block design, found 0" in str(report.problems[1])
 
 
 @pytest.mark.parametrize(
