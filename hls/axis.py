@@ -34,7 +34,8 @@ KERNEL_VERSION = "1.0"
 _HEADERS = ("attn_axis.h",)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _PORT = re.compile(r"\s*(?:hls::stream<(\w+)> &|(\w+) )(\w+)(?:\[[^]]*\])*\s*")
-_INCLUDE = re.compile(r'^#include "(attn_\w+\.h)"', re.MULTILINE)
+_INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+_INTERFACE = re.compile(r"^[ \t]*#pragma HLS INTERFACE [^\n]*\n", re.MULTILINE)
 #: Words of C++ and of the kernels' own texts that a top function cannot have as its name.
 _TAKEN = frozenset(
     """
@@ -81,9 +82,11 @@ class KernelSource:
 
 
 def kernel_source(project: Project, name: str, folder: Path | str) -> KernelSource:
-    """Write the kernel of a converted model: its firmware, unchanged, between two adaptors.
+    """Write the kernel of a converted model: its firmware between two adaptors.
 
-    The folder can be moved afterwards: everything that synthesis reads is in it, but for the tool's own headers.
+    Of the firmware, what synthesis reads is copied, less the directives for the ports of its top function: Vitis HLS
+    allows them for the top only (UG1399), which is the kernel's now.  The folder can be moved afterwards: everything
+    that synthesis reads is in it, but for the tool's own headers.
 
     Args:
         project: of either io_type.
@@ -111,8 +114,12 @@ def kernel_source(project: Project, name: str, folder: Path | str) -> KernelSour
     text = kernel_cpp(name, core, port_rows(design), flag_depth(design, config))
     includes = f'#include "{config.project_name}.h"\n#include "attn_axis.h"\n'
     files = {f"{name}.cpp": f"{_HEAD.format(name=name)}{includes}{text}".encode()}
-    files |= {f"firmware/{k}": v for k, v in _firmware(project.path / "firmware").items()}
     sources = (f"{name}.cpp", f"firmware/{config.project_name}.cpp")
+    firmware = {f"firmware/{k}": v for k, v in _firmware(project.path / "firmware").items()}
+    firmware[sources[1]] = _INTERFACE.sub("", body).encode()
+    below = set(closure(*_HEADERS)) - set(_HEADERS)
+    needed = _included(firmware, [sources[1], *(f"firmware/nnet_utils/{header}" for header in below)])
+    files |= {k: v for k, v in firmware.items() if k in needed or k.endswith(".txt")}
     part, period = config.part, config.clock_period_ns
     return write_source(Path(folder), name, files, sources, part, period, config.backend)
 
@@ -213,6 +220,20 @@ def _directive(body: str, port: str) -> str:
     """The array directive of a port in the top function: its name and its options."""
     found = re.search(rf"#pragma HLS (ARRAY_\w+) variable={port} ([^\n]*\S)", body)
     return f"{found[1]} {found[2]}" if found else ""
+
+
+def _included(files: Mapping[str, bytes], roots: Iterable[str]) -> set[str]:
+    """The files that some are made of: themselves, and what they include, from beside them or from an -I folder."""
+    found: set[str] = set()
+    queue = [root for root in roots if root in files]
+    while queue:
+        path = queue.pop()
+        if path not in found:
+            found.add(path)
+            folders = str(Path(path).parent), "firmware", "firmware/nnet_utils"
+            names = _INCLUDE.findall(files[path].decode("utf-8", "replace"))
+            queue += [file for name in names for folder in folders if (file := f"{folder}/{name}") in files]
+    return found
 
 
 def _firmware(folder: Path) -> dict[str, bytes]:

@@ -173,8 +173,13 @@ def test_a_kernels_folder_is_complete_and_names_nothing_else(
     texts = "".join((kernel.folder / name).read_text() for name in on_disk)
     assert str(project.path) not in texts
     assert str(tmp_path) not in texts
-    for name in on_disk - {"classify.cpp", "attn_axis.h"}:
+    assert sum(name.endswith("attn_axis.h") for name in on_disk) == 1
+    assert not any("gaincell" in name or "nnet_conv2d" in name for name in on_disk)  # of no layer of this model
+    for name in on_disk - {*kernel.files, "attn_axis.h"}:
         assert (kernel.folder / name).read_bytes() == (project.path / name).read_bytes()
+    own, taken = (root / kernel.files[1] for root in (project.path, kernel.folder))
+    kept = [line for line in own.read_text().splitlines() if "#pragma HLS INTERFACE" not in line]
+    assert taken.read_text().splitlines() == kept != own.read_text().splitlines()
     text = (kernel.folder / "classify.cpp").read_text()
     assert "INTERFACE ap_ctrl_none port=return" in text
     assert text.count("#pragma HLS DATAFLOW") == 1
