@@ -5,6 +5,7 @@
 
 Cycles as the dataflow simulation counts them, with a source that always has a word and a sink that always takes one:
 from the clock in which the first word is accepted to the one in which the last word of the answer is, both included.
+What is not counted: `hls.axis_tcl` has every loop's pipeline run empty between two samples, a few cycles of its depth.
 """
 
 from __future__ import annotations
