@@ -6,18 +6,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hls4attn.host.board.gaincell_model import GainCellModel
+from hls4attn.host.board.operator_bank import OperatorBank
+from hls4attn.host.board.ownership import claim, release
+from hls4attn.host.board.packet_ip import BUFFER_BYTES, TIMEOUT_S, PacketIp, RunStats
+from hls4attn.host.board.stream_model import StreamModel
 from hls4attn.host.connect import EMULATED, emulated_elsewhere
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.errors import WrongPartError
-from hls4attn.host.gaincell_model import GainCellModel
-from hls4attn.host.operator_bank import OperatorBank
-from hls4attn.host.ownership import claim, release
-from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, PacketIp, RunStats
 from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.host.simulated import simulated_kernel
-from hls4attn.host.stream_model import StreamModel
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays.boards import load_boards
 from hls4attn.overlays.design import OverlayDesign

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from dense_model import make_design
 
-from hls4attn.host.build_archive import write_archive
+from hls4attn.host.building.archive import write_archive
 from hls4attn.overlays.hwh import build_hwh
 from hls4attn.overlays.package import write_package
 from tests.fake_vivado.workshop import real_bit

@@ -16,10 +16,10 @@ import pytest
 from command_line import command
 from rich.console import Console
 
-from hls4attn.host import build as verb
-from hls4attn.host import build_display
-from hls4attn.host.build_display import BuildDisplay, duration
-from hls4attn.host.build_plans import OVERLAYS
+from hls4attn.host.building import display as build_display
+from hls4attn.host.building import verb
+from hls4attn.host.building.display import BuildDisplay, duration
+from hls4attn.host.building.plans import OVERLAYS
 from hls4attn.overlays.building.runner import JOBS
 from hls4attn.overlays.package import read_package
 from hls4attn.overlays.scripts import STAGES, Script

@@ -100,7 +100,7 @@ def test_a_board_that_does_not_say_its_name(places, monkeypatch):
 
 
 def test_a_laptop_takes_files_of_gain_cells(places):
-    from hls4attn.host.gaincell_model import GainCellModel
+    from hls4attn.host.board.gaincell_model import GainCellModel
     from hls4attn.models.operators import GainCellSpec
     from hls4attn.overlays.boards import board
     from hls4attn.overlays.gaincell import GainCellDesign

@@ -14,7 +14,7 @@ from hls4attn.host.errors import DeviceBusyError
 from hls4attn.models.errors import DeviceError
 
 pynq = pytest.importorskip("pynq")
-from hls4attn.host import ownership  # noqa: E402
+from hls4attn.host.board import ownership  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
 
@@ -39,7 +39,7 @@ def folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 CHILD = """
 import sys
-from hls4attn.host import ownership
+from hls4attn.host.board import ownership
 class RealDevice:
     tag = "board 0/x"
 class Overlay:

@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from hls4attn.host.link import DmaLink
-from hls4attn.host.packet_ip import PacketIp
+from hls4attn.host.board.link import DmaLink
+from hls4attn.host.board.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays import registers as reg

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hls4attn.host.board.link import ALL_ONES, GONE, DmaLink, answering, read_register
+from hls4attn.host.board.turns import Turns
 from hls4attn.host.connect import device_tag, emulated_elsewhere, is_emulated
 from hls4attn.host.errors import (
     DeviceBusyError,
@@ -21,9 +23,7 @@ from hls4attn.host.errors import (
     TransferTimeoutError,
     WrongModelError,
 )
-from hls4attn.host.link import ALL_ONES, GONE, DmaLink, answering, read_register
 from hls4attn.host.pynq_compat import import_pynq
-from hls4attn.host.turns import Turns
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.overlays import registers as reg
 from hls4attn.overlays.design import OverlayDesign

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hls4attn.host.board.laps import lap
 from hls4attn.host.errors import (
     DeviceGoneError,
     DmaDecodeError,
@@ -22,7 +23,6 @@ from hls4attn.host.errors import (
     ShortPacketError,
     TransferTimeoutError,
 )
-from hls4attn.host.laps import lap
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays import registers as reg
 
@@ -218,7 +218,7 @@ class DmaLink:
         return self._bound[1]
 
     def _bind(self) -> Any:
-        from hls4attn.host.interrupts import BoundInterrupt  # needs PYNQ
+        from hls4attn.host.board.interrupts import BoundInterrupt  # needs PYNQ
 
         pins = self._dma.description.get("interrupts", {})
         try:

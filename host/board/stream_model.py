@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hls4attn.host.laps import lap
-from hls4attn.host.link import DmaLink
-from hls4attn.host.packet_ip import PacketIp
+from hls4attn.host.board.laps import lap
+from hls4attn.host.board.link import DmaLink
+from hls4attn.host.board.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes, Reals
 from hls4attn.overlays import registers as reg

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from hls4attn.host.bench_results import MIN_RUNS, WARM_UP, BoardBench, Cycles, Energy, Quality, Wall
+from hls4attn.host.bench.results import MIN_RUNS, WARM_UP, BoardBench, Cycles, Energy, Quality, Wall
+from hls4attn.host.board.laps import PHASES, record_laps
 from hls4attn.host.connect import emulated_elsewhere, is_emulated
-from hls4attn.host.laps import PHASES, record_laps
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.models.zoo.vectors import Vectors
@@ -46,7 +46,7 @@ def measure(
         InputError: for a batch or time that is not positive, an unknown rail, or an overlay of gain cells.
         DeviceError: if the board fails.
     """
-    from hls4attn.host.stream_model import StreamModel  # needs PYNQ
+    from hls4attn.host.board.stream_model import StreamModel  # needs PYNQ
 
     model = overlay.model
     if not isinstance(model, StreamModel):
@@ -129,7 +129,7 @@ def time_runs(model: Any, codes: Codes, seconds: float) -> Wall:
 
 def _with_energy(model: Any, codes: Codes, seconds: float, rail: str | None) -> tuple[Wall, Energy]:
     """Time batches while the rails are sampled; warm-up runs are sampled too, and counted."""
-    from hls4attn.host.power import record_rails
+    from hls4attn.host.board.power import record_rails
 
     with record_rails() as recording:
         wall = time_runs(model, codes, seconds)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hls4attn.host.board.link import DmaLink
+from hls4attn.host.board.packet_ip import PacketIp
 from hls4attn.host.errors import DeviceGoneError
-from hls4attn.host.link import DmaLink
-from hls4attn.host.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, FormatError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.models.operators import GainCellSpec

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from hls4attn.host.build_archive import write_archive
-from hls4attn.host.build_display import BuildDisplay
-from hls4attn.host.build_plans import OVERLAYS, Plan, make_plan
-from hls4attn.host.build_report import print_reports, tell_waiting, tell_written
+from hls4attn.host.building.archive import write_archive
+from hls4attn.host.building.display import BuildDisplay
+from hls4attn.host.building.plans import OVERLAYS, Plan, make_plan
+from hls4attn.host.building.report import print_reports, tell_waiting, tell_written
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.paths import check_output
-from hls4attn.host.verbs import hls_settings, working
+from hls4attn.host.verbs.common import hls_settings, working
 from hls4attn.models.errors import BuildError, InputError, NotBuiltError, ToolError
 from hls4attn.models.files import write_json
 from hls4attn.overlays.building.diagnosis import StageError

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hls4attn.host.bench_results import MIN_RUNS, WARM_UP, BoardBench, Energy, Wall
-from hls4attn.host.board_bench import SECONDS, measure
+from hls4attn.host.bench.board import SECONDS, measure
+from hls4attn.host.bench.published import NOTE, PUBLISHED
+from hls4attn.host.bench.results import MIN_RUNS, WARM_UP, BoardBench, Energy, Wall
 from hls4attn.host.library import load, model_file, vectors_of
 from hls4attn.host.paths import check_output
-from hls4attn.host.published import NOTE, PUBLISHED
 from hls4attn.models.errors import InputError, MismatchError
 from hls4attn.models.files import write_json
 from hls4attn.models.zoo.registry import GPT, zoo_model
