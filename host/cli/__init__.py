@@ -4,25 +4,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import typer
 from rich.text import Text
 
-from hls4attn.host.cli.app import Debug, app, err
 from hls4attn.host.cli.bench import group as bench_group
 from hls4attn.host.cli.checks import demo, doctor, report, run, verify
+from hls4attn.host.cli.console import Debug, app, err
 from hls4attn.host.cli.hardware import build, convert, estimate
 from hls4attn.host.cli.models import export, quantise, train
 from hls4attn.models.errors import Hls4attnError
 
 __all__ = ["main"]
 
-for _verb in (train, export, convert, build, verify, run, quantise, report, estimate):  # as `--help` lists them
+_VERBS: tuple[Callable[..., None], ...] = (train, export, convert, build, verify, run, quantise, report, estimate)
+for _verb in _VERBS:  # in the order of `--help`
     app.command()(_verb)
 app.add_typer(bench_group, name="bench")
-for _verb in (doctor, demo):
-    app.command()(_verb)
+app.command()(doctor)
+app.command()(demo)
 
 _INTERRUPTED = 130
 #: What typer raises for wrong arguments; which click it belongs to depends on typer's version.
@@ -41,6 +43,11 @@ def main(arguments: list[str] | None = None) -> Any:
         if Debug.on:
             raise
         _fail(f"out of memory ({error or 'no more to be had'}); take fewer samples or a smaller model", 2)
+    except OSError as error:  # a full disk, or a place that may not be read, where nobody said so in better words
+        if Debug.on:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", 2)
     except _USAGE as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
             sys.exit(error.exit_code)

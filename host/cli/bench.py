@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hls4attn.host.cli.app import err, out
+from hls4attn.host.cli.console import err, out
 from hls4attn.host.cli.options import (
     ChartFile,
     IoType,
@@ -28,7 +28,9 @@ class _BenchGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put in the word that was left out."""
         named = bool(args) and args[0] in self.commands
-        wants = any(a == "--board" or a.startswith("--board=") for a in args) or (args and not args[0].startswith("-"))
+        own = {name for option in self.get_params(ctx) for name in option.opts}
+        # Whatever is no option of `bench` itself is for the board, and so are all options beside --board.
+        wants = any(a.partition("=")[0] not in own for a in args[:1]) or any(a.startswith("--board") for a in args)
         return list(super().parse_args(ctx, ["board", *args] if wants and not named else list(args)))
 
 

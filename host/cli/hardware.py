@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hls4attn.host.cli.app import err, out
+from hls4attn.host.cli.console import err, out
 from hls4attn.host.cli.options import (
     BackendName,
     BoardName,

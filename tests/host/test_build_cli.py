@@ -124,7 +124,7 @@ def test_an_interruption_says_how_to_go_on(workshop, capsys, monkeypatch, tmp_pa
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     code, _, err = command(capsys, monkeypatch, "build")
     thread.join()
@@ -157,7 +157,7 @@ def test_a_folder_of_something_else_is_refused(workshop, capsys, monkeypatch, tm
 
 
 def test_the_model_of_a_user_gives_the_overlay_its_name(workshop, capsys, monkeypatch, tmp_path):
-    source = Path(verb.__file__).parents[1] / "models" / "zoo" / "digits_vit" / "softmax.onnx"
+    source = Path(verb.__file__).parents[2] / "models" / "zoo" / "digits_vit" / "softmax.onnx"
     (tmp_path / "my-model.onnx").write_bytes(source.read_bytes())
     code, _, _ = command(
         capsys, monkeypatch, "build", "my-model.onnx", "--dry-run", "--board", "zcu104", "--reuse", "8"
