@@ -116,7 +116,9 @@ def report(
 def doctor(json: JsonFile = None) -> None:
     """What is installed, which tools were found, what each missing one would enable."""
     from hls4attn.host.doctor import examine, print_report
+    from hls4attn.host.paths import check_output
 
+    check_output(json)
     print_report(out, examine(), json)
 
 

@@ -114,7 +114,7 @@ def test_a_laptop_takes_files_of_gain_cells(places):
 
 def test_unknown_names_are_refused():
     with pytest.raises(
-        InputError, match=r"No overlay 'dogs' can be made here; known: digits, operators, or an ONNX file"
+        InputError, match=r"No overlay 'dogs' can be made here; known: digits, operators, gaincell, or an ONNX file"
     ):
         load("dogs", "pynq-z2", emulated=True, quiet=True)
     assert library.overlay_name("a/my-model.onnx") == "my_model"
