@@ -60,10 +60,17 @@ def test_the_part_is_compared_where_only_the_image_names_the_board(built, board,
     load_overlay(built, board).close()
 
 
-def test_a_listener_of_an_interrupt_leaves_its_line(built, board, tmp_path, monkeypatch) -> None:
-    """A pipe stands for /dev/uio: who listens to it takes what comes, and a second one waits for ever."""
+@pytest.fixture
+def silent_line(tmp_path, monkeypatch) -> None:
+    """A pipe in place of /dev/uio, on which nothing ever comes."""
     os.mkfifo(tmp_path / "uio0")
     monkeypatch.setattr("pynq.interrupt.get_uio_irq", lambda _irq: str(tmp_path / "uio0"))
+    monkeypatch.setattr("pynq.uio.UioController.add_event", lambda self, event, _number: self.wait_events.append(event))
+
+
+@pytest.mark.usefixtures("silent_line")
+def test_a_listener_of_an_interrupt_leaves_its_line(built, board) -> None:
+    """Who goes on listening takes what comes from the next one, which then waits for ever."""
 
     async def go() -> None:
         loop = asyncio.get_running_loop()
@@ -80,9 +87,8 @@ def test_a_listener_of_an_interrupt_leaves_its_line(built, board, tmp_path, monk
         asyncio.run(go())
 
 
-def test_each_call_that_loses_its_interrupt_leaves_no_listener(built, board, tmp_path, monkeypatch) -> None:
-    os.mkfifo(tmp_path / "uio0")
-    monkeypatch.setattr("pynq.interrupt.get_uio_irq", lambda _irq: str(tmp_path / "uio0"))
+@pytest.mark.usefixtures("silent_line")
+def test_each_call_that_loses_its_interrupt_leaves_no_listener(built, board, monkeypatch) -> None:
     monkeypatch.setattr("hls4attn.host.board.link.LOOK_S", 0.01)
     monkeypatch.setattr("hls4attn.host.board.link.GRACE_S", 0.01)
     closed = []
@@ -124,7 +130,7 @@ def test_gain_cells_name_a_bus_that_fails(tmp_path, monkeypatch, use) -> None:
     with load_overlay(cells_package(tmp_path), EmulatedDevice("pynq-z2")) as overlay:
         with monkeypatch.context() as broken:
             for access in ("read", "write"):
-                broken.setattr(pynq.MMIO, access, fail)
+                broken.setattr(overlay.model.mmio, access, fail)
             with pytest.raises(DeviceGoneError, match="does not answer: OSError"):
                 use(overlay.model)
         overlay.model.clear()
