@@ -21,6 +21,7 @@ from hls4attn.models.zoo.vectors import Vectors
 from hls4attn.overlays.ports import StreamPort
 
 SECONDS = 1.0
+MAX_SECONDS = 3600
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 NO_RAILS = "this board has no power sensor that PYNQ can read; measure at its supply"
 
@@ -54,8 +55,7 @@ def measure(
             f"The bench takes the overlay of one model. Received: {type(model).__name__}; of gain cells, hls4attn run "
             "char-gpt counts the cycles"
         )
-    if batch < 1 or not seconds > 0:
-        raise InputError(f"batch and seconds must be positive. Received: {batch}, {seconds}")
+    check_counts(batch, seconds)
     design = overlay.package.design
     codes = _batch(design.input, vectors, batch)
     quality = _quality(model, vectors, batch) if vectors is not None else None
@@ -82,6 +82,18 @@ def measure(
         many=many,
         energy=energy,
     )
+
+
+def check_counts(batch: int, seconds: float) -> None:
+    """Refuse what cannot be measured, or would not end.
+
+    Raises:
+        InputError: for a batch that is not positive, or a time that is none.
+    """
+    if batch < 1:
+        raise InputError(f"The batch must be positive. Received: {batch}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise InputError(f"seconds must be positive, and at most {MAX_SECONDS}. Received: {seconds}")
 
 
 def _batch(port: StreamPort, vectors: Vectors | None, batch: int) -> Codes:
