@@ -17,7 +17,7 @@ from hls4attn.models.formats import Codes
 from hls4attn.models.operators import GainCellSpec
 
 if TYPE_CHECKING:
-    from hls4attn.host.gaincell_model import GainCellModel
+    from hls4attn.host.board.gaincell_model import GainCellModel
 
 NAME = "coprocessor"
 

@@ -20,7 +20,7 @@ from hls4attn.models.files import write_json
 from hls4attn.models.zoo.registry import GPT
 
 if TYPE_CHECKING:
-    from hls4attn.host.gaincell_model import GainCellModel
+    from hls4attn.host.board.gaincell_model import GainCellModel
     from hls4attn.models.zoo.char_gpt.integer import IntegerGpt
 
 #: Its name on the command line.

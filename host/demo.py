@@ -14,7 +14,8 @@ from hls4attn.host.flow import Flow
 from hls4attn.host.ladder import Rung
 from hls4attn.host.paths import check_folder
 from hls4attn.host.samples import verification_codes
-from hls4attn.host.verbs import climb_and_print, working
+from hls4attn.host.verbs.common import working
+from hls4attn.host.verbs.verify import climb_and_print
 from hls4attn.models.errors import MismatchError
 from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.files import atomic_write, write_json

@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hls4attn.host.library import overlay_folders
+from hls4attn.models.errors import ToolError
 from hls4attn.models.files import write_json
+from hls4attn.overlays.building.tools import LAUNCHERS, identify
 
 _PACKAGES = {
     "numpy": "the integer reference",
@@ -31,10 +33,11 @@ _PACKAGES = {
 }
 _TOOLS: dict[str, tuple[tuple[str, ...], str]] = {
     "C++ compiler": (("g++",), "C simulation, and with it the csim and board rungs"),
-    "Vitis HLS": (("vitis-run", "vitis_hls", "vivado_hls"), "build: the kernels of an overlay"),
-    "Vivado": (("vivado",), "build: the bitstream of an overlay"),
+    "Vitis HLS": (LAUNCHERS["hls"], "build: the kernels of an overlay"),
+    "Vivado": (LAUNCHERS["vivado"], "build: the bitstream of an overlay"),
     "Tcl": (("tclsh",), "build: the dry run of its scripts, where Vivado is missing"),
 }
+_VENDOR = {launcher for launchers in LAUNCHERS.values() for launcher in launchers}
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,11 @@ def _board() -> str | None:
 
 def _overlays(folder: Path) -> str | None:
     """Overlays that lie in a folder, as their paths inside it."""
-    places = (folder, *(p for pattern in ("*", "*/overlay") for p in folder.glob(pattern) if p.is_dir()))
-    found = sorted(p.relative_to(folder).with_suffix("").as_posix() for place in places for p in place.glob("*.bit"))
+    places = (folder, *(p for pattern in ("*", "*/overlay") for p in folder.glob(pattern)))
+    try:
+        found = sorted(p.relative_to(folder).with_suffix("").as_posix() for q in places for p in q.glob("*.bit"))
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
     return ", ".join(found) or None
 
 
@@ -90,9 +96,15 @@ def _package_version(name: str) -> str | None:
 
 
 def _tool_version(command: str) -> str | None:
+    """What a tool says of itself, or why it does not; None if it is not on PATH."""
     path = shutil.which(command)
     if path is None:
         return None
+    if command in _VENDOR:  # each launcher asks for its version in its own way
+        try:
+            return identify(command, Path(path)).banner
+        except ToolError as error:
+            return f"{command}, of no use to build: {error}"
     try:
         done = subprocess.run(  # tclsh knows no --version and would read commands
             [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False

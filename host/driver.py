@@ -3,23 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hls4attn.host.connect import EMULATED, emulated_elsewhere
+from hls4attn.host.board.gaincell_model import GainCellModel
+from hls4attn.host.board.operator_bank import OperatorBank
+from hls4attn.host.board.ownership import claim, release
+from hls4attn.host.board.packet_ip import BUFFER_BYTES, TIMEOUT_S, PacketIp, RunStats
+from hls4attn.host.board.stream_model import StreamModel
+from hls4attn.host.connect import device_tag, emulated_elsewhere, known_name
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.errors import WrongPartError
-from hls4attn.host.gaincell_model import GainCellModel
-from hls4attn.host.operator_bank import OperatorBank
-from hls4attn.host.ownership import claim, release
-from hls4attn.host.packet_ip import BUFFER_BYTES, TIMEOUT_S, PacketIp, RunStats
 from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.host.simulated import simulated_kernel
-from hls4attn.host.stream_model import StreamModel
 from hls4attn.models.errors import DeviceError
-from hls4attn.overlays.boards import load_boards
+from hls4attn.overlays.boards import board
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.operators import OperatorsDesign
@@ -81,7 +83,7 @@ class ModelOverlay(pynq.Overlay):
         self.loading = True
         try:
             _prepare(package, device, kernel)
-            with active(device):  # where PYNQ looks for interrupts
+            with active(device), _explained(device):  # active: where PYNQ looks for interrupts
                 super().__init__(str(package.bit), device=device)
                 model = getattr(self, package.design.ip)
                 dma = getattr(self, package.design.dma.instance)
@@ -109,7 +111,8 @@ class ModelOverlay(pynq.Overlay):
         claim(self.device, self)
         self.loading = True
         try:
-            super().download(dtbo)
+            with _explained(self.device):
+                super().download(dtbo)
         finally:
             self.loading = False
         self.model.reset()
@@ -139,6 +142,29 @@ def load_overlay(
     return ModelOverlay(package, device, kernel, buffer_bytes=buffer_bytes, timeout_s=timeout_s)
 
 
+@contextmanager
+def _explained(device: Any) -> Iterator[None]:
+    """Say in words what Linux refuses while a board is configured.
+
+    Raises:
+        DeviceError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or "")
+        if Path(where).name == "loaded.xclbin":  # PYNQ from 3.1 on writes it where the program runs
+            raise DeviceError(
+                f"PYNQ writes loaded.xclbin into the current folder, and cannot: {error.strerror}. Change to a folder "
+                "that can be written"
+            ) from error
+        said = f"{where}: {error.strerror}" if where else (error.strerror or str(error)).rstrip(".")
+        raise DeviceError(
+            f"{device_tag(device)} was not configured: {said}. On a board, run as root with the environment of "
+            "/etc/profile.d"
+        ) from error
+
+
 def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKernels | None) -> None:
     """Refuse what cannot work before the device is touched."""
     from hls4attn.host.emulated_device import EmulatedDevice  # registers a probe
@@ -163,9 +189,11 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKer
 
 def _check_real_part(package: Package, device: Any) -> None:
     """Refuse an overlay for another part than that of the board, where PYNQ says which board it is."""
-    name = str(getattr(device, "name", "unknown"))
-    wanted, here = package.design.board, load_boards().get(name.lower().removeprefix(EMULATED))
-    if here is not None and here.part != wanted.part:
+    name = known_name(device)  # XRT gives every embedded device the same name, so BOARD counts too
+    if name is None:
+        return
+    wanted, here = package.design.board, board(name)
+    if here.part != wanted.part:
         raise WrongPartError(
             f"{package.bit} is for {wanted.part} ({wanted.name}); this {name} has {here.part}. "
             f"Build the overlay for {here.name}"

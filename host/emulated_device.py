@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hls4attn.host.board.ownership import refuse_if_busy
 from hls4attn.host.connect import DEFAULT_BOARD, ENVIRONMENT
 from hls4attn.host.emulated.board import EmulatedBoard
 from hls4attn.host.emulated.cells import MakeCells
@@ -25,7 +26,6 @@ from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.emulated.regarray import RegisterArray
 from hls4attn.host.emulated.uio import EmulatedUio
 from hls4attn.host.errors import WrongPartError
-from hls4attn.host.ownership import refuse_if_busy
 from hls4attn.host.pynq_compat import active, import_pynq
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays import hwh, strict

@@ -30,8 +30,8 @@ FOLDERS = "HLS4ATTN_OVERLAYS"
 MAX_NAME = 60  # characters of a name: file systems and overlays take no more than 64 and what is added to it
 #: Overlays that can be made here: the zoo's model and the stem of its file.
 OVERLAYS = {"digits": ("digits-vit", "consmax")}
-#: The bank of all operators, which can be made here, too.
-OPERATORS = "operators"
+#: Overlays without a model of their own that can be made here, too: they bring their simulation.
+BRING_KERNELS = ("operators", "gaincell")
 _PACKAGE = Path(hls4attn.overlays.package.__file__).parent
 
 
@@ -59,11 +59,16 @@ def find_overlay(name: str, board: str, folder: Path | str | None = None) -> Pac
 
     Raises:
         ModelFileError: if the files that were found are damaged or do not belong together.
+        InputError: for a folder that cannot be searched.
     """
     for root in overlay_folders(folder):
         for place in (root / board, root / f"{name}-{board}" / "overlay", root):
             manifest = place / f"{name}.json"
-            if manifest.is_file() and (manifest.with_suffix(".bit")).is_file():
+            try:
+                there = manifest.is_file() and manifest.with_suffix(".bit").is_file()
+            except OSError as error:  # a folder that may not be entered, a name that is too long
+                raise InputError(f"Cannot look for overlay {name!r:.80} in {place}: {error.strerror}") from error
+            if there:
                 package = read_package(manifest)
                 if package.design.board.name == board:
                     return package
@@ -82,7 +87,7 @@ def load(
     """Connect, find an overlay and load it: the same line on a board and on a laptop.
 
     Args:
-        name: of the overlay: "digits", "operators", or the ONNX file that it was built from.
+        name: of the overlay: "digits", "operators", "gaincell", or the ONNX file that it was built from.
         board: name of the board; the one that is there if None.
         emulated: true or false to insist on an emulated or a real board.
         folder: of the user, where overlays are looked for first.
@@ -105,8 +110,8 @@ def load(
     title = overlay_name(name)
     package = find_overlay(title, here, folder)
     if is_emulated(device):
-        if package is None and name == OPERATORS:
-            package = _operators(here)
+        if package is None and title in BRING_KERNELS:
+            package = make_overlay(title, here, **options)
         if package is not None and type(package.design) is not OverlayDesign:
             return load_overlay(package, device)  # gain cells and operators bring their simulation
         flow = overlay_flow(name, here, **options)
@@ -154,9 +159,8 @@ def overlay_flow(name: str | Path, board: str, **options: Any) -> Flow:
         UnsupportedError: if it has no exact integer meaning, or fits no board.
     """
     if Path(name).suffix != ".onnx" and str(name) not in OVERLAYS:
-        raise InputError(
-            f"No overlay {str(name)!r} can be made here; known: {', '.join(OVERLAYS)}, {OPERATORS}, or an ONNX file"
-        )
+        known = ", ".join((*OVERLAYS, *BRING_KERNELS))
+        raise InputError(f"No overlay {str(name)!r:.80} can be made here; known: {known}, or an ONNX file")
     _require_models()
     from hls4attn.hls.config import HlsConfig
     from hls4attn.host.flow import Flow
@@ -190,14 +194,31 @@ def vectors_of(model_id: str) -> Vectors | None:
     return None
 
 
-def _operators(board: str) -> Package:
-    """Files of the bank of operators for an emulated board, in the cache."""
+def make_overlay(name: str, board: str, folder: Path | None = None, **options: Any) -> Package:
+    """Write the files of one of `BRING_KERNELS` for an emulated board.
+
+    Args:
+        name: of the overlay.
+        board: name of the board.
+        folder: where to; in the cache if None.
+        options: of `HlsConfig`.
+
+    Raises:
+        ToolError: if ONNX is not installed.
+        InputError: for an option that would change nothing.
+    """
     _require_models()
     from hls4attn.hls.compiler import cache_dir
-    from hls4attn.host.operators_overlay import operators_overlay
+    from hls4attn.hls.config import HlsConfig
+    from hls4attn.host.building.plans import CHOICES, make_plan
+    from hls4attn.overlays.boards import board as find_board
 
-    design, _ = operators_overlay(board)
-    return write_package(design, cache_dir() / "overlays" / f"{design.name}-{design.model_id[:12]}-{board}")
+    if useless := sorted(set(options) - CHOICES[name]):
+        raise InputError(f"The overlay {name} takes no choice of {', '.join(useless)}; leave it out")
+    config = HlsConfig(**{"part": find_board(board).part, "io_type": "io_stream", **options})
+    design = make_plan(name, None, board, config, fitted=False).design
+    place = cache_dir() / "overlays" / f"{design.name}-{design.model_id[:12]}-{design.clock_mhz:g}-{board}"
+    return write_package(design, folder or place)
 
 
 def _require_models() -> None:

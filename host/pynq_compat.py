@@ -45,8 +45,8 @@ def import_pynq() -> ModuleType:
             if (error.name or "").startswith("pycparser"):
                 raise ToolError('PYNQ needs pycparser below 3. Install it with: pip install "pycparser<3"') from error
             raise ToolError(f"PYNQ does not import: {error}. {REMEDY}") from error
-        except ImportError as error:
-            raise ToolError(f"PYNQ does not import: {error}. {REMEDY}") from error
+        except Exception as error:  # on a board it opens drivers, which raise what they like
+            raise ToolError(f"PYNQ does not import: {type(error).__name__}: {error}. {REMEDY}") from error
     return pynq
 
 

@@ -64,7 +64,7 @@ def test_dependencies_point_one_way(folder):
         ("hls4attn.host.connect", ("onnx", "tensorflow", "hls4ml", "pynq")),
         ("hls4attn.host.driver", ("onnx", "tensorflow", "hls4ml")),
         ("hls4attn.host.library", ("onnx", "sklearn", "tensorflow", "hls4ml", "pynq")),
-        ("hls4attn.host.bench_report", ("onnx", "sklearn", "tensorflow", "hls4ml", "pynq")),
+        ("hls4attn.host.bench.report", ("onnx", "sklearn", "tensorflow", "hls4ml", "pynq")),
         ("hls4attn.host.cli", ("onnx", "tensorflow", "hls4ml", "pynq")),
     ],
 )

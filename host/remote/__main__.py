@@ -6,24 +6,24 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hls4attn.host.connect import chosen_board
-from hls4attn.host.remote.server import HOST, PORT, RemoteServer, Served
+from hls4attn.host.library import BRING_KERNELS, make_overlay
 from hls4attn.host.simulated import simulated_kernel
 from hls4attn.models.errors import DeviceError, Hls4attnError, ToolError
 from hls4attn.models.zoo import zoo_model
 from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.package import read_package, write_package
 
-OPERATORS = "operators"
+if TYPE_CHECKING:
+    from hls4attn.host.remote.server import Served
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted; returns the exit status."""
-    given = _parser().parse_args(arguments)
     try:
-        return _serve(given)
+        return _serve(_parser().parse_args(arguments))
     except Hls4attnError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from hls4attn.host.remote.server import HOST, PORT  # needs gRPC, and says so
+
     parser = argparse.ArgumentParser(
         prog="python -m hls4attn.host.remote",
         description="Serve an emulated board to PYNQ's own remote client, from pynq 3.1 on. It is not protected: "
@@ -41,8 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         "sources",
         nargs="*",
         metavar="OVERLAY",
-        help="what clients may load: a model (.onnx), the word operators, or the files of an overlay of gain cells or "
-        "operators [the digits model]",
+        help="what clients may load: a model (.onnx), the word operators or gaincell, or the files of such an overlay "
+        "[the digits model]",
     )
     parser.add_argument("--board", default=None, help="which board to emulate [pynq-z2]")
     parser.add_argument("--host", default=HOST, help="address to listen on [%(default)s]")
@@ -52,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(given: argparse.Namespace) -> int:
+    from hls4attn.host.remote.server import PORT, RemoteServer
+
     board = chosen_board(given.board)
     sources = given.sources or [str(zoo_model("digits-vit").folder / "consmax.onnx")]
     served: list[Served] = [_overlay(source, board, given.out) for source in sources]
@@ -74,11 +78,7 @@ def _overlay(source: str, board: str, folder: Path) -> Served:
     if source.endswith(".onnx"):
         flow = _converting(source).flow.Flow.open(Path(source), board=board)
         return write_package(flow.design, folder / board), flow.kernel()
-    if source == OPERATORS:
-        design, _ = _converting(source).operators_overlay.operators_overlay(board)
-        package = write_package(design, folder / board)
-    else:
-        package = read_package(source)
+    package = make_overlay(source, board, folder / board) if source in BRING_KERNELS else read_package(source)
     kernel = simulated_kernel(package.design)
     if kernel is None:
         raise DeviceError(f"{package.bit} does not say what its logic computes: name the model's .onnx file instead")
@@ -93,7 +93,6 @@ def _converting(source: str) -> Any:
     """
     try:
         import hls4attn.host.flow
-        import hls4attn.host.operators_overlay
     except ImportError as error:
         raise ToolError(f'{source}: {error}. Install with: pip install "hls4attn[convert]"') from error
     return hls4attn.host

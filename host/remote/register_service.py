@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from hls4attn.host.emulated.board import EmulatedBoard
@@ -23,7 +22,6 @@ class RegisterService:
     def __init__(self, board: EmulatedBoard) -> None:
         self._board = board
         self._windows: dict[str, tuple[int, int]] = {}
-        self._numbers = itertools.count()
 
     def get_mmio(self, request: Any, context: Any) -> Any:
         """Open a window; what it shows is found out by its accesses, as with mmap."""
@@ -32,7 +30,7 @@ class RegisterService:
             return mmio_messages.GetMmioResponse(
                 msg=f"A window begins at a whole word and is not empty. Received: {received}"
             )
-        name = f"mmio{next(self._numbers)}"
+        name = f"mmio{request.base_addr:x}_{request.length:x}"  # clients close none: equal ones share a name
         self._windows[name] = (request.base_addr, request.length)
         return mmio_messages.GetMmioResponse(status=True, mmio_id=name)
 

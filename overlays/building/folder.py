@@ -55,10 +55,14 @@ def claim(folder: Path, design: OverlayDesign) -> None:
     """Make a folder the build folder of a design, before anything else is written there.
 
     Raises:
-        BuildError: if the folder holds something else than a build.
+        BuildError: if the folder holds something else than a build, or cannot be read.
         ModelFileError: if it cannot be written.
     """
-    if not (folder / DESIGN).is_file() and any(path.name != LOCK for path in folder.iterdir()):
+    try:
+        foreign = not (folder / DESIGN).is_file() and any(path.name != LOCK for path in folder.iterdir())
+    except OSError as error:
+        raise BuildError(f"Cannot read {folder}: {error.strerror}; choose another --out") from error
+    if foreign:
         raise BuildError(f"{folder} is not empty and no build folder (no {DESIGN}); choose another --out")
     atomic_write(folder / DESIGN, design.to_json().encode())
 
@@ -79,9 +83,17 @@ def write_folder(recipe: Recipe, folder: Path) -> list[str]:
     files = {**recipe.files, **{f"scripts/{script.name}.tcl": script.text.encode() for script in recipe.scripts}}
     for name, content in files.items():
         path = folder / name
-        if not path.is_file() or path.read_bytes() != content:
+        if not _holds(path, content):
             atomic_write(path, content)
     return sorted({DESIGN, *files, *recipe.sources})
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file is there already; one that cannot be read is written again, which says why if that fails too."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

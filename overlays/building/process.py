@@ -28,6 +28,8 @@ class Tail:
         """Complete lines since the last call."""
         try:
             with self.path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self._offset:  # begun anew, as by a run that is reset
+                    self._offset, self._rest = 0, b""
                 file.seek(self._offset)
                 data = file.read()
         except OSError:
@@ -136,6 +138,14 @@ def _members(session: int) -> list[int]:
         if int(of) == session and state not in "ZX":
             found.append(int(entry.parent.name))
     return found
+
+
+def modified(path: Path) -> float:
+    """When a file was written last; long ago if it has just gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _size(path: Path) -> int:

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hls4attn.models.errors import BuildError
 from hls4attn.overlays.building.diagnosis import StageError, explain
 from hls4attn.overlays.building.folder import Recipe, absent
+from hls4attn.overlays.building.handoff import STAGE as DRAWING
+from hls4attn.overlays.building.handoff import check_drawn
 from hls4attn.overlays.building.phases import phase_of
-from hls4attn.overlays.building.process import run_tool
+from hls4attn.overlays.building.process import modified, run_tool
 from hls4attn.overlays.building.reports import Timing, parse_timing
 from hls4attn.overlays.building.state import State, script_keys
 from hls4attn.overlays.building.tools import Tools
@@ -122,7 +125,7 @@ def _run(script: Script, recipe: Recipe, folder: Path, tools: Tools, display: Di
     command = tools[script.tool].command(script)
     environment = {JOBS: str(jobs)}
     status = run_tool(command, folder, log, on_line, environment=environment, keep_open=[lock], further=run_logs)
-    fresh = [path for path in run_logs() if path.stat().st_mtime >= start - 1]  # others tell of earlier runs
+    fresh = [path for path in run_logs() if modified(path) >= start - 1]  # others tell of earlier runs
     left_out = absent(folder, script.writes)
     if status:
         raise explain(script.stage, status, log, fresh, folder)
@@ -134,6 +137,8 @@ def _run(script: Script, recipe: Recipe, folder: Path, tools: Tools, display: Di
             message = f"{tools[script.tool].launcher} reported success but left no {', '.join(left_out)}"
             error = StageError(script.stage, "missing output", message, "see the log", log, error.excerpt)
         raise error
+    if script.stage == DRAWING:
+        check_drawn(recipe.design, folder)
     return time.monotonic() - clock
 
 
@@ -166,12 +171,18 @@ def _remove_old(script: Script, recipe: Recipe, folder: Path) -> None:
     shared = {*script.reads, *(path for other in before for path in other.writes)}
     for path in script.writes:
         if path not in shared and (folder / path).is_file():
-            (folder / path).unlink()
+            try:
+                (folder / path).unlink()
+            except OSError as error:
+                raise BuildError(f"Cannot remove {folder / path}, an old result: {error.strerror}") from error
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Ending the build from outside (SIGTERM, a closed terminal) stops the tool as Ctrl-C does."""
+    """Ending the build from outside (SIGTERM, a closed terminal) stops the tool as Ctrl-C does.
+
+    A signal that is ignored already stays so: `nohup` lets a build outlive its terminal.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,7 +190,8 @@ def _terminable() -> Iterator[None]:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

@@ -74,7 +74,7 @@ def find_tools() -> dict[Kind, Installed]:
         for launcher in launchers:
             path = shutil.which(launcher)
             if path is not None:
-                found[kind] = _ask(launcher, Path(path))
+                found[kind] = identify(launcher, Path(path))
                 break
     return found
 
@@ -85,24 +85,36 @@ def missing(tools: Tools) -> list[str]:
     return [name for kind, name in names.items() if kind not in tools]
 
 
-def _ask(launcher: str, path: Path) -> Installed:
-    """Its version, from itself."""
+def identify(launcher: str, path: Path) -> Installed:
+    """A tool by what it says of itself.
+
+    Args:
+        launcher: name of its command.
+        path: of the command.
+
+    Raises:
+        ToolError: if it does not start, does not say its version, or is too old.
+    """
     option = "--version" if launcher == "vitis-run" else "-version"
     try:
         done = subprocess.run(
-            [str(path), option], capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False
+            [str(path), option],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{path} {option} did not answer within {ANSWER_S} s; check its installation") from error
     except OSError as error:
         raise ToolError(f"{path} does not start: {error.strerror}; check its installation") from error
     text = f"{done.stdout}\n{done.stderr}"
-    line = next((line for line in text.splitlines() if _VERSION.search(line)), None)
-    if line is None:
+    line, match = next(((s, m) for s in text.splitlines() if (m := _VERSION.search(s))), ("", None))
+    if match is None:
         said = " ".join(text.split())[:200] or "nothing"
         raise ToolError(f"{path} {option} names no version (exit status {done.returncode}); it said: {said}")
-    match = _VERSION.search(line)
-    assert match is not None  # the line was chosen for it
     version = (int(match[1]), int(match[2]))
     if version < OLDEST:
         raise ToolError(f"{path} is version {version[0]}.{version[1]}; {OLDEST[0]}.{OLDEST[1]} or later is needed")

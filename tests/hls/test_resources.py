@@ -20,7 +20,7 @@ from hls4attn.hls.stream.attention import with_structure
 from hls4attn.hls.stream.kernels import parallel_resources, stream_resources
 from hls4attn.hls.stream.resources import Memory, Parts, Resources, dsp_slices, total
 from hls4attn.hls.stream.units import lane_banks
-from hls4attn.host.attention_bench import SPECS, attention
+from hls4attn.host.bench.attention import SPECS, attention
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.formats import Fixed
 from hls4attn.models.zoo import zoo_model

@@ -10,7 +10,7 @@ import pytest
 from command_line import command
 
 from hls4attn.host import cli
-from hls4attn.host.attention_bench import Growth, fresh_cache, parse_lengths
+from hls4attn.host.bench.attention import Growth, fresh_cache, parse_lengths
 from hls4attn.models.errors import InputError
 from hls4attn.models.zoo import zoo_model
 
@@ -97,7 +97,7 @@ def test_what_is_measured_outlasts_what_is_not(capsys, monkeypatch, tmp_path, st
             raise stop
         return Growth(node.ints["rows"], 256, 300, 16384, 20, 0, 128, 1.5, 0.25, 10**6, 0, 512)
 
-    monkeypatch.setattr("hls4attn.host.attention_bench.measure", measured)
+    monkeypatch.setattr("hls4attn.host.bench.attention.measure", measured)
     code, _, err = command(
         capsys, monkeypatch, "bench", "attention", "--lengths", "16,32,64", "--json", target, "--chart", chart
     )

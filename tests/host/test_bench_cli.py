@@ -48,6 +48,8 @@ def test_what_the_verb_refuses(capsys, monkeypatch, tmp_path):
         (["bench", "atention"], "No overlay 'atention'"),
         (["bench", "--board", "arty"], "Unknown board 'arty'"),
         (["bench", "--board", "emulated", "--batch", "0"], "must be positive"),
+        (["bench", "--batch", "0"], "must be positive"),
+        (["bench", "--seconds", "inf"], "at most 3600"),
         (["bench", "--json", tmp_path / "x", "attention"], "after the word attention"),
         (["bench", "--board", "emulated", "--json", tmp_path], "it is a folder"),
         (["bench", "no.onnx", "--board", "emulated"], "No such file"),

@@ -14,13 +14,14 @@ from rich.console import Console
 pynq = pytest.importorskip("pynq")
 from fake_board import FakeBoard, built_package  # noqa: E402
 
-from hls4attn.host import bench_report, board_bench  # noqa: E402
-from hls4attn.host.board_bench import measure, time_runs  # noqa: E402
+from hls4attn.host.bench import board as board_bench  # noqa: E402
+from hls4attn.host.bench import report as bench_report  # noqa: E402
+from hls4attn.host.bench.board import measure, time_runs  # noqa: E402
+from hls4attn.host.bench.published import PUBLISHED  # noqa: E402
+from hls4attn.host.board.laps import PHASES, record_laps  # noqa: E402
 from hls4attn.host.cycle_kernel import CycleKernel  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
-from hls4attn.host.laps import PHASES, record_laps  # noqa: E402
-from hls4attn.host.published import PUBLISHED  # noqa: E402
 from hls4attn.models.errors import DeviceError, InputError, MismatchError  # noqa: E402
 from hls4attn.models.zoo.vectors import Vectors  # noqa: E402
 
@@ -114,7 +115,7 @@ def test_the_phases_add_up_to_the_wall_time(real):
 
 
 def test_a_slow_phase_shows_as_that_phase(real, monkeypatch):
-    from hls4attn.host import stream_model
+    from hls4attn.host.board import stream_model
 
     unpack = stream_model.unpack
 

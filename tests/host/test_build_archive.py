@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from dense_model import make_design
 
-from hls4attn.host.build_archive import write_archive
+from hls4attn.host.building.archive import write_archive
 from hls4attn.overlays.hwh import build_hwh
 from hls4attn.overlays.package import write_package
 from tests.fake_vivado.workshop import real_bit
@@ -56,13 +56,18 @@ def test_the_first_run_compares_with_the_reference(tmp_path, monkeypatch, capsys
     )
     loaded = []
 
+    def connect(emulated):
+        assert not emulated  # nobody asked for it: a missing board is an error, not an emulated one
+        return "the board"
+
     def load(path, device):
         loaded.append((path, device))
         return contextlib.nullcontext(SimpleNamespace(model=model, ip_dict={"axi_dma_0": {}}))
 
-    monkeypatch.setitem(sys.modules, "hls4attn.host.connect", SimpleNamespace(connect=lambda: "the board"))
+    monkeypatch.setitem(sys.modules, "hls4attn.host.connect", SimpleNamespace(connect=connect))
     monkeypatch.setitem(sys.modules, "hls4attn.host.driver", SimpleNamespace(load_overlay=load))
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delenv("HLS4ATTN_EMULATED_BOARD", raising=False)
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(tmp_path / archive.stem / "first_run.py"))
     assert ended.value.code == wrong and f"{wrong}/4 answers differ" in capsys.readouterr().out

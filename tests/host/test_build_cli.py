@@ -11,15 +11,18 @@ import time
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command_line import command
+from dense_model import make_design
 from rich.console import Console
 
-from hls4attn.host import build as verb
-from hls4attn.host import build_display
-from hls4attn.host.build_display import BuildDisplay, duration
-from hls4attn.host.build_plans import OVERLAYS
+from hls4attn.host.building import display as build_display
+from hls4attn.host.building import verb
+from hls4attn.host.building.display import BuildDisplay, duration
+from hls4attn.host.building.plans import OVERLAYS
+from hls4attn.models.errors import BuildError, ModelFileError
 from hls4attn.overlays.building.runner import JOBS
 from hls4attn.overlays.package import read_package
 from hls4attn.overlays.scripts import STAGES, Script
@@ -124,7 +127,7 @@ def test_an_interruption_says_how_to_go_on(workshop, capsys, monkeypatch, tmp_pa
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     code, _, err = command(capsys, monkeypatch, "build")
     thread.join()
@@ -157,7 +160,7 @@ def test_a_folder_of_something_else_is_refused(workshop, capsys, monkeypatch, tm
 
 
 def test_the_model_of_a_user_gives_the_overlay_its_name(workshop, capsys, monkeypatch, tmp_path):
-    source = Path(verb.__file__).parents[1] / "models" / "zoo" / "digits_vit" / "softmax.onnx"
+    source = Path(verb.__file__).parents[2] / "models" / "zoo" / "digits_vit" / "softmax.onnx"
     (tmp_path / "my-model.onnx").write_bytes(source.read_bytes())
     code, _, _ = command(
         capsys, monkeypatch, "build", "my-model.onnx", "--dry-run", "--board", "zcu104", "--reuse", "8"
@@ -252,3 +255,36 @@ def test_what_the_dry_run_finds_stops_the_build(capsys, monkeypatch, tmp_path):
     code, _, err = command(capsys, monkeypatch, "build", "--out", tmp_path / "b")
     assert code == 3 and "validate_bd_desing" in err and "Nothing was run" in err
     assert not (tmp_path / "b" / "fake_runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "told"),
+    [
+        ({"digits": BuildError("no licence")}, 3, "1 of 3 overlays failed: digits"),
+        (
+            {"digits": ModelFileError("no model"), "gaincell": BuildError("x")},
+            3,
+            "2 of 3 overlays failed: digits, ",
+        ),
+        ({"operators": ModelFileError("no model")}, 2, "1 of 3 overlays failed: operators"),
+        ({}, 5, "No bitstream of digits, operators, gaincell"),
+    ],
+)
+def test_all_goes_on_after_a_failure_and_ends_as_the_worst(workshop, capsys, monkeypatch, tmp_path, errors, code, told):
+    def one(_out, _err, plan, folder, _job):
+        asked.append(folder.relative_to(tmp_path).as_posix())
+        if plan.design.name in errors:
+            raise errors[plan.design.name]
+        return {"overlay": plan.design.name, "built": False}
+
+    def plan(name, _model, board, _config, _fitted):
+        return SimpleNamespace(design=make_design(name=name, on=board))
+
+    asked: list[str] = []
+    monkeypatch.setattr(verb, "_build_one", one)
+    monkeypatch.setattr(verb, "make_plan", plan)
+    found, _, err = command(capsys, monkeypatch, "build", "--overlay", "all", "--out", "o", "--json", "r.json")
+    assert found == code and told in err and all(f"{name}: {error}" in err for name, error in errors.items())
+    assert asked == [f"o/{name}-pynq-z2" for name in OVERLAYS]
+    rows = json.loads((tmp_path / "r.json").read_text())["overlays"]
+    assert [row["overlay"] for row in rows if "error" in row] == [name for name in OVERLAYS if name in errors]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as a user meets it: what it prints, what it refuses, and what it leaves on disk."""
 
+import errno
 import json
 import os
 import re
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from command_line import command
 from onnx import numpy_helper
 
+from hls4attn.host.doctor import examine
 from hls4attn.models.zoo import zoo_model
+from tests.fake_vivado.workshop import Workshop
 
 MODEL = zoo_model("digits-vit").folder / "consmax.onnx"
 COMMAND = Path(sys.executable).with_name("hls4attn")
@@ -240,3 +244,24 @@ def test_export_of_a_keras_file_and_of_zoo_weights(tmp_path):
     done = hls4attn("export", weights, tmp_path / "consmax.onnx")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "consmax.onnx").read_bytes() == MODEL.read_bytes()
+
+
+def test_doctor_asks_every_launcher_as_build_does(tmp_path, monkeypatch):
+    workshop = Workshop(tmp_path, monkeypatch, ("vivado_hls", "vivado"))
+    fussy = 'case "$2" in -version) ;; *) echo unknown option; exit 1;; esac'
+    for launcher in ("vivado_hls", "vivado"):
+        path = workshop.bin / launcher
+        path.write_text(path.read_text().replace("#!/bin/sh", f"#!/bin/sh\n{fussy.replace('$2', '$1')}"))
+    found = {row.name: row.version for row in examine()}
+    assert found["Vitis HLS"].startswith("Vivado(TM) HLS") and found["Vivado"] == "vivado v2024.1 (64-bit)"
+    workshop.play.write_text('{"release": "2019.2"}')
+    assert "vivado, of no use to build: " in {row.name: row.version for row in examine()}["Vivado"]
+
+
+def test_a_full_disk_is_one_line(capsys, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/is")
+
+    monkeypatch.setattr("hls4attn.host.doctor.examine", full)
+    code, _, err = command(capsys, monkeypatch, "doctor")
+    assert code == 2 and err == "error: /there/is: No space left on device\n"

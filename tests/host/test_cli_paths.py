@@ -15,10 +15,13 @@ import pytest
 from rich.console import Console
 
 from hls4attn.hls.config import HlsConfig
-from hls4attn.host import bench, cli, sole, verbs
+from hls4attn.host import cli, sole
+from hls4attn.host.bench import throughput as bench
+from hls4attn.host.cli.options import choices_given, parse_seeds
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.flow import STAGES, BoardStage, Flow
 from hls4attn.host.paths import check_archive, check_folder, check_output, read_npy
+from hls4attn.host.verbs import models, run, verify
 from hls4attn.models.errors import InputError, ModelFileError, ToolError, UnsupportedError
 from hls4attn.models.export.execute import Reference, random_codes
 from hls4attn.models.export.reader import load_model
@@ -77,13 +80,13 @@ def test_a_keras_model_is_only_replaced_by_its_own_successor(tmp_path):
 def test_verbs_refuse_outputs_first(tmp_path):
     absent = tmp_path / "absent.onnx"
     for call in (
-        lambda out, err: verbs.export(out, absent, absent, "digits-vit", "consmax"),
-        lambda out, err: verbs.export(out, tmp_path / "a.keras", tmp_path / "b.txt", "digits-vit", "consmax"),
-        lambda out, err: verbs.run(out, err, MODEL, "pynq-z2", None, MODEL, None),
-        lambda out, err: verbs.run(out, err, MODEL, "pynq-z2", None, tmp_path / "y", tmp_path / "y"),
-        lambda out, err: verbs.verify(out, err, MODEL, None, 9, 0, ["onnx"], "pynq-z2", MODEL),
-        lambda out, err: verbs.convert(out, err, absent, MODEL, "pynq-z2", None),
-        lambda out, err: verbs.train(out, err, "digits-vit", "consmax", [0], MODEL, 1, None),
+        lambda out, err: models.export(out, absent, absent, "digits-vit", "consmax"),
+        lambda out, err: models.export(out, tmp_path / "a.keras", tmp_path / "b.txt", "digits-vit", "consmax"),
+        lambda out, err: run.run(out, err, MODEL, "pynq-z2", None, MODEL, None),
+        lambda out, err: run.run(out, err, MODEL, "pynq-z2", None, tmp_path / "y", tmp_path / "y"),
+        lambda out, err: verify.verify(out, err, MODEL, None, 9, 0, ["onnx"], "pynq-z2", MODEL),
+        lambda out, err: models.convert(out, err, absent, MODEL, "pynq-z2", None),
+        lambda out, err: models.train(out, err, "digits-vit", "consmax", [0], MODEL, 1, None),
         lambda out, err: sole.train(out, err, "digits-vit", [0], MODEL, 1, None),
         lambda out, err: sole.quantise(out, err, absent, tmp_path / "b.keras", "digits-vit", "softmax", "layernorm"),
         lambda out, err: bench.print_throughput(out, tmp_path),
@@ -123,7 +126,7 @@ def test_names_are_printed_as_they_are(tmp_path):
     out, err = consoles()
     model = tmp_path / "1 modèle [x].onnx"
     model.write_bytes(MODEL.read_bytes())
-    verbs.verify(out, err, model, None, 9, 0, ["onnx"], "pynq-z2", tmp_path / "o[" / "b].json")
+    verify.verify(out, err, model, None, 9, 0, ["onnx"], "pynq-z2", tmp_path / "o[" / "b].json")
     assert text_of(out).startswith("1 modèle [x].onnx: 4 corner")
     assert "  onnx         0/9 mismatches  against the reference, " in text_of(out)
     assert (tmp_path / "o[" / "b].json").is_file()
@@ -171,7 +174,7 @@ def test_a_missing_keras_model_is_noted_a_changed_one_fails(tmp_path):
     (tmp_path / "consmax.npz").write_bytes(MODEL.with_suffix(".npz").read_bytes() + b"x")
     assert "keras" not in Flow.open(model).absent_stages()
     with pytest.raises(ModelFileError, match="changed since the export"):
-        verbs.verify(*consoles(), model, None, 9, 0, None, None, None)
+        verify.verify(*consoles(), model, None, 9, 0, None, None, None)
 
 
 @pytest.mark.parametrize("name", ["", "../consmax.npz", "x" * 400])
@@ -190,13 +193,13 @@ def test_what_is_not_installed_is_noted(monkeypatch):
     monkeypatch.setattr(Flow, "stage", reference_stage)
     monkeypatch.setitem(sys.modules, "sklearn", None)
     out, err = consoles()
-    verbs.verify(out, err, MODEL, None, 9, 0, None, None, None)
+    verify.verify(out, err, MODEL, None, 9, 0, None, None, None)
     lines = text_of(out).splitlines()
     assert "4 corner + 5 random (seed 0) samples; no test set: scikit-learn" in lines[0]
     assert lines[1:3] == [f"  {s:<12} not compared: PYNQ is not installed" for s in ("keras", "board")]
     assert len(lines[3:]) == len(STAGES) - 2
     with pytest.raises(ToolError, match="scikit-learn"):
-        verbs.run(out, err, MODEL, None, None, None, None)
+        run.run(out, err, MODEL, None, None, None, None)
 
 
 def test_the_board_rung_says_which_board():
@@ -204,7 +207,7 @@ def test_the_board_rung_says_which_board():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Flow, "stage", reference_stage)
         out, err = consoles()
-        rungs = verbs.climb_and_print(out, err, flow, random_codes(flow.graph.input, 5, 0), ["board"])
+        rungs = verify.climb_and_print(out, err, flow, random_codes(flow.graph.input, 5, 0), ["board"])
     expected = r"  board        0/5 mismatches  against the reference, [\d.]+ s  \(emulated:kv260\)\n"
     assert re.fullmatch(expected, text_of(out))
     assert set(rungs[0].to_json()) == {"stage", "against", "samples", "mismatches"}
@@ -218,7 +221,7 @@ def test_finished_rungs_are_written_when_a_later_one_fails(tmp_path, monkeypatch
 
     monkeypatch.setattr(Flow, "stage", stage)
     with pytest.raises(ToolError, match="no compiler"):
-        verbs.verify(*consoles(), MODEL, None, 9, 0, ["board", "csim", "onnx"], None, tmp_path / "o.json")
+        verify.verify(*consoles(), MODEL, None, 9, 0, ["board", "csim", "onnx"], None, tmp_path / "o.json")
     rows = json.loads((tmp_path / "o.json").read_text())
     assert rows == [{"stage": "board", "against": "reference", "samples": 9, "mismatches": 0}]
 
@@ -227,7 +230,7 @@ def test_boards_are_known_before_anything_runs(monkeypatch):
     monkeypatch.delenv("HLS4ATTN_EMULATED_BOARD", raising=False)
     assert Flow("x", load_model(MODEL)).board == chosen_board() == "pynq-z2"
     with pytest.raises(UnsupportedError, match=r"Unknown board 'foo'.*pynq-z2"):
-        verbs.verify(*consoles(), MODEL, None, 9, 0, ["onnx"], "foo", None)
+        verify.verify(*consoles(), MODEL, None, 9, 0, ["onnx"], "foo", None)
     monkeypatch.setenv("HLS4ATTN_EMULATED_BOARD", "KV260")
     assert Flow("x", load_model(MODEL)).design.board.name == "kv260"
     assert chosen_board("zcu104") == "zcu104"
@@ -237,11 +240,11 @@ def test_boards_are_known_before_anything_runs(monkeypatch):
 
 def test_negative_seeds_are_refused():
     with pytest.raises(InputError, match="seed must not be negative"):
-        verbs.verify(*consoles(), MODEL, None, 9, -1, ["onnx"], None, None)
-    assert cli._seeds("0, 1,2") == [0, 1, 2]
+        verify.verify(*consoles(), MODEL, None, 9, -1, ["onnx"], None, None)
+    assert parse_seeds("0, 1,2") == [0, 1, 2]
     for text in ("-1", "0,-2", str(1 << 32), "", "a"):
         with pytest.raises(InputError, match="Seeds are"):
-            cli._seeds(text)
+            parse_seeds(text)
 
 
 def test_run_counts_inputs_beyond_their_format(tmp_path, monkeypatch):
@@ -250,7 +253,8 @@ def test_run_counts_inputs_beyond_their_format(tmp_path, monkeypatch):
     @contextmanager
     def on_board(flow):
         predict = lambda batch: np.zeros((len(batch), 10))  # noqa: E731
-        yield SimpleNamespace(model=SimpleNamespace(predict=predict, device_tag="emulated:x", samples=2))
+        model = SimpleNamespace(predict=predict, device_tag="emulated:x", samples=2, cycles=None, cycles_are=None)
+        yield SimpleNamespace(model=model)
 
     monkeypatch.setattr(Flow, "on_board", on_board)
     batch = np.zeros((2, 8, 8))
@@ -258,13 +262,13 @@ def test_run_counts_inputs_beyond_their_format(tmp_path, monkeypatch):
         batch[1, 1, :count] = (1e9, -1e9)[:count]
         np.save(tmp_path / "x.npy", batch)
         out, err = consoles()
-        verbs.run(out, err, MODEL, None, tmp_path / "x.npy", None, tmp_path / "o.json")
+        run.run(out, err, MODEL, None, tmp_path / "x.npy", None, tmp_path / "o.json")
         assert json.loads((tmp_path / "o.json").read_text())["clipped"] == count
         assert ("input: 2 of 128 values clipped to the input format" in text_of(out)) == (count > 0)
 
 
 def test_a_configuration_without_a_part_takes_the_boards(tmp_path):
-    from hls4attn.host.verbs import hls_settings
+    from hls4attn.host.verbs.common import hls_settings
 
     path = tmp_path / "c.toml"
     path.write_text("reuse_factor = 4\n")
@@ -287,7 +291,7 @@ def test_projects_of_both_io_types_lie_side_by_side(tmp_path, monkeypatch):
 
 
 def test_the_command_line_and_a_file_must_agree_on_streams(tmp_path):
-    from hls4attn.host.verbs import hls_settings
+    from hls4attn.host.verbs.common import hls_settings
 
     path = tmp_path / "c.toml"
     path.write_text('[hls]\nio_type = "io_stream"\nreuse_factor = 4\nlanes = 8\nparallel_heads = 2\n')
@@ -299,7 +303,7 @@ def test_the_command_line_and_a_file_must_agree_on_streams(tmp_path):
     path.write_text('[hls]\nio_type = "io_stream"\n')
     assert hls_settings("pynq-z2", path)[1]
     assert not hls_settings("pynq-z2", path, {"reuse_factor": 1})[1]
-    assert cli._choices("io_stream", 2) == {"io_type": "io_stream", "reuse_factor": 2}
+    assert choices_given("io_stream", 2) == {"io_type": "io_stream", "reuse_factor": 2}
 
 
 def test_without_a_reuse_factor_the_smallest_that_fits_the_board_is_taken():

@@ -15,7 +15,7 @@ from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.overlays.hwh import build_hwh, parse_hwh
 
 pynq = pytest.importorskip("pynq")
-from hls4attn.host import link  # noqa: E402
+from hls4attn.host.board import link  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("pynq_state")

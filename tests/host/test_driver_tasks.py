@@ -17,7 +17,7 @@ from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.overlays.packing import pack, unpack
 
 pynq = pytest.importorskip("pynq")
-from hls4attn.host import link  # noqa: E402
+from hls4attn.host.board import link  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
 

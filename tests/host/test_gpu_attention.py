@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from hls4attn.host import cli
-from hls4attn.host.gpu_attention import cache_bytes, find_gpu, row_of
+from hls4attn.host.bench.gpu_attention import cache_bytes, find_gpu, row_of
 from hls4attn.models.errors import DeviceError, ToolError
 
 

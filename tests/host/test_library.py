@@ -100,7 +100,7 @@ def test_a_board_that_does_not_say_its_name(places, monkeypatch):
 
 
 def test_a_laptop_takes_files_of_gain_cells(places):
-    from hls4attn.host.gaincell_model import GainCellModel
+    from hls4attn.host.board.gaincell_model import GainCellModel
     from hls4attn.models.operators import GainCellSpec
     from hls4attn.overlays.boards import board
     from hls4attn.overlays.gaincell import GainCellDesign
@@ -114,7 +114,7 @@ def test_a_laptop_takes_files_of_gain_cells(places):
 
 def test_unknown_names_are_refused():
     with pytest.raises(
-        InputError, match=r"No overlay 'dogs' can be made here; known: digits, operators, or an ONNX file"
+        InputError, match=r"No overlay 'dogs' can be made here; known: digits, operators, gaincell, or an ONNX file"
     ):
         load("dogs", "pynq-z2", emulated=True, quiet=True)
     assert library.overlay_name("a/my-model.onnx") == "my_model"

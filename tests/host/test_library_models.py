@@ -11,9 +11,11 @@ from dense_model import make_design
 pynq = pytest.importorskip("pynq")
 from fake_board import FakeBoard, built_package  # noqa: E402
 
+from hls4attn.hls.config import HlsConfig  # noqa: E402
 from hls4attn.host import library  # noqa: E402
+from hls4attn.host.building.plans import make_plan  # noqa: E402
 from hls4attn.host.library import load, vectors_of  # noqa: E402
-from hls4attn.models.errors import DeviceError  # noqa: E402
+from hls4attn.models.errors import DeviceError, InputError  # noqa: E402
 from hls4attn.models.zoo import zoo_model  # noqa: E402
 from hls4attn.overlays.package import write_package  # noqa: E402
 
@@ -75,3 +77,25 @@ def test_a_laptop_makes_the_operators():
         codes = np.zeros((2, *bank.operator(name).input.shape), dtype=np.int64)
         assert bank.run(name, codes).shape == (2, *bank.operator(name).output.shape)
         assert bank.device_tag == "emulated:pynq-z2"
+
+
+def test_gain_cells_are_made_on_the_fly_as_they_are_built():
+    with load("gaincell", "pynq-z2", emulated=True, quiet=True) as overlay:
+        design = overlay.package.design
+        spec = design.spec
+        zeros = np.zeros((2, spec.heads, spec.head_dim), dtype=np.int64)
+        overlay.model.step(*(zeros + max(0, f.min) for f in spec.in_formats), layer=design.layers - 1)
+        assert overlay.model.filled(design.layers - 1) == 2 and overlay.model.filled(0) == 0
+        assert design == make_plan("gaincell", None, "pynq-z2", HlsConfig(part=design.board.part), False).design
+
+
+@pytest.mark.parametrize(("name", "option"), [("gaincell", "reuse_factor"), ("operators", "clock_period_ns")])
+def test_options_that_would_change_nothing_are_refused(name, option):
+    with pytest.raises(InputError, match=f"{name} takes no choice of {option}"):
+        load(name, "pynq-z2", emulated=True, quiet=True, **{option: 4})
+
+
+def test_a_folder_that_cannot_be_searched_is_named(places):
+    (places / "first" / "pynq-z2").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"Cannot look for overlay 'xxx.* in .*: File name too long"):
+        library.find_overlay("x" * 300, "pynq-z2")

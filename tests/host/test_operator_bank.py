@@ -17,10 +17,10 @@ from hls4attn.overlays.packing import pack, unpack
 from hls4attn.overlays.ports import StreamPort
 
 pynq = pytest.importorskip("pynq")
+from hls4attn.host.board.operator_bank import OperatorBank  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
 from hls4attn.host.emulated.errors import EmulationDeadlock  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
-from hls4attn.host.operator_bank import OperatorBank  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("pynq_state")
 

@@ -14,7 +14,7 @@ from hls4attn.host.errors import DeviceBusyError
 from hls4attn.models.errors import DeviceError
 
 pynq = pytest.importorskip("pynq")
-from hls4attn.host import ownership  # noqa: E402
+from hls4attn.host.board import ownership  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
 from hls4attn.host.emulated_device import EmulatedDevice  # noqa: E402
 
@@ -34,18 +34,19 @@ class Overlay:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(ownership, "FOLDER", tmp_path)
 
 
 CHILD = """
 import sys
-from hls4attn.host import ownership
+from pathlib import Path
+from hls4attn.host.board import ownership
 class RealDevice:
     tag = "board 0/x"
 class Overlay:
     loading = False
     owner_name = "other"
-ownership.tempfile.gettempdir = lambda: sys.argv[1]
+ownership.FOLDER = Path(sys.argv[1])
 device, owner = RealDevice(), Overlay()
 try:
     ownership.claim(device, owner)
@@ -130,3 +131,28 @@ def test_a_forked_process_does_not_touch_the_device(overlay) -> None:
     os.waitpid(child, 0)
     assert said.startswith(f"Process {os.getpid()} owns the device; this one, {child}, was forked from it")
     works(overlay)
+
+
+def test_every_user_of_a_board_may_open_the_lock(tmp_path) -> None:
+    before = os.umask(0o077)
+    try:
+        ownership.claim(device := RealDevice(), owner := Overlay())
+    finally:
+        os.umask(before)
+    assert ownership.lock_path(device).stat().st_mode & 0o777 == 0o666
+    ownership.release(device, owner)
+
+
+def test_somebody_elses_lock_is_opened_as_linux_wants_it(monkeypatch) -> None:
+    """fs.protected_regular: in /tmp, not even root opens a file of another user with O_CREAT."""
+    opened = os.open
+
+    def protected(path, flags, *mode):
+        if flags & os.O_CREAT and os.path.exists(path):  # noqa: PTH110
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(ownership.os, "open", protected)
+    for _ in range(2):
+        ownership.claim(device := RealDevice(), owner := Overlay())
+        ownership.release(device, owner)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from hls4attn.host import power
-from hls4attn.host.power import record_rails
+from hls4attn.host.board import power
+from hls4attn.host.board.power import record_rails
 from hls4attn.models.errors import DeviceError, InputError
 
 

@@ -16,10 +16,10 @@ pytest.importorskip("pynq.remote", reason=f"pynq {pynq.__version__} has no PYNQ.
 from pynq.pl_server.remote_device import RemoteDevice  # noqa: E402
 from remote_board import serving  # noqa: E402
 
+from hls4attn.host.board.link import read_register  # noqa: E402
 from hls4attn.host.connect import device_tag, is_emulated  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
 from hls4attn.host.errors import WrongPartError  # noqa: E402
-from hls4attn.host.link import read_register  # noqa: E402
 from hls4attn.host.remote import protocol  # noqa: E402
 from hls4attn.models.errors import DeviceError  # noqa: E402
 from hls4attn.overlays.package import write_package  # noqa: E402

@@ -13,7 +13,10 @@ from dense_model import dense, make_design, random_codes
 grpc = pytest.importorskip("grpc")
 from remote_board import Caller, serving  # noqa: E402
 
+from hls4attn.host.emulated.board import EmulatedBoard  # noqa: E402
 from hls4attn.host.remote import files as files_module  # noqa: E402
+from hls4attn.host.remote.protocol import mmio_messages  # noqa: E402
+from hls4attn.host.remote.register_service import RegisterService  # noqa: E402
 from hls4attn.host.remote.server import RemoteServer  # noqa: E402
 from hls4attn.models.errors import DeviceError  # noqa: E402
 from hls4attn.overlays import registers as reg  # noqa: E402
@@ -177,6 +180,13 @@ def test_registers(served) -> None:
     two = (0xDEADBEEF).to_bytes(4, "little") + bytes(4)
     assert call(MMIO, "write", mmio_id=gpio, offset=0, data=two).status
     assert call(MMIO, "read", mmio_id=gpio, offset=8, length=4).data == 0xDEADBEEF  # through the loop, all 32 bits
+
+
+def test_a_client_that_opens_windows_for_ever_takes_no_memory(tmp_path) -> None:
+    service = RegisterService(EmulatedBoard(board("pynq-z2")))
+    for base in (0x40400000, 0x40400000, 0x40410000):
+        service.get_mmio(mmio_messages.GetMmioRequest(base_addr=base, length=64), None)
+    assert len(service._windows) == 2
 
 
 def test_accesses_that_cannot_be_are_answered_with_the_reason(served) -> None:

@@ -16,10 +16,13 @@ from hls4attn.models.errors import BuildError, ModelFileError, SpecError, ToolEr
 from hls4attn.overlays.building.diagnosis import StageError
 from hls4attn.overlays.building.finish import finish
 from hls4attn.overlays.building.folder import Recipe, claim, locked, write_folder
+from hls4attn.overlays.building.handoff import PLACES
+from hls4attn.overlays.building.process import Tail
 from hls4attn.overlays.building.results import build_record
 from hls4attn.overlays.building.runner import run_scripts
 from hls4attn.overlays.building.state import State
 from hls4attn.overlays.building.tools import find_tools, missing
+from hls4attn.overlays.hwh import build_hwh
 from hls4attn.overlays.package import read_package
 from hls4attn.overlays.scripts import Script
 from tests.fake_vivado.workshop import TOOL, Workshop, runs, sample_recipe, sample_scripts
@@ -319,3 +322,55 @@ def test_the_record_of_an_unfinished_build(folder, workshop):
 
 def test_the_fake_is_not_imported_by_mistake():
     assert TOOL.is_file() and "hls4attn" not in TOOL.read_text().replace("HLS4ATTN", "")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_drawing_that_differs_is_found_before_anything_is_synthesised(folder, workshop, place):
+    def drawn(text):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(text)
+        (folder / "design.json").touch()  # it is a build folder
+
+    good = build_hwh(make())
+    drawn(good.replace(b"0x40400000", b"0x40500000"))
+    with pytest.raises(StageError, match="drawn otherwise than designed") as refused:
+        build(folder, workshop)
+    assert refused.value.stage == "design" and runs(folder) == ALL[:3]
+    drawn(good)
+    build(folder, workshop)
+    assert runs(folder) == ALL[2:]
+
+
+def test_nohup_lets_a_build_outlive_its_terminal(folder, workshop):
+    marker = folder / "fake_pids"
+
+    def hang_up():
+        wait_for(lambda: marker.is_file() and len(marker.read_text().split()) == 2)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(int(marker.read_text().split()[0]), signal.SIGKILL)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(StageError) as ended:  # by the tool, not by the signal
+            build(folder, workshop, fault=("synthesis", "wait"))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended.value.cause == "killed"
+
+
+def test_a_log_that_begins_anew_is_read_from_its_beginning(tmp_path):
+    log = tmp_path / "runme.log"
+    log.write_text("old line\n" * 5)
+    tail = Tail(log, log.stat().st_size)
+    log.write_text("new\n")
+    assert tail.lines() == ["new"]
+
+
+def test_a_folder_that_cannot_be_listed_is_refused_in_words(tmp_path, monkeypatch):
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(BuildError, match="Cannot read .*: Permission denied; choose another --out"):
+        claim(tmp_path, make())

@@ -24,7 +24,7 @@ from hls4attn.hls.stream.cycles import latencies, row_times, slices, steady_inte
 from hls4attn.hls.stream.kernels import stream_resources
 from hls4attn.host.estimate import CLOCK_MHZ, check_chart, figure, render
 from hls4attn.host.paths import check_output
-from hls4attn.host.verbs import working
+from hls4attn.host.verbs.common import working
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.formats import Fixed

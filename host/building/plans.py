@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
 
 OVERLAYS = ("digits", "operators", "gaincell")
+#: Conversion options that an overlay takes; the operators bring their own.
+CHOICES: Mapping[str, frozenset[str]] = {
+    "digits": frozenset(("backend", "io_type", "reuse_factor", "lanes", "parallel_heads", "clock_period_ns")),
+    "operators": frozenset(),
+    "gaincell": frozenset(("backend", "clock_period_ns")),
+}
 VECTORS = 64  # samples in the archive for the board
 
 

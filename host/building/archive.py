@@ -103,6 +103,7 @@ In your own program, with this folder as the current one or on PYTHONPATH:
 _FIRST_RUN = '''# SPDX-License-Identifier: Apache-2.0
 """Load the overlay, say what it is, and compare its answers with those of the integer reference."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -113,12 +114,23 @@ sys.path.insert(0, str(here))
 
 from hls4attn.host.connect import connect  # noqa: E402
 from hls4attn.host.driver import load_overlay  # noqa: E402
+from hls4attn.models.errors import Hls4attnError  # noqa: E402
 
-with load_overlay(here / "overlay" / "NAME.bit", connect()) as overlay:
+
+def main():
+    """Returns how many answers differ."""
+    # Without a board this says so: a bitstream is of no use to an emulated one, unless somebody asks for it.
+    emulated = bool(os.environ.get("HLS4ATTN_EMULATED_BOARD"))
+    with load_overlay(here / "overlay" / "NAME.bit", connect(emulated=emulated)) as overlay:
+        return compare(overlay)
+
+
+def compare(overlay):
+    """Run the vectors, if there are any."""
     print(f"NAME on {overlay.model.device_tag}; cells: {', '.join(sorted(overlay.ip_dict))}")
+    total = 0
     if (here / "vectors.npz").is_file():
         vectors = np.load(here / "vectors.npz", allow_pickle=False)
-        total = 0
         for key in (key for key in vectors.files if key.endswith("inputs")):
             name = key[: -len("inputs")].rstrip(".")  # of an operator; a model has none
             codes = vectors[key]
@@ -126,5 +138,12 @@ with load_overlay(here / "overlay" / "NAME.bit", connect()) as overlay:
             wrong = (answers != vectors[key[: -len("inputs")] + "outputs"]).reshape(len(answers), -1).any(axis=1)
             print(f"{name or 'NAME'}: {np.count_nonzero(wrong)}/{len(wrong)} answers differ from the integer reference")
             total += np.count_nonzero(wrong)
-        sys.exit(1 if total else 0)
+    return total
+
+
+try:
+    sys.exit(1 if main() else 0)
+except Hls4attnError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
 '''

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from hls4attn.models.errors import InputError
 
 ModelFile = Annotated[Path, typer.Argument(help="ONNX model file.", show_default=False)]
 JsonFile = Annotated[
@@ -56,3 +58,43 @@ ConfigFile = Annotated[
 ChartFile = Annotated[
     Path | None, typer.Option("--chart", help="Also draw the result, .png or .svg.", show_default=False)
 ]
+
+
+def choices_given(
+    io: str | None,
+    reuse: int | None = None,
+    lanes: int | None = None,
+    parallel_heads: int | None = None,
+    backend: str | None = None,
+    clock_mhz: float | None = None,
+) -> dict[str, Any]:
+    """Conversion options that were given, by the names that a configuration file has for them."""
+    if clock_mhz is not None and not 1 <= clock_mhz <= 1000:
+        raise InputError(f"--clock must be from 1 to 1000 MHz. Received: {clock_mhz:g}")
+    given = {
+        "backend": backend,
+        "io_type": io,
+        "reuse_factor": reuse,
+        "lanes": lanes,
+        "parallel_heads": parallel_heads,
+        "clock_period_ns": None if clock_mhz is None else 1000 / clock_mhz,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def refuse_options(model: str, verb: str, **options: Any) -> None:
+    """Refuse options that a model has no use for."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{model} takes no {' and no '.join(given)}; see hls4attn {verb} --help")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds with commas between them."""
+    try:
+        seeds = [int(s) for s in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"Seeds are comma-separated integers such as 0,1,2. Received: {text!r}") from error
+    if not all(0 <= s < 1 << 32 for s in seeds):
+        raise InputError(f"Seeds are from 0 to {(1 << 32) - 1}. Received: {text!r}")
+    return seeds

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hls4attn.host.laps import lap
-from hls4attn.host.link import DmaLink
-from hls4attn.host.packet_ip import PacketIp
+from hls4attn.host.board.laps import lap
+from hls4attn.host.board.link import DmaLink
+from hls4attn.host.board.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes, Reals
 from hls4attn.overlays import registers as reg
@@ -98,8 +98,7 @@ class StreamModel(PacketIp):
 
     def _ready(self) -> tuple[OverlayDesign, DmaLink]:
         """Design and DMA, now that it is our turn."""
-        design, link = self._opened()
-        self._check_model_id(design)
+        design, link = self._current()
         if not link.healthy():  # somebody used the DMA directly and left it in an error
             self._restart(link)
         return design, link
@@ -115,4 +114,4 @@ class StreamModel(PacketIp):
     @property
     def samples(self) -> int:
         """Samples processed since the last reset, counted by the logic modulo 2**32."""
-        return int(self.read(reg.SAMPLES))
+        return self.read(reg.SAMPLES)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hls4attn.host.board.link import DmaLink
+from hls4attn.host.board.packet_ip import PacketIp
 from hls4attn.host.errors import DeviceGoneError
-from hls4attn.host.link import DmaLink
-from hls4attn.host.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, FormatError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.models.operators import GainCellSpec
@@ -52,7 +52,7 @@ class GainCellModel(PacketIp):
         shape, tokens = _tokens(design.spec, q, k, v)
         packed = pack(tokens, design.input)
         with self._lock:
-            _, link = self._cells()
+            _, link = self._current()
             if not link.healthy():
                 self._restart(link)
                 raise DeviceError(
@@ -120,7 +120,7 @@ class GainCellModel(PacketIp):
         self._check_layer(design, layer)
         with self._lock:
             self.write(reg.LAYER, layer)
-            return int(self.read(reg.FILLED))
+            return self.read(reg.FILLED)
 
     @property
     def layers(self) -> int:
@@ -130,7 +130,7 @@ class GainCellModel(PacketIp):
     @property
     def tokens(self) -> int:
         """Tokens of all layers since the last reset, counted by the logic modulo 2**32."""
-        return int(self.read(reg.SAMPLES))
+        return self.read(reg.SAMPLES)
 
     def require(self, spec: GainCellSpec) -> None:
         """Check that the logic computes a spec's heads, its own table included.
@@ -160,7 +160,7 @@ class GainCellModel(PacketIp):
         """Do what the register COMMAND says, or say why the logic did not."""
         self.write(reg.ERROR, reg.BUSY_ERROR)
         self.write(reg.COMMAND, command)
-        errors = int(self.read(reg.ERROR)) & (reg.BUSY_ERROR | reg.TABLE_ERROR)
+        errors = self.read(reg.ERROR) & (reg.BUSY_ERROR | reg.TABLE_ERROR)
         if errors:
             self.write(reg.ERROR, errors)
             raise DeviceError(f"The gain cells refused: {reg.error_words(errors)}. Windows and table are as they were")

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hls4attn.host.build_plans import Plan
+from hls4attn.host.building.plans import Plan
 from hls4attn.overlays.building.tools import Tools, missing
 
 

@@ -8,6 +8,7 @@ on the overlay's own device rather than on the active one.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
@@ -36,6 +37,7 @@ class BoundInterrupt:
             with active(device):
                 self._interrupt = Interrupt(pin)
                 self._controller = self._interrupt.parent()  # PYNQ holds it weakly
+                self._loop = asyncio.get_running_loop()
         finally:
             for name, value in before.items():
                 setattr(_InterruptController, name, value)
@@ -43,6 +45,20 @@ class BoundInterrupt:
     async def wait(self) -> None:
         """Return when the interrupt came, which may have been a moment ago."""
         await self._interrupt.wait()
+
+    def close(self) -> None:
+        """Stop listening.
+
+        The event loop holds an opened line of Linux, and with it who waits, until the loop ends.  In a notebook that is
+        never: a forgotten listener would take the next interrupt from its successor, and acknowledge it.
+        """
+        line: Any = self._controller
+        while not hasattr(line, "uio") and hasattr(line, "parent"):  # controllers may be chained
+            line = line.parent
+        if hasattr(line, "wait_events"):
+            line.wait_events = []
+            with suppress(RuntimeError, ValueError, OSError):  # the loop has ended, or the file is closed
+                self._loop.remove_reader(line.uio)
 
 
 def _lines(device: Any) -> dict[int, Any]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import tempfile
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from hls4attn.host.connect import is_emulated
 from hls4attn.host.errors import DeviceBusyError
 from hls4attn.models.errors import DeviceError
+
+FOLDER = Path("/tmp")  # where every user of a board may write
 
 
 class Owner(Protocol):
@@ -74,17 +76,23 @@ def refuse_if_busy(device: Any) -> None:
 
 
 def lock_path(device: Any) -> Path:
-    """The file whose lock is the ownership of a real device, the same for all processes of a board."""
-    return Path(tempfile.gettempdir()) / f"hls4attn-{re.sub(r'[^A-Za-z0-9.-]', '_', str(device.tag))}.lock"
+    """The file whose lock is the ownership of a real device, the same for all processes of a board.
+
+    Not in the folder that TMPDIR names: that of another process may be another.
+    """
+    return FOLDER / f"hls4attn-{re.sub(r'[^A-Za-z0-9.-]', '_', str(device.tag))}.lock"
 
 
 def _lock(device: Any) -> int:
     """Descriptor of the locked file, which holds the number of this process."""
     path = lock_path(device)
-    try:  # never through a link that somebody laid there
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        descriptor = _open(path)
     except OSError as error:
-        raise DeviceError(f"{path}: cannot be opened to lock {device.tag}: {error}. Run as the same user") from error
+        raise DeviceError(
+            f"{path}: cannot be opened to lock {device.tag}: {error.strerror}. Remove the file if no program that "
+            "uses the board is running, or run as the user who made it"
+        ) from error
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -95,6 +103,20 @@ def _lock(device: Any) -> int:
         ) from error
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _open(path: Path) -> int:
+    """Open a lock file for every user, and never through a link that somebody laid there.
+
+    Without O_CREAT if it is there: Linux refuses that flag, to root too, for somebody else's file in a folder such as
+    /tmp (fs.protected_regular).
+    """
+    with suppress(FileNotFoundError):
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with suppress(OSError):  # made by another process meanwhile, who does the same
+        os.fchmod(descriptor, 0o666)  # whatever the umask: the board has other users
     return descriptor
 
 

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hls4attn.host.board.link import ALL_ONES, GONE, DmaLink, answering, read_register
+from hls4attn.host.board.turns import Turns
 from hls4attn.host.connect import device_tag, emulated_elsewhere, is_emulated
 from hls4attn.host.errors import (
     DeviceBusyError,
@@ -21,9 +23,7 @@ from hls4attn.host.errors import (
     TransferTimeoutError,
     WrongModelError,
 )
-from hls4attn.host.link import ALL_ONES, GONE, DmaLink, answering, read_register
 from hls4attn.host.pynq_compat import import_pynq
-from hls4attn.host.turns import Turns
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.overlays import registers as reg
 from hls4attn.overlays.design import OverlayDesign
@@ -103,8 +103,17 @@ class PacketIp(pynq.DefaultIP):
             raise
 
     def read(self, offset: int = 0) -> int:
-        """Value of a register, not negative: PYNQ.remote of 3.1 reads signed numbers."""
-        return int(super().read(offset)) & 0xFFFFFFFF
+        """Value of a register.
+
+        Raises:
+            DeviceGoneError: if it does not answer.
+        """
+        return read_register(super().read, offset)
+
+    def write(self, offset: int, value: Any) -> None:
+        """Write a register; raises as `read`."""
+        with answering():
+            super().write(offset, value)
 
     @property
     def design(self) -> OverlayDesign:
@@ -122,9 +131,9 @@ class PacketIp(pynq.DefaultIP):
         if self.cycles_are is None:
             return None
         while True:  # the two halves of one moment
-            high = int(self.read(reg.CYCLES_HI))
-            low = int(self.read(reg.CYCLES_LO))
-            if int(self.read(reg.CYCLES_HI)) == high:
+            high = self.read(reg.CYCLES_HI)
+            low = self.read(reg.CYCLES_LO)
+            if self.read(reg.CYCLES_HI) == high:
                 return high << 32 | low
 
     @property
@@ -169,6 +178,12 @@ class PacketIp(pynq.DefaultIP):
             )
         return self._design, self._link
 
+    def _current(self) -> tuple[OverlayDesign, DmaLink]:
+        """Design and DMA, now that it is our turn, after a look whether the logic is still ours."""
+        design, link = self._opened()
+        self._check_model_id(design)
+        return design, link
+
     def _exchange(self, link: DmaLink, packed: NDArray[np.uint8], answer_bytes: int) -> NDArray[np.uint8]:
         """Send samples in as few packets as the buffers allow; after an error everything is reset.
 
@@ -202,7 +217,7 @@ class PacketIp(pynq.DefaultIP):
     @contextlib.contextmanager
     def _watched(self, link: DmaLink, samples: int) -> Iterator[None]:
         """One transfer: name what goes wrong, and reset everything after it."""
-        before = read_register(self.read, reg.SAMPLES)
+        before = self.read(reg.SAMPLES)
         try:
             with answering():
                 yield
@@ -221,8 +236,8 @@ class PacketIp(pynq.DefaultIP):
             if self._design is not None:
                 self._check_model_id(self._design)
             sent, received = link.idle()
-            started = read_register(self.read, reg.CTRL) & reg.AP_START
-            left = (read_register(self.read, reg.SAMPLES) - before) % (1 << 32)
+            started = self.read(reg.CTRL) & reg.AP_START
+            left = (self.read(reg.SAMPLES) - before) % (1 << 32)
         except (DeviceGoneError, WrongModelError) as said:
             return said
         if received:
@@ -243,11 +258,10 @@ class PacketIp(pynq.DefaultIP):
             link.reset()
         if self._design is not None:
             self._check_model_id(self._design)  # somebody may have configured the logic anew
-        with answering():
-            self.write(reg.CTRL, RUN)
+        self.write(reg.CTRL, RUN)
 
     def _check_model_id(self, design: OverlayDesign) -> None:
-        found = tuple(read_register(self.read, offset) for offset in (reg.MODEL_ID_LO, reg.MODEL_ID_HI))
+        found = tuple(self.read(offset) for offset in (reg.MODEL_ID_LO, reg.MODEL_ID_HI))
         if found != design.model_id_words:
             low, high = found
             if ALL_ONES in found:

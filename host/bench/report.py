@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hls4attn.host.bench_results import MIN_RUNS, WARM_UP, BoardBench, Energy, Wall
-from hls4attn.host.board_bench import SECONDS, measure
+from hls4attn.host.bench.board import SECONDS, check_counts, measure
+from hls4attn.host.bench.published import NOTE, PUBLISHED
+from hls4attn.host.bench.results import MIN_RUNS, WARM_UP, BoardBench, Energy, Wall
 from hls4attn.host.library import load, model_file, vectors_of
 from hls4attn.host.paths import check_output
-from hls4attn.host.published import NOTE, PUBLISHED
-from hls4attn.models.errors import InputError, MismatchError
+from hls4attn.models.errors import MismatchError
 from hls4attn.models.files import write_json
 from hls4attn.models.zoo.registry import GPT, zoo_model
 from hls4attn.models.zoo.vectors import Vectors
@@ -65,8 +65,7 @@ def bench_board(
     check_output(json, inputs=[model_file(name)])
     kind, _, named = (board or "").partition(":")
     emulated = kind.lower() == EMULATED or None
-    if batch < 1 or not seconds > 0:
-        raise InputError(f"--batch and --seconds must be positive. Received: {batch}, {seconds}")
+    check_counts(batch, seconds)
     where = named or None if emulated else board
     with load(name, where, emulated=emulated, folder=folder, quiet=True, **options) as overlay:
         vectors = _vectors(name, overlay.package.design.model_id)

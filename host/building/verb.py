@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from hls4attn.host.build_archive import write_archive
-from hls4attn.host.build_display import BuildDisplay
-from hls4attn.host.build_plans import OVERLAYS, Plan, make_plan
-from hls4attn.host.build_report import print_reports, tell_waiting, tell_written
+from hls4attn.host.building.archive import write_archive
+from hls4attn.host.building.display import BuildDisplay
+from hls4attn.host.building.plans import CHOICES, OVERLAYS, Plan, make_plan
+from hls4attn.host.building.report import print_reports, tell_waiting, tell_written
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.paths import check_output
-from hls4attn.host.verbs import hls_settings, working
-from hls4attn.models.errors import BuildError, InputError, NotBuiltError, ToolError
+from hls4attn.host.verbs.common import hls_settings, working
+from hls4attn.models.errors import BuildError, Hls4attnError, InputError, NotBuiltError, ToolError
 from hls4attn.models.files import write_json
 from hls4attn.overlays.building.diagnosis import StageError
 from hls4attn.overlays.building.finish import finish
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from hls4attn.hls.axis import KernelSource
 
 ALL = "all"
-#: Conversion options that an overlay takes; the operators bring their own.
-CHOICES: Mapping[str, frozenset[str]] = {
-    "digits": frozenset(("backend", "io_type", "reuse_factor", "lanes", "parallel_heads", "clock_period_ns")),
-    "operators": frozenset(),
-    "gaincell": frozenset(("backend", "clock_period_ns")),
-}
 MAX_JOBS = 256
 
 
@@ -69,7 +63,7 @@ def build(
     config: Path | None = None,
     choices: Mapping[str, Any] | None = None,
 ) -> None:
-    """Build one overlay or all.
+    """Build one overlay, or all: then each, whatever becomes of the others.
 
     Args:
         out: for results.
@@ -87,6 +81,7 @@ def build(
     Raises:
         NotBuiltError: if everything was written and checked but a tool is missing.
         StageError: if a tool failed.
+        BuildError: after all overlays, if some failed.
     """
     names = _names(overlay, model)
     choices = choices or {}
@@ -98,27 +93,52 @@ def build(
     tools = {} if dry_run else find_tools()
     job = Job(dry_run, jobs or max(1, (os.cpu_count() or 1) // 2), tools)
     results: list[dict[str, Any]] = []
+    failures: list[Hls4attnError] = []
     try:
         for name in names:
-            with working(err, f"{name}: reading"):
-                mine = {key: value for key, value in choices.items() if key in CHOICES[name]}
-                file = config if name == OVERLAYS[0] else None
-                plan = make_plan(name, model, board, *hls_settings(board, file, mine, {"io_type": "io_stream"}))
-            here = f"{plan.design.name}-{board}"
-            target = Path("build") / here if folder is None else folder / here if overlay == ALL else folder
+            mine = {key: value for key, value in choices.items() if key in CHOICES[name]}
+            file = config if name == OVERLAYS[0] else None
             try:
-                results.append(_build_one(out, err, plan, target.absolute(), job))
-            except BuildError as error:
+                with working(err, f"{name}: reading"):
+                    plan = make_plan(name, model, board, *hls_settings(board, file, mine, {"io_type": "io_stream"}))
+                target = _folder(folder, f"{plan.design.name}-{board}", overlay)
+                results.append(_build_one(out, err, plan, target, job))
+            except Hls4attnError as error:
                 failure = {"message": str(error), "cause": getattr(error, "cause", None)}
                 results.append({"overlay": name, "board": board, "built": False, "error": failure})
-                raise
+                if overlay != ALL:
+                    raise
+                failures.append(error)
+                err.print(f"{name}: {error}", soft_wrap=True, markup=False, highlight=False)
     finally:
         if json and results:
             write_json(json, {"overlays": results})
-    unbuilt = [r["overlay"] for r in results if not r["built"]]
-    if unbuilt and not dry_run:
+    _judge(results, failures, job)
+
+
+def _folder(given: Path | None, here: str, overlay: str) -> Path:
+    """The build folder of an overlay."""
+    if given is None:
+        return (Path("build") / here).absolute()
+    return (given / here if overlay == ALL else given).absolute()
+
+
+def _judge(results: Sequence[Mapping[str, Any]], failures: Sequence[Hls4attnError], job: Job) -> None:
+    """End as the worst of several overlays did; that a tool is missing is no failure of the overlay.
+
+    Raises:
+        BuildError: if some failed; its exit status is the largest of theirs.
+        NotBuiltError: if none failed but some have no bitstream.
+    """
+    if failures:
+        failed = [str(r["overlay"]) for r in results if "error" in r]
+        error = BuildError(f"{len(failed)} of {len(results)} overlays failed: {', '.join(failed)}; see above for each")
+        error.exit_code = max(failure.exit_code for failure in failures)
+        raise error
+    unbuilt = [str(r["overlay"]) for r in results if not r["built"]]
+    if unbuilt and not job.dry_run:
         raise NotBuiltError(
-            f"No bitstream of {', '.join(unbuilt)}; not found on PATH: {' and '.join(missing(tools))}. All else is "
+            f"No bitstream of {', '.join(unbuilt)}; not found on PATH: {' and '.join(missing(job.tools))}. All else is "
             f"written and checked. {REMEDY}, here or on another machine that has this folder"
         )
 

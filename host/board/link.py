@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hls4attn.host.board.laps import lap
 from hls4attn.host.errors import (
     DeviceGoneError,
     DmaDecodeError,
@@ -22,7 +23,6 @@ from hls4attn.host.errors import (
     ShortPacketError,
     TransferTimeoutError,
 )
-from hls4attn.host.laps import lap
 from hls4attn.models.errors import DeviceError
 from hls4attn.overlays import registers as reg
 
@@ -71,6 +71,7 @@ class DmaLink:
             self._send.freebuffer()
             raise
         self.closed = False
+        self._under_way = False  # the DMA may still write to the receive buffer
 
     def exchange(self, packet: NDArray[np.uint8], expected: int) -> NDArray[np.uint8]:
         """Send a packet and receive one of exactly `expected` bytes; returns a copy of it.
@@ -118,7 +119,7 @@ class DmaLink:
                 break
             self._check_time(deadline)
         if not came and not await _came(interrupt, GRACE_S):
-            self._bound = None  # the next call binds it anew
+            self._unbind()  # the next call binds it anew
             raise LostInterruptError(
                 f"The transfer is over, but its interrupt did not come. {self.status()}. Use the method without "
                 "_async if the system delivers none"
@@ -150,6 +151,7 @@ class DmaLink:
                     f"The DMA did not come out of reset within {RESET_S:g} s. {self.status()}. If it happens again, "
                     "load the overlay again"
                 )
+        self._under_way = False
         self._dma.sendchannel.start()
         self._dma.recvchannel.start()
 
@@ -162,6 +164,10 @@ class DmaLink:
         """Free both buffers; a second time does nothing."""
         if not self.closed:
             self.closed = True
+            self._unbind()
+            if self._under_way:  # a transfer into memory that somebody else gets next
+                with suppress(Exception):  # a board that does not answer transfers nothing either
+                    self._dma.mmio.write(reg.MM2S + reg.DMACR, reg.CR_RESET)
             self._send.freebuffer()
             self._receive.freebuffer()
 
@@ -172,6 +178,7 @@ class DmaLink:
         lap("copy in")
         self._send.flush()
         lap("flush")
+        self._under_way = True
         try:
             # Always the whole buffer with a length: slices have wrong addresses on some devices.
             self._dma.recvchannel.transfer(self._receive, nbytes=expected)
@@ -187,6 +194,7 @@ class DmaLink:
         self._receive.invalidate()
         lap("invalidate")
         received = self._read(reg.S2MM + reg.LENGTH)
+        self._under_way = False
         if received != expected:
             raise ShortPacketError(
                 f"The model answered {sent} bytes with {received}, expected {expected}: "
@@ -214,11 +222,18 @@ class DmaLink:
         """The receive channel's interrupt in the event loop that runs now, or None."""
         loop = asyncio.get_running_loop()
         if self._bound is None or self._bound[0] is not loop:
+            self._unbind()
             self._bound = (loop, self._bind())
         return self._bound[1]
 
+    def _unbind(self) -> None:
+        """Let go of the interrupt: two listeners of one line would take it from each other."""
+        bound, self._bound = self._bound, None
+        if bound is not None and bound[1] is not None:
+            bound[1].close()
+
     def _bind(self) -> Any:
-        from hls4attn.host.interrupts import BoundInterrupt  # needs PYNQ
+        from hls4attn.host.board.interrupts import BoundInterrupt  # needs PYNQ
 
         pins = self._dma.description.get("interrupts", {})
         try:

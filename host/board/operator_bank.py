@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from hls4attn.host.link import DmaLink
-from hls4attn.host.packet_ip import PacketIp
+from hls4attn.host.board.link import DmaLink
+from hls4attn.host.board.packet_ip import PacketIp
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays import registers as reg
@@ -56,11 +56,11 @@ class OperatorBank(PacketIp):
             InputError: for an unknown name, another shape or dtype, an empty batch, or a code outside the format.
             DeviceError: if the board fails; the next call starts from a reset.
         """
-        _, link = self._bank()
         number = self._number(name)
         operator = self.operators[number]
         packed = pack(codes, operator.input)
         with self._lock:
+            _, link = self._current()
             if not link.healthy():  # somebody used the DMA directly and left it in an error
                 self._restart(link)
             self._write_select(number)
@@ -83,13 +83,20 @@ class OperatorBank(PacketIp):
 
     @property
     def selected(self) -> str:
-        """Name of the operator that the next packet is for."""
-        return self.names[int(self.read(reg.SELECT))]
+        """Name of the operator that the next packet is for.
+
+        Raises:
+            DeviceError: if the logic names one that is not there.
+        """
+        names, number = self.names, self.read(reg.SELECT)
+        if number >= len(names):
+            raise DeviceError(f"The logic selects operator {number}; this overlay has {len(names)}")
+        return names[number]
 
     @property
     def samples(self) -> int:
         """Samples of all operators since the last reset, counted by the logic modulo 2**32."""
-        return int(self.read(reg.SAMPLES))
+        return self.read(reg.SAMPLES)
 
     def _bank(self) -> tuple[OperatorsDesign, DmaLink]:
         design, link = self._opened()
@@ -106,7 +113,7 @@ class OperatorBank(PacketIp):
     def _write_select(self, number: int) -> None:
         """Select an operator and read it back: answers of another would be of plausible shape, and wrong."""
         self.write(reg.SELECT, number)
-        found = int(self.read(reg.SELECT))
+        found = self.read(reg.SELECT)
         if found != number:
             raise DeviceError(
                 f"The logic selects operator {found} instead of {number}: the overlay was not built for this manifest"

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from hls4attn.host.bench_results import MIN_RUNS, WARM_UP, BoardBench, Cycles, Energy, Quality, Wall
+from hls4attn.host.bench.results import MIN_RUNS, WARM_UP, BoardBench, Cycles, Energy, Quality, Wall
+from hls4attn.host.board.laps import PHASES, record_laps
 from hls4attn.host.connect import emulated_elsewhere, is_emulated
-from hls4attn.host.laps import PHASES, record_laps
 from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.models.zoo.vectors import Vectors
 from hls4attn.overlays.ports import StreamPort
 
 SECONDS = 1.0
+MAX_SECONDS = 3600
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 NO_RAILS = "this board has no power sensor that PYNQ can read; measure at its supply"
 
@@ -46,7 +47,7 @@ def measure(
         InputError: for a batch or time that is not positive, an unknown rail, or an overlay of gain cells.
         DeviceError: if the board fails.
     """
-    from hls4attn.host.stream_model import StreamModel  # needs PYNQ
+    from hls4attn.host.board.stream_model import StreamModel  # needs PYNQ
 
     model = overlay.model
     if not isinstance(model, StreamModel):
@@ -54,8 +55,7 @@ def measure(
             f"The bench takes the overlay of one model. Received: {type(model).__name__}; of gain cells, hls4attn run "
             "char-gpt counts the cycles"
         )
-    if batch < 1 or not seconds > 0:
-        raise InputError(f"batch and seconds must be positive. Received: {batch}, {seconds}")
+    check_counts(batch, seconds)
     design = overlay.package.design
     codes = _batch(design.input, vectors, batch)
     quality = _quality(model, vectors, batch) if vectors is not None else None
@@ -82,6 +82,18 @@ def measure(
         many=many,
         energy=energy,
     )
+
+
+def check_counts(batch: int, seconds: float) -> None:
+    """Refuse what cannot be measured, or would not end.
+
+    Raises:
+        InputError: for a batch that is not positive, or a time that is none.
+    """
+    if batch < 1:
+        raise InputError(f"The batch must be positive. Received: {batch}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise InputError(f"seconds must be positive, and at most {MAX_SECONDS}. Received: {seconds}")
 
 
 def _batch(port: StreamPort, vectors: Vectors | None, batch: int) -> Codes:
@@ -129,7 +141,7 @@ def time_runs(model: Any, codes: Codes, seconds: float) -> Wall:
 
 def _with_energy(model: Any, codes: Codes, seconds: float, rail: str | None) -> tuple[Wall, Energy]:
     """Time batches while the rails are sampled; warm-up runs are sampled too, and counted."""
-    from hls4attn.host.power import record_rails
+    from hls4attn.host.board.power import record_rails
 
     with record_rails() as recording:
         wall = time_runs(model, codes, seconds)

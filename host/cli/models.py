@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verbs that make models: train, quantise, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hls4attn.host.cli.console import err, out
+from hls4attn.host.cli.options import (
+    JsonFile,
+    parse_seeds,
+    refuse_options,
+)
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="Zoo model: digits-vit or char-gpt.")],
+    score: Annotated[
+        str | None,
+        typer.Option(
+            help="digits-vit: score function, consmax or softmax [consmax]; sole: float, then quantised.",
+            show_default=False,
+        ),
+    ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            help="char-gpt: softmax, integer-softmax, consmax, gaincell-linear, gaincell, gaincell-direct, "
+            "several with commas, or all [gaincell].",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            help="char-gpt: UTF-8 text [tiny Shakespeare: from $HLS4ATTN_DATA, else downloaded].", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="char-gpt: of the first phase, the two others have half.", show_default=False)
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated seeds; the first one's model is saved.")] = "0,1,2",
+    folder: Annotated[Path, typer.Option("--out", help="Folder for weights, ONNX file and results.")] = Path(
+        "build/train"
+    ),
+    epochs: Annotated[
+        int | None, typer.Option(help="digits-vit: instead of the recipe's number.", show_default=False)
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Train a zoo model, quantisation-aware, once a seed; print accuracy or loss as mean and spread."""
+    from hls4attn.host import char_gpt, sole
+    from hls4attn.host.verbs import models as verbs
+
+    if model == char_gpt.NAME:
+        refuse_options(model, "train", score=score, epochs=epochs)
+        char_gpt.train(out, err, attention or "gaincell", text, steps, parse_seeds(seeds), folder, json)
+        return
+    refuse_options(model, "train", attention=attention, text=text, steps=steps)
+    if score == "sole":
+        sole.train(out, err, model, parse_seeds(seeds), folder, epochs, json)
+        return
+    verbs.train(out, err, model, score or "consmax", parse_seeds(seeds), folder, epochs, json)
+
+
+def quantise(
+    model: Annotated[Path, typer.Argument(help="Trained float model (.keras) with softmax attention and LayerNorm.")],
+    target: Annotated[Path, typer.Argument(help="ONNX file to write; the integer Keras model goes beside it.")],
+    calibration: Annotated[
+        str, typer.Option(help=".npy of representative inputs, or a zoo model's name.", show_default=False)
+    ],
+    score: Annotated[str, typer.Option(help="softmax, e2softmax, e2softmax-online or e2softmax-shift.")] = "e2softmax",
+    norm: Annotated[str, typer.Option(help="layernorm (exact integers) or ailayernorm.")] = "ailayernorm",
+) -> None:
+    """Post-training quantisation: SOLE's operators in a trained float model, without retraining."""
+    from hls4attn.host import sole
+
+    sole.quantise(out, err, model, target, calibration, score, norm)
+
+
+def export(
+    source: Annotated[Path, typer.Argument(help="A .keras file, or the .npz weights of a zoo model or character GPT.")],
+    target: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="For .npz: the zoo model [digits-vit; a GPT's file says what it is].", show_default=False),
+    ] = None,
+    score: Annotated[
+        str | None, typer.Option(help="For .npz of digits-vit: its score function [consmax].", show_default=False)
+    ] = None,
+) -> None:
+    """Keras to QONNX; refuses by name what it cannot represent exactly."""
+    from hls4attn.host.verbs import models as verbs
+
+    verbs.export(out, source, target, model, score)
