@@ -11,12 +11,13 @@ TLAST ends the last word of each packet.  A token enters the window with its las
 dropped, and ERROR says so.  Registers besides those of every model IP (`registers.CELL_REGISTERS`)::
 
     TOKENS         tokens since the reset, modulo 2**32
-    CYCLES_LO/HI   cycles in which heads computed since the reset, 64 bits
+    CYCLES_LO/HI   cycles with a packet under way since the reset, 64 bits
     LAYER          layer that the next packet, CLEAR and FILLED mean
     COMMAND        CLEAR (the window of LAYER), CLEAR_ALL, USE_TABLE
     FILLED         slots of LAYER that hold a token
     TABLE_ADDRESS  next word of a new table; writing 0 begins one
-    TABLE_DATA     its next current, sign-extended: age by age, the keys' levels, then the values' if they have others
+    TABLE_DATA     its next current, sign-extended: age by age, the keys' levels, then the values' if they have others;
+                   refused while a packet is under way, as COMMAND is
     ERROR          what was refused; writing 1 to a bit clears it
 
 A new table is written beside the one in use, which USE_TABLE replaces, at once and for stored tokens too.  Nothing that

@@ -42,7 +42,8 @@ MakeCells = Callable[[], Cells]
 class CellKernel(StreamKernel):
     """Gain-cell heads of some layers behind the control registers of their IP.
 
-    CYCLES is what the heads' formula says for the tokens they had; nothing is measured.
+    CYCLES is what the heads' formula says for the tokens they had, without the streams before and behind them; nothing
+    is measured.
 
     Args:
         design: ports, layers and table.
@@ -88,6 +89,8 @@ class CellKernel(StreamKernel):
         elif offset == reg.TABLE_ADDRESS:
             self._words.clear()
             self._errors |= reg.TABLE_ERROR * (value != 0)
+        elif offset == reg.TABLE_DATA and self._output is not None:
+            self._errors |= reg.BUSY_ERROR  # its word would have to pass the packet on its way to the heads
         elif offset == reg.TABLE_DATA:
             self._add_word(value - (value >> 31 << 32))
         elif offset == reg.ERROR:

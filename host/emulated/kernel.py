@@ -8,17 +8,19 @@ from collections.abc import Callable
 import numpy as np
 
 from hls4attn.host.emulated.blocks import RegisterBlock
+from hls4attn.hls.shell import added_cycles
 from hls4attn.models.errors import DeviceError, Hls4attnError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays import registers as reg
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.packing import pack, unpack
+from hls4attn.overlays.shell import design_shell
 
 Kernel = Callable[[Codes], Codes]
 """Codes ``(N, *input.shape)`` in, codes ``(N, *output.shape)`` out, both int64.
 
-An attribute `cycles`, a function of a number of samples, lets the emulated IP count clock cycles; without it CYCLES
-stays 0.  An attribute `cycles_are` says in words where they come from.
+An attribute `cycles`, a function of a number of samples, lets the emulated IP count clock cycles, its own registers
+included; without it CYCLES stays 0.  An attribute `cycles_are` says in words where they come from.
 """
 
 
@@ -147,5 +149,6 @@ class StreamKernel(RegisterBlock):
             kind = type(error).__name__
             raise DeviceError(f"The kernel function of {self.name} failed: {kind}: {error}") from error
         cycles = getattr(self._kernel, "cycles", None)
-        self._cycles += int(cycles(len(codes))) if cycles is not None else 0
+        if cycles is not None:
+            self._cycles += int(cycles(len(codes))) + added_cycles(design_shell(self._design))
         return packed.tobytes()

@@ -73,16 +73,6 @@ class Heads(Kernel):
             self.address = 0
 
 
-class Emulated(CellKernel):
-    """The emulated IP, and one thing more that hardware needs: no table word while a packet is under way."""
-
-    def write32(self, offset: int, value: int) -> None:
-        if offset == reg.TABLE_DATA and self.output is not None:
-            self._errors |= reg.BUSY_ERROR
-        else:
-            super().write32(offset, value)
-
-
 def make(dut: Any, seed: int, stall: float) -> tuple[Bench, Heads]:
     heads = Heads()
     bench = Bench(dut, [heads], seed, stall, drops=True)
@@ -96,7 +86,7 @@ def make(dut: Any, seed: int, stall: float) -> tuple[Bench, Heads]:
 async def does_what_the_model_does(dut: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     bench, heads = make(dut, seed, rng.choice([0.0, 0.2, 0.5]))
-    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    model = CellKernel(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
     both = Both(bench, model)
     await bench.start()
 
@@ -162,7 +152,7 @@ async def a_kernel_that_hangs_does_not_hang_the_processor(dut: Any) -> None:
 async def drops_tokens_cut_short(dut: Any) -> None:
     bench, _ = make(dut, 1, 0.0)
     bench.source.set_pause_generator(itertools.cycle([True] * 9 + [False]))  # the kernel answers before TLAST comes
-    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    model = CellKernel(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
     both, rng, size = Both(bench, model), np.random.default_rng(1), DESIGN.input.sample_bytes
     await bench.start()
     for whole, part in itertools.product((0, 1, 2), {1, size - 1, max(size - 4, 1)}):
@@ -180,7 +170,7 @@ async def drops_tokens_cut_short(dut: Any) -> None:
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def keeps_the_order_of_commands_and_tokens(dut: Any) -> None:
     bench, heads = make(dut, 1, 0.0)
-    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    model = CellKernel(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
     both, rng = Both(bench, model), np.random.default_rng(1)
     await bench.start()
     await both.write(reg.CTRL, reg.AP_START | reg.AUTO_RESTART)
@@ -201,7 +191,7 @@ async def keeps_the_order_of_commands_and_tokens(dut: Any) -> None:
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def takes_only_whole_tables_of_currents_that_fit(dut: Any) -> None:
     bench, heads = make(dut, 1, 0.2)
-    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    model = CellKernel(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
     both, rng = Both(bench, model), np.random.default_rng(1)
     await bench.start()
 
@@ -233,7 +223,7 @@ async def takes_only_whole_tables_of_currents_that_fit(dut: Any) -> None:
 async def keeps_the_layer_of_a_packet(dut: Any) -> None:
     bench, _ = make(dut, 1, 0.0)
     bench.source.set_pause_generator(itertools.cycle([True] * 39 + [False]))
-    model = Emulated(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
+    model = CellKernel(DESIGN, lambda: RememberingCells(DESIGN), 0, 0x10000)
     both, rng = Both(bench, model), np.random.default_rng(1)
     await bench.start()
     await both.write(reg.CTRL, reg.AP_START | reg.AUTO_RESTART)
