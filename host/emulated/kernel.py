@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
 from hls4attn.host.emulated.blocks import RegisterBlock
-from hls4attn.hls.shell import added_cycles
 from hls4attn.models.errors import DeviceError, Hls4attnError, InputError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays import registers as reg
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.packing import pack, unpack
-from hls4attn.overlays.shell import design_shell
 
 Kernel = Callable[[Codes], Codes]
 """Codes ``(N, *input.shape)`` in, codes ``(N, *output.shape)`` out, both int64.
@@ -101,6 +100,14 @@ class StreamKernel(RegisterBlock):
             return None
         return str(getattr(self._kernel, "cycles_are", "by a cycle model, not measured"))
 
+    @cached_property
+    def _shell_cycles(self) -> int:
+        """What the shell's registers add to the cycles of a packet."""
+        from hls4attn.hls.shell import added_cycles  # not there on a board, which counts for itself
+        from hls4attn.overlays.shell import design_shell
+
+        return added_cycles(design_shell(self._design))
+
     def take(self, limit: int | None = None) -> bytes:
         """Remove the packet at the output, or its first `limit` bytes."""
         waiting = self._output or b""
@@ -150,5 +157,5 @@ class StreamKernel(RegisterBlock):
             raise DeviceError(f"The kernel function of {self.name} failed: {kind}: {error}") from error
         cycles = getattr(self._kernel, "cycles", None)
         if cycles is not None:
-            self._cycles += int(cycles(len(codes))) + added_cycles(design_shell(self._design))
+            self._cycles += int(cycles(len(codes))) + self._shell_cycles
         return packed.tobytes()
