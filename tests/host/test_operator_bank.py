@@ -190,7 +190,7 @@ def test_cycles_are_summed_if_every_operator_has_a_model(tmp_path) -> None:
             return self.run(codes)
 
         def cycles(self, samples: int) -> int:
-            return 10 + self.per_sample * samples
+            return 8 + self.per_sample * samples  # the shell adds 2
 
     package = three(tmp_path)
     made = [Counted("negate", 1), Counted("total", 100), Counted("twice", 1000)]
