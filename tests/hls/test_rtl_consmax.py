@@ -16,7 +16,7 @@ from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec
 
 DIRECT = {
-    "one head": ConSmaxSpec(Fixed(8, 4), (1.5,), (100.0,), (0.5,), (8,)),
+    "one head": ConSmaxSpec(Fixed(8, 4), (1.5,), (100.0,), (0.5,), (11,)),
     "three heads on a grid": ConSmaxSpec(
         Fixed(6, 3), (0.5, 1.5, 2.5), (20.0, 100.0, 1.0), (0.7, 1.0, 0.2), (4, 9, 6), out_width=7
     ),
@@ -24,7 +24,7 @@ DIRECT = {
     "2 bits to 2": ConSmaxSpec(Fixed(2, 0), (0.0, 0.1), (1.0, 2.0), (1.0, 0.5), (1, 1), out_width=2),
 }
 SPLIT = {
-    "one head": ConSmaxSplitSpec(Fixed(8, 4), (1.5,), (100.0,), (0.5,), (8,)),
+    "one head": ConSmaxSplitSpec(Fixed(8, 4), (1.5,), (100.0,), (0.5,), (11,)),
     "saturating": ConSmaxSplitSpec(Fixed(8, 2), (0.0,), (1.0,), (1.0,), (4,)),
     "three heads on a grid": ConSmaxSplitSpec(
         Fixed(8, 3), (0.5, 1.5, 2.5), (20.0, 100.0, 1.0), (0.7, 1.0, 0.2), (4, 9, 6), mantissa_bits=11
@@ -168,8 +168,15 @@ def test_the_netlist_does_the_same(case: tuple[str, str]) -> None:
 
 @pytest.mark.slow
 def test_sizes() -> None:
-    """No more than a direct table without handshake (40 LUTs), and than a split unit without it (119 LUTs, 1 DSP)."""
+    """Marks without handshake: 40 LUTs and 18 flip-flops for a direct table; 119 LUTs and a DSP for split ones.
+
+    The spare word that a registered ``s_tready`` takes is 9 bits more, and its multiplexer about 9 LUTs; TLAST is 2
+    flip-flops.
+    """
     direct = resources(rtl_unit(DIRECT["one head"]))
     split = resources(rtl_unit(SPLIT["one head"]))
-    assert (direct.lut + direct.lutram <= 40, direct.ff <= 20, direct.dsp, direct.bram18) == (True, True, 0, 0)
-    assert (split.lut + split.lutram <= 119, split.ff <= 62, split.dsp, split.bram18) == (True, True, 1, 0)
+    assert direct.lut + direct.lutram <= 42
+    assert (direct.ff, direct.dsp, direct.bram18) == (20, 0, 0)
+    assert split.lut + split.lutram <= 70
+    assert (split.ff <= 62, split.dsp, split.bram18) == (True, 1, 0)
+    assert resources(rtl_unit(SPLIT["one head"]), dsp=False).dsp == 0
