@@ -18,8 +18,8 @@
 // multiplexer, the shift, the rounding and the limit of the divider.
 // Rows of 1 to N_MAX elements, ended by s_tlast; a longer one never ends (s_tready stays low).  An element with keep = 0
 // gives 0 and has no part in m and S.  s_tuser = {keep, head}, head being the same in all elements of a row.
-// Cycles: rows of N overlap, N + 1 to N + 4 a row; a row alone has its first result 2 N + 11 clocks after its first
-// element (two passes) or N + SLICE + 14 (online).
+// Cycles: N a row of N, rows being overlapped (N + 2 where N = N_MAX = 1024); a row alone is out 3 N + 10 clocks after
+// its first element was offered (two passes), or 2 N + min(N, SLICE) + 13 (online).
 // Source: SOLE, arXiv 2510.17189, section III-B, algorithm 1, equations 7 to 13 and 17, figure 4; the rounding of
 // results is a parameter, since the paper does not say it.
 `default_nettype none
@@ -66,18 +66,18 @@ localparam int MAX_KS = (N_MAX > 3) ? $clog2(N_MAX + 1) - 1 : 1;  // S is N_MAX 
 localparam int KS_W = (MAX_KS > 1) ? $clog2(MAX_KS + 1) : 1;
 localparam int SUM_W = SUM_FRAC + MAX_KS + 1;
 localparam int SHIFT_W = $clog2((1 << CODE_W) + MAX_KS);
-localparam [IN_W-1:0] LOWEST = {1'b1, {(IN_W - 1) {1'b0}}};
 
 // ---------------------------------------------------------------- stage 1: the maximum
 wire keep = s_tuser[USER_W-1];
 wire s_take = s_tvalid && s_tready;
+wire [IN_W-1:0] score = {!s_tdata[IN_W-1], s_tdata[IN_W-2:0]};  // above the lowest one, so that it has no sign
 reg [IN_W-1:0] top;
-wire [IN_W-1:0] risen = (keep && $signed(s_tdata) > $signed(top)) ? s_tdata : top;
+wire [IN_W-1:0] risen = (keep && score > top) ? score : top;
 wire slice_end;
 
 always_ff @(posedge clk) begin
-    if (!rst_n) top <= LOWEST;
-    else if (s_take) top <= s_tlast ? LOWEST : risen;
+    if (!rst_n) top <= '0;
+    else if (s_take) top <= s_tlast ? '0 : risen;
 end
 
 generate
@@ -100,7 +100,7 @@ wire [IN_W-1:0] x, x_top;
 wire [HEAD_W-1:0] x_head;
 
 op_rowbuf #(.DATA_W(IN_W + 2), .ROW_W(IN_W + HEAD_W), .ADDR_W(WAIT_W)) waiting (
-    .clk(clk), .rst_n(rst_n), .w_valid(s_tvalid), .w_ready(s_tready), .w_data({s_tlast, keep, s_tdata}),
+    .clk(clk), .rst_n(rst_n), .w_valid(s_tvalid), .w_ready(s_tready), .w_data({s_tlast, keep, score}),
     .w_last(slice_end), .w_row({s_tuser[HEAD_W-1:0], risen}), .r_enable(x_on), .r_valid(x_valid),
     .r_data({x_row_end, x_keep, x}), .r_last(x_ends_slice), .r_row({x_head, x_top})
 );

@@ -6,12 +6,13 @@
 //
 // Formula:  exponent = min( 2^CODE_W - 1, ( d * f + 2^(p-1) ) >> p ),   f = 23 = 16 + 8 - 1 (log2 e = 23/16) or a factor.
 // The bit below the point is the rounding: ( v + 2^(p-1) ) >> p = ( v >> p ) + bit p-1 of v.
-// Three enabled clocks; with `above` below `below` the exponent has no meaning.
+// Three enabled clocks.  Both inputs have no sign and below <= above, so that the difference does not wrap: the
+// pre-adder of a multiplier block is wider than they are.  Where below > above, the exponent has no meaning.
 // Source: SOLE, arXiv 2510.17189, equations 7 and 8.
 `default_nettype none
 
 module op_log2exp #(
-    parameter int IN_W = 8,  // bits of a score, signed
+    parameter int IN_W = 8,  // bits of `above` and `below`, unsigned
     parameter int CODE_W = 4,  // bits of an exponent
     parameter int FOLDED = 0,  // 1: f is a factor, else 23
     parameter int FACTOR_W = 5,
