@@ -145,19 +145,17 @@ always_ff @(posedge clk) begin
     end
 end
 
-reg [KS_W-1:0] ks;
-reg [MUX_BITS-1:0] q;
-wire [MAX_KS+MUX_BITS:0] leading = sum[SUM_W-1:SUM_FRAC-MUX_BITS];
-always_comb begin
-    ks = '0;
-    q = leading[MUX_BITS-1:0];
+// {q, ks} of a sum from its MUX_BITS bits below one on; what is below one has no part in ks.
+function automatic [MUX_BITS+KS_W-1:0] leading_one(input [MAX_KS+MUX_BITS:0] leading);
+    leading_one = {leading[MUX_BITS-1:0], {KS_W{1'b0}}};
     for (int i = 1; i <= MAX_KS; i++) begin
-        if (leading[MUX_BITS+i]) begin
-            ks = i[KS_W-1:0];
-            q = leading[i +: MUX_BITS];
-        end
+        if (leading[MUX_BITS+i]) leading_one = {leading[i +: MUX_BITS], i[KS_W-1:0]};
     end
-end
+endfunction
+
+wire [KS_W-1:0] ks;
+wire [MUX_BITS-1:0] q;
+assign {q, ks} = leading_one(sum[SUM_W-1:SUM_FRAC-MUX_BITS]);
 
 // ---------------------------------------------------------------- stage 3: division
 wire y_on = !m_tvalid || m_tready;
@@ -169,29 +167,20 @@ wire [MUX_BITS-1:0] y_q;
 generate
     if (ONLINE != 0) begin : gen_online
         localparam int BESIDE_W = CODE_W + KS_W + MUX_BITS + 2;
-        // What a rise of the maximum takes from the sum, at the first element of a slice.
+        // What a rise of the maximum takes from the sum at the first element of a slice; nothing at the others.
         reg [IN_W-1:0] top_before;
         wire [CODE_W-1:0] rise;
         wire [IN_W-1:0] sum_top;
         wire [HEAD_W-1:0] sum_head;
-        wire k_starts_slice;
-        reg x_starts_slice;
-        always_ff @(posedge clk) begin
-            if (!rst_n) x_starts_slice <= 1'b1;
-            else if (x_on && x_valid) x_starts_slice <= x_ends_slice;
-            if (x_on && x_valid && x_ends_slice) top_before <= x_top;
-        end
+        always_ff @(posedge clk) if (x_on && x_valid) top_before <= x_top;
         op_log2exp #(
             .IN_W(IN_W), .CODE_W(CODE_W), .FOLDED(FOLDED), .FACTOR_W(FACTOR_W), .PLACES_W(PLACES_W), .FACTOR(FACTOR),
             .PLACES(PLACES), .PER_HEAD(PER_HEAD), .HEADS(HEADS), .HEAD_W(HEAD_W), .ROM_FILE(HEAD_FILE)
         ) rises (.clk(clk), .enable(x_on), .head(x_head), .above(x_top), .below(top_before), .exponent(rise));
-        op_delay #(.WIDTH(1), .LENGTH(3)) beside_rise (
-            .clk(clk), .enable(x_on), .in(x_starts_slice), .out(k_starts_slice)
-        );
         op_delay #(.WIDTH(HEAD_W + IN_W), .LENGTH(4)) beside_sum (
             .clk(clk), .enable(x_on), .in({x_head, x_top}), .out({sum_head, sum_top})
         );
-        assign carried = sum >> (k_starts_slice ? rise : '0);
+        assign carried = sum >> rise;
 
         wire w_ready, o_valid, o_last, o_keep;
         wire [CODE_W-1:0] o_k, c_k, fall;
