@@ -55,15 +55,13 @@ localparam int DEPTH = 2 + NIBBLES / 2;  // registers up to the shifted product
 wire run;
 assign s_tready = run;
 
-// What travels along: valid, last, keep and head.
+// What travels along: valid, last and keep.
 logic [DEPTH:0] valid, last;
 logic [DEPTH-1:0] keep;
-logic [DEPTH*HEAD_W-1:0] head;
 always_ff @(posedge clk) begin
     if (run) begin
         last <= {last[DEPTH-1:0], s_tlast};
         keep <= {keep[DEPTH-2:0], s_tuser[USER_W-1]};
-        head <= {head[(DEPTH-1)*HEAD_W-1:0], s_tuser[HEAD_W-1:0]};
     end
     if (!rst_n) valid <= '0;
     else if (run) valid <= {valid[DEPTH-1:0], s_tvalid};
@@ -85,9 +83,14 @@ generate
         end else begin : gen_file
             initial $readmemh(TABLE3, rom);
         end
-        wire [HEAD_W+3:0] place = {s_tuser[HEAD_W-1:0], s_tdata[4*n +: 4]};
+        wire [ADDR_W-1:0] place;
+        if (HEADS > 1) begin : gen_heads
+            assign place = {s_tuser[HEAD_W-1:0], s_tdata[4*n +: 4]};
+        end else begin : gen_one_head
+            assign place = s_tdata[4*n +: 4];
+        end
         logic [WORD_W-1:0] word;
-        always_ff @(posedge clk) if (run) word <= rom[place[ADDR_W-1:0]];
+        always_ff @(posedge clk) if (run) word <= rom[place];
         assign mantissas[n*MANT_W +: MANT_W] = word[MANT_W-1:0];
         assign shifts[n*SUM_W +: SUM_W] = {{2{word[WORD_W-1]}}, word[WORD_W-1:MANT_W]};
     end
@@ -124,8 +127,9 @@ always_ff @(posedge clk) if (run) begin
 end
 
 // --- 4: round half up, saturate, the head's shift, mask ------------------------------------------------------
-wire [REST_W:0] rounded = {1'b0, rest} + 1'b1;
-wire [CODE_W-1:0] code = |rounded[REST_W:CODE_W+1] ? '1 : rounded[CODE_W:1];
+wire [REST_W-1:0] rounded = {1'b0, rest[REST_W-1:1]} + {{(REST_W-1){1'b0}}, rest[0]};
+wire [CODE_W-1:0] code = |rounded[REST_W-1:CODE_W] ? '1 : rounded[CODE_W-1:0];
+wire unused = ^{s_tuser, product[DROP-1:0]};
 logic [OUT_W-1:0] p;
 generate
     if (OUT_W == CODE_W) begin : gen_one_grid
@@ -136,6 +140,8 @@ generate
     end else begin : gen_grids
         logic [GRID_W-1:0] grid [0:HEADS-1];
         initial $readmemh(GRID, grid);
+        logic [DEPTH*HEAD_W-1:0] head;  // travels along
+        always_ff @(posedge clk) if (run) head <= {head[(DEPTH-1)*HEAD_W-1:0], s_tuser[HEAD_W-1:0]};
         wire [OUT_W-1:0] wide = {{(OUT_W-CODE_W){1'b0}}, code};
         always_ff @(posedge clk) if (run) begin
             if (!keep[DEPTH-1]) p <= '0;
