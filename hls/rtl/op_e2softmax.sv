@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// E2Softmax of a row of scores, one element a clock: softmax with log2-quantised exponentials, no multiplier, no divider.
+// E2Softmax of rows that arrive one element a clock: softmax with log2-quantised exponentials and no divider.
 //
 //      x, keep, head --> running maximum m
-//             |               | at the end of a slice
-//             v               v
-//         [ row buffer ]--> m - x --> log2exp --> k --> sum of 2^-k --> S --> leading one --> ks, q
-//                                                 |   (online: S >> log2exp(m - m of the slice before))
-//                                                 v                                            v at the end of the row
-//                                           [ row buffer ] --> k (+ log2exp(m of the row - m)) --> + ks --> C[q] >> --> p
+//             |              | at the end of a slice
+//             v              v
+//        [ row buffer ]--> m - x --> log2exp --> k --> sum of 2^-k --> S --> leading one --> ks, q
+//                                                |     (online: S >> log2exp(rise of m))       | at the end of the row
+//                                                v                                             v
+//                                          [ row buffer ] --> k (online: + log2exp(rise)) --> + ks --> table --> p
 //
 // Formula:  k_j = log2exp(m - x_j) (op_log2exp),  S = sum 2^-k_j = 2^ks (1 + s),  q = the first MUX_BITS bits of s,
-//           p_j = min( LARGEST, ( (C[q] << OUT_FRAC) + half ) >> (k_j + ks + DIVIDER_FRAC) ).
-// SLICE = 0: two passes, a slice is the row.  Else online: a slice of SLICE elements waits for its own maximum only, and
-// what the maxima of later slices add comes on top at the end, limited to the largest exponent.
-// p depends on few bits (six for two mantissas and rows of 1024), so that one look-up table a bit of p does the
-// multiplexer, the shift, the rounding and the limit of the divider.
-// Rows of 1 to N_MAX elements, ended by s_tlast; a longer one never ends (s_tready stays low).  An element with keep = 0
-// gives 0 and has no part in m and S.  s_tuser = {keep, head}, head being the same in all elements of a row.
-// Cycles: N a row of N, rows being overlapped (N + 2 where N = N_MAX = 1024); a row alone is out 3 N + 10 clocks after
-// its first element was offered (two passes), or 2 N + min(N, SLICE) + 13 (online).
-// Source: SOLE, arXiv 2510.17189, section III-B, algorithm 1, equations 7 to 13 and 17, figure 4; the rounding of
-// results is a parameter, since the paper does not say it.
+//           p_j = min( largest code, ( (C[q] << out_frac) + half ) >> (k_j + ks + divider_frac) ).
+// SLICE = 0: two passes, a slice is the row.  Else online: a slice of SLICE elements waits for its own maximum only,
+// and what the maxima of later slices add comes on top at the end, limited to the largest exponent.
+// p depends on few bits (six for two mantissas and rows of 1024): one look-up table a bit of p is the multiplexer, the
+// shift, the rounding and the limit of the divider.  Only log2exp with folded factors multiplies.
+// Rows of 1 to N_MAX elements, ended by s_tlast; a longer one never ends (s_tready stays low).  An element with
+// keep = 0 gives 0 and has no part in m and S.  s_tuser = {keep, head}, head being the same in all elements of a row.
+// Cycles: N a row of N, rows being overlapped (N + 2 for rows of 1024, online N + 1); a row alone is out 3 N + 10
+// clocks after its first element was offered, online 2 N + min(N, SLICE) + 13.
+// Source: SOLE, arXiv 2510.17189, section III-B, algorithm 1, equations 7 to 13 and 17, figure 4.
 `default_nettype none
 
 module op_e2softmax #(
