@@ -4,7 +4,7 @@
 //
 //      above, below --> ( - ) --> d --> 23 d (two adders) or d * factor --> >> places, halves up --> limit --> exponent
 //
-// Formula:  exponent = min( 2^CODE_W - 1, ( d * f + 2^(p-1) ) >> p ),  f = 23 = 16 + 8 - 1 (log2 e = 23/16) or a factor.
+// Formula:  exponent = min( 2^CODE_W - 1, ( d * f + 2^(p-1) ) >> p ), f = 16 + 8 - 1 (log2 e = 23/16) or a factor.
 // The bit below the point is the rounding: ( v + 2^(p-1) ) >> p = ( v >> p ) + bit p-1 of v.
 // Three enabled clocks.  Both inputs have no sign and below <= above, so that the difference does not wrap: the
 // pre-adder of a multiplier block is wider than they are.  Where below > above, the exponent has no meaning.
