@@ -110,7 +110,7 @@ def gate_library(unit: RtlUnit, sources: Mapping[str, str]) -> Path:
     """
     folder = _synthesised(unit, sources, ("-nobram",))
     text = {"net.v": (folder / "net.v").read_text(), "cells_sim.v": _cell_models(find_yosys()).read_text()}
-    return verilated_library(unit, text, top=_TOP, options=("--bbox-unsup",))
+    return verilated_library(unit, text, top=_TOP, options=("--bbox-unsup", "--x-initial", "0"))
 
 
 def find_yosys() -> str:
