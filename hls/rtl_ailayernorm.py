@@ -60,7 +60,8 @@ def unit(spec: AILayerNormSpec, row_max: int) -> RtlUnit:
             "AFFINE_SHIFT": spec.affine_shift,
         },
         roms={
-            "CHANNEL_ROM": Rom(words, bias_bits + spec.gamma_bits + alpha_bits),
+            "ALPHA_ROM": Rom(alpha, alpha_bits),
+            "AFFINE_ROM": Rom(words, bias_bits + spec.gamma_bits + alpha_bits),
             "SQUARE_ROM": Rom(squares_rom(spec.squares), _SQUARE_BITS[spec.squares]),
             "RSQRT_ROM": Rom(spec.table, spec.rsqrt_bits),
         },

@@ -37,7 +37,8 @@ module op_ailayernorm #(
     parameter int BIAS_BITS       = 12,
     parameter int BIAS_FRAC       = 4,
     parameter int AFFINE_SHIFT    = 12,
-    parameter CHANNEL_ROM         = "channels.mem",  // {bias, gamma, alpha} of a channel
+    parameter ALPHA_ROM           = "alpha.mem",     // alpha of a channel
+    parameter AFFINE_ROM          = "affine.mem",    // {bias, gamma, alpha} of a channel
     parameter SQUARE_ROM          = "squares.mem",
     parameter RSQRT_ROM           = "rsqrt.mem"
 ) (
@@ -90,10 +91,13 @@ module op_ailayernorm #(
     end
 
     // ------------------------------------------------------------------------- constants of the channels, row buffer
-    logic [WORD-1:0]    channel_rom [0:CHANNELS-1];
+    // alpha is there twice: a table with two reading ports would not become block RAM
+    logic [WORD-1:0]    affine_rom [0:CHANNELS-1];
+    logic [ALPHA_W-1:0] alpha_rom [0:CHANNELS-1];
     logic [WORD-1:0]    word;
     logic [ALPHA_W-1:0] alpha;
-    initial $readmemh(CHANNEL_ROM, channel_rom);
+    initial $readmemh(AFFINE_ROM, affine_rom);
+    initial $readmemh(ALPHA_ROM, alpha_rom);
 
     logic [7:0]  rows [0:(2<<AW)-1];
     logic [7:0]  stored;
@@ -102,12 +106,12 @@ module op_ailayernorm #(
     wire         code_valid, code_last;
     wire         advance;
 
-    always_ff @(posedge clk) if (accept) alpha <= channel_rom[wr][ALPHA_W-1:0];
+    always_ff @(posedge clk) if (accept) alpha <= alpha_rom[wr];
     always_ff @(posedge clk) if (code_valid) rows[at_in] <= code;
     always_ff @(posedge clk)
         if (advance) begin
             stored <= rows[at_out];
-            word <= channel_rom[rd];
+            word <= affine_rom[rd];
         end
 
     logic half_in, half_out;

@@ -111,8 +111,8 @@ module op_ailn_affine #(
             wire two = d == 3'b011 || d == 3'b100;
             wire [HIGH_W-1:0] times = {HIGH_W{one}} & {{2{g[GAMMA_BITS-1]}}, g}
                                     | {HIGH_W{two}} & {g[GAMMA_BITS-1], g, 1'b0};
-            wire [HIGH_W-1:0] before = k == EARLY ? slope3 : partial[k*HIGH_W+:HIGH_W];
-            wire [HIGH_W:0] sum = {before, 1'b1} + {times ^ {HIGH_W{d[2]}}, d[2]};
+            wire [HIGH_W-1:0] prior = k == EARLY ? slope3 : partial[k*HIGH_W+:HIGH_W];
+            wire [HIGH_W:0] sum = {prior, 1'b1} + {times ^ {HIGH_W{d[2]}}, d[2]};
             assign partial[(k+1)*HIGH_W+:HIGH_W] = {{2{sum[HIGH_W]}}, sum[HIGH_W:3]};
             assign partial_low[2*k+:2] = sum[2:1];
         end
@@ -129,10 +129,10 @@ module op_ailn_affine #(
     wire [T_W-1:0] wide3 = {{(T_W-LIFT_W){lift3[LIFT_W-1]}}, lift3};
     wire signed [T_W-1:0] lifted3 = wide3 << MEAN_FRAC;
     wire signed [T_W-1:0] wide_minus = {minus3[MEAN_W-1], minus3};
+    wire [LIFT_W-1:0] wide2 = {{MAX_ALPHA{centred[8]}}, centred};
     always_comb begin
-        lift = {{MAX_ALPHA{centred[8]}}, centred};
-        for (int i = 1; i <= MAX_ALPHA; i++)
-            if (alpha2 == ALPHA_W'(i)) lift = {{MAX_ALPHA{centred[8]}}, centred} << i;
+        lift = wide2;
+        for (int i = 1; i <= MAX_ALPHA; i++) if (alpha2 == ALPHA_W'(i)) lift = wide2 << i;
     end
 
     // ----------------------------------------------------------------------- clocks 6 and 7: shift, 8: + beta, 9: limit
@@ -179,6 +179,7 @@ module op_ailn_affine #(
             result9 <= over ? {1'b0, {(OUT_W-1){1'b1}}} : under ? lowest : result[OUT_W-1:0];
         end
     assign m_tdata = result9;
+    wire unused = &{1'b0, slope_bits, down5};   // upper bits that repeat the sign
 endmodule
 
 `default_nettype wire

@@ -103,10 +103,10 @@ module op_ailn_stats #(
     logic [7:0]        m4;
     logic [LIFT_W-1:0] lift, lift4;
     logic [SUM_W-1:0]  total5;
+    wire [LIFT_W-1:0] wide3 = {{MAX_ALPHA{centred[8]}}, centred};
     always_comb begin
-        lift = {{MAX_ALPHA{centred[8]}}, centred};
-        for (int i = 1; i <= MAX_ALPHA; i++)
-            if (a3 == ALPHA_W'(i)) lift = {{MAX_ALPHA{centred[8]}}, centred} << i;
+        lift = wide3;
+        for (int i = 1; i <= MAX_ALPHA; i++) if (a3 == ALPHA_W'(i)) lift = wide3 << i;
     end
     always_ff @(posedge clk) begin
         m4 <= magnitude;
@@ -119,20 +119,24 @@ module op_ailn_stats #(
     // -------------------------------------------------------------------------------------------------- sum of squares
     logic [SQUARE_W-1:0] squares [0:ENTRIES-1];
     initial $readmemh(SQUARE_ROM, squares);
-    wire large = |m4[7:6];
-    wire [4:0] tap = large ? m4[7:3] : m4[5:1];
+    wire coarse = |m4[7:6];
+    wire [4:0] tap = coarse ? m4[7:3] : m4[5:1];
     wire [3:0] y = &tap ? 4'd15 : tap[4:1] + {3'd0, tap[0]};
     wire [$clog2(ENTRIES)-1:0] index;
     generate
-        if (SQUARES == 2) assign index = m4;
-        else if (SQUARES == 1) assign index = {large, y};
-        else assign index = y;
+        if (SQUARES == 2) begin : exact
+            assign index = m4;
+        end else if (SQUARES == 1) begin : means
+            assign index = {coarse, y};
+        end else begin : codes
+            assign index = y;
+        end
     endgenerate
 
     logic [SQUARE_W-1:0] square5;
     logic [POWER_W-1:0]  power6, power7, lifted;
-    logic                large5;
-    wire [SQUARE_W+SHIFT_W-1:0] scaled = large5 ? {{SHIFT_W{1'b0}}, square5} << SHIFT_W : {{SHIFT_W{1'b0}}, square5};
+    logic                coarse5;
+    wire [SQUARE_W+SHIFT_W-1:0] scaled = coarse5 ? {{SHIFT_W{1'b0}}, square5} << SHIFT_W : {{SHIFT_W{1'b0}}, square5};
     wire [POWER_W-1:0] padded = {{(POWER_W-SQUARE_W-SHIFT_W){1'b0}}, scaled};
     always_comb begin
         lifted = padded;
@@ -140,12 +144,12 @@ module op_ailn_stats #(
     end
     always_ff @(posedge clk) begin
         square5 <= squares[index];
-        large5 <= large;
+        coarse5 <= coarse;
         power6 <= lifted;
         if (v[6]) power7 <= power6 + (power7 & {POWER_W{!f[6]}});
     end
     assign power = power7;
-    wire unused = &{1'b0, v[7], f[7], l[7], f[5]};
+    wire unused = &{1'b0, v[7], f[7], l[7], f[5], m4, y};
 endmodule
 
 `default_nettype wire
