@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hls4attn.hls.norms import norm_parameters, squares_rom
 from hls4attn.hls.rtl_unit import Rom, RtlUnit
 from hls4attn.models.errors import SpecError
@@ -34,6 +36,8 @@ def unit(spec: AILayerNormSpec, row_max: int) -> RtlUnit:
     alpha_bits = 2 if ints["max_alpha"] > 1 else 1
     # one word a channel: {bias, gamma, alpha}
     words = (bias << (spec.gamma_bits + alpha_bits)) + ((gamma & ((1 << spec.gamma_bits) - 1)) << alpha_bits) + alpha
+    padded = np.zeros(1 << max(1, (spec.channels - 1).bit_length()), dtype=np.int64)
+    padded[: spec.channels] = words
     bias_bits = ints["bias_width"]
     return RtlUnit(
         module="op_ailayernorm",
@@ -60,8 +64,7 @@ def unit(spec: AILayerNormSpec, row_max: int) -> RtlUnit:
             "AFFINE_SHIFT": spec.affine_shift,
         },
         roms={
-            "ALPHA_ROM": Rom(alpha, alpha_bits),
-            "AFFINE_ROM": Rom(words, bias_bits + spec.gamma_bits + alpha_bits),
+            "CHANNEL_ROM": Rom(padded, bias_bits + spec.gamma_bits + alpha_bits),
             "SQUARE_ROM": Rom(squares_rom(spec.squares), _SQUARE_BITS[spec.squares]),
             "RSQRT_ROM": Rom(spec.table, spec.rsqrt_bits),
         },

@@ -37,8 +37,7 @@ module op_ailayernorm #(
     parameter int BIAS_BITS       = 12,
     parameter int BIAS_FRAC       = 4,
     parameter int AFFINE_SHIFT    = 12,
-    parameter ALPHA_ROM           = "alpha.mem",     // alpha of a channel
-    parameter AFFINE_ROM          = "affine.mem",    // {bias, gamma, alpha} of a channel
+    parameter CHANNEL_ROM         = "channels.mem",  // {bias, gamma, alpha} of a channel
     parameter SQUARE_ROM          = "squares.mem",
     parameter RSQRT_ROM           = "rsqrt.mem"
 ) (
@@ -91,43 +90,40 @@ module op_ailayernorm #(
     end
 
     // ------------------------------------------------------------------------- constants of the channels, row buffer
-    // alpha is there twice: a table with two reading ports would not become block RAM
-    logic [WORD-1:0]    affine_rom [0:CHANNELS-1];
-    logic [ALPHA_W-1:0] alpha_rom [0:CHANNELS-1];
-    logic [WORD-1:0]    word;
-    logic [ALPHA_W-1:0] alpha;
-    initial $readmemh(AFFINE_ROM, affine_rom);
-    initial $readmemh(ALPHA_ROM, alpha_rom);
+    logic [WORD-1:0] channel_rom [0:(1<<AW)-1];   // padded: synthesis weighs tables by their full size
+    logic [WORD-1:0] word_in, word_out;
+    initial $readmemh(CHANNEL_ROM, channel_rom);
 
     logic [7:0]  rows [0:(2<<AW)-1];
     logic [7:0]  stored;
     logic [AW:0] at_in, at_out;   // {half, channel}
     wire [7:0]   code;
-    wire         code_valid, code_last;
+    wire         code_valid;
     wire         advance;
 
-    always_ff @(posedge clk) if (accept) alpha <= alpha_rom[wr];
+    always_ff @(posedge clk) if (accept) word_in <= channel_rom[wr];
     always_ff @(posedge clk) if (code_valid) rows[at_in] <= code;
     always_ff @(posedge clk)
         if (advance) begin
             stored <= rows[at_out];
-            word <= affine_rom[rd];
+            word_out <= channel_rom[rd];
         end
 
-    logic half_in, half_out;
-    logic [AW-1:0] at;
-    assign at_in = {half_in, at};
+    logic        half_in, half_out;
+    logic [AW:0] at1, at2, at3;   // follow an element through the quantiser
+    assign at_in = at3;
     assign at_out = {half_out, rd};
     always_ff @(posedge clk) begin
         if (!rst_n) begin
             half_in <= 1'b0;
             half_out <= 1'b0;
-            at <= '0;
         end else begin
-            if (code_valid) at <= code_last ? '0 : at + 1'b1;
-            if (code_valid && code_last) half_in <= !half_in;
+            if (row_in) half_in <= !half_in;
             if (row_out) half_out <= !half_out;
         end
+        at1 <= {half_in, wr};
+        at2 <= at1;
+        at3 <= at2;
     end
 
     // ----------------------------------------------------------------------------------------------------- the stages
@@ -144,8 +140,8 @@ module op_ailayernorm #(
         .QUANT_SHIFT(QUANT_SHIFT), .MAX_ALPHA(MAX_ALPHA), .ALPHA_W(ALPHA_W), .SQUARES(SQUARES), .SUM_W(SUM_W),
         .POWER_W(POWER_W), .SQUARE_ROM(SQUARE_ROM)
     ) stats (
-        .clk(clk), .rst_n(rst_n), .x(s_tdata), .alpha(alpha), .valid(accept), .first(wr == '0), .last(wr_last),
-        .code(code), .code_valid(code_valid), .code_last(code_last), .total(total), .power(power),
+        .clk(clk), .rst_n(rst_n), .x(s_tdata), .alpha(word_in[ALPHA_W-1:0]), .valid(accept), .first(wr == '0), .last(wr_last),
+        .code(code), .code_valid(code_valid), .total(total), .power(power),
         .total_valid(total_valid)
     );
 
@@ -163,12 +159,12 @@ module op_ailayernorm #(
         .MEAN_W(MEAN_W), .MEAN_FRAC(MEAN_FRAC), .RSQRT_BITS(RSQRT_BITS), .EXP_W(EXP_W), .GAMMA_BITS(GAMMA_BITS),
         .BIAS_BITS(BIAS_BITS), .BIAS_FRAC(BIAS_FRAC), .AFFINE_SHIFT(AFFINE_SHIFT)
     ) affine (
-        .clk(clk), .rst_n(rst_n), .row_ready(row_ready), .first(rd == '0), .last(rd_last), .code(stored), .word(word),
+        .clk(clk), .rst_n(rst_n), .row_ready(row_ready), .first(rd == '0), .last(rd_last), .code(stored), .word(word_out),
         .negative_mean(negative_mean), .inverse(inverse), .exponent(exponent), .advance(advance), .reading(reading),
         .release_row(release_row), .m_tdata(m_tdata), .m_tvalid(m_tvalid), .m_tlast(m_tlast), .m_tready(m_tready)
     );
 
-    wire unused = &{1'b0, s_tlast, s_tuser};
+    wire unused = &{1'b0, s_tlast, s_tuser, word_in};
 endmodule
 
 `default_nettype wire

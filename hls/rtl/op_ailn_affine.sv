@@ -55,8 +55,10 @@ module op_ailn_affine #(
     localparam int SLOPE_W = GAMMA_BITS + RSQRT_BITS;
     localparam int PRODUCT_W = T_W + SLOPE_W;
     localparam int SHIFTED_W = PRODUCT_W > AFFINE_SHIFT ? PRODUCT_W - AFFINE_SHIFT : 1;
-    localparam int SUM_W = (SHIFTED_W > BIAS_BITS ? SHIFTED_W : BIAS_BITS) + 1;
-    localparam int RESULT_W = SUM_W > OUT_W ? SUM_W : OUT_W + 1;
+    // what has more bits than KEPT_W is beyond the limits, whatever bias is added
+    localparam int KEPT_W = (OUT_W + BIAS_FRAC > BIAS_BITS ? OUT_W + BIAS_FRAC : BIAS_BITS) + 1;
+    localparam int WIDE_W = (SHIFTED_W > KEPT_W + 3 ? SHIFTED_W : KEPT_W + 3) + 1;
+    localparam int SUM_W = KEPT_W + 1;
     localparam int DIGITS = RSQRT_BITS / 2 + 1;
     localparam int EARLY = (DIGITS + 1) / 2;   // digits of the first clock
     localparam int HIGH_W = GAMMA_BITS + 2;    // what a digit is added to
@@ -138,16 +140,27 @@ module op_ailn_affine #(
     // ----------------------------------------------------------------------- clocks 6 and 7: shift, 8: + beta, 9: limit
     logic [EXP_W-3:0]            e5;
     logic [1:0]                  e6;
-    logic signed [SHIFTED_W-1:0] shifted6, shifted7;
+    logic signed [KEPT_W+2:0]    shifted6;
+    logic signed [KEPT_W-1:0]    shifted7;
     logic signed [SUM_W-1:0]     sum8;
+    logic                        far5, far6, over7, under7, over8, under8;
     logic [OUT_W-1:0]            result9;
     wire signed [PRODUCT_W-1:0] down5 = product5 >>> AFFINE_SHIFT;
-    wire signed [SHIFTED_W-1:0] scaled5 = down5[SHIFTED_W-1:0];
+    wire signed [WIDE_W-1:0] scaled5 = {{(WIDE_W-SHIFTED_W){down5[SHIFTED_W-1]}}, down5[SHIFTED_W-1:0]};
+    wire signed [WIDE_W-1:0] coarse5 = scaled5 >>> {e5, 2'b00};
+    wire [WIDE_W-1:0] differs5 = scaled5 ^ {WIDE_W{scaled5[WIDE_W-1]}};
+    wire signed [KEPT_W+2:0] fine6 = shifted6 >>> e6;
+    wire sign6 = shifted6[KEPT_W+2];
+    wire outside6 = far6 || fine6[KEPT_W+1:KEPT_W-1] != {3{sign6}};
+    always_comb begin
+        far5 = 1'b0;
+        for (int i = 0; i < (1 << (EXP_W - 2)); i++)
+            if (e5 == (EXP_W-2)'(i)) far5 = |(differs5 >> (KEPT_W + 2 + 4 * i));
+    end
     wire signed [SUM_W-1:0] down8 = sum8 >>> BIAS_FRAC;
-    wire [RESULT_W-1:0] result = {{(RESULT_W-SUM_W){down8[SUM_W-1]}}, down8};
-    wire negative = result[RESULT_W-1];
-    wire over = !negative && |result[RESULT_W-2:OUT_W-1];
-    wire under = negative && (!(&result[RESULT_W-2:OUT_W-1]) || (SYMMETRIC != 0 && ~|result[OUT_W-2:0]));
+    wire negative = down8[SUM_W-1];
+    wire over = over8 || (!under8 && !negative && |down8[SUM_W-2:OUT_W-1]);
+    wire under = under8 || (negative && (!(&down8[SUM_W-2:OUT_W-1]) || (SYMMETRIC != 0 && ~|down8[OUT_W-2:0])));
     wire [OUT_W-1:0] lowest = {1'b1, {(OUT_W-2){1'b0}}, SYMMETRIC != 0};
 
     always_ff @(posedge clk)
@@ -161,7 +174,7 @@ module op_ailn_affine #(
             t4 <= lifted3 + wide_minus;
             slope4 <= partial[DIGITS*HIGH_W+:HIGH_W];
             slope4_low <= {partial_low[2*DIGITS-1:2*EARLY], slope3_low};
-            product5 <= slope * t4;
+            product5 <= t4 * slope;
             bias3 <= bias2;
             bias4 <= bias3;
             bias5 <= bias4;
@@ -172,14 +185,19 @@ module op_ailn_affine #(
             if (valid[2] && starts[2]) minus3 <= negative_mean;
             if (valid[4] && starts[4]) e5 <= exponent[EXP_W-1:2];
             if (valid[5] && starts[5]) e6 <= exponent[1:0];
-            shifted6 <= scaled5 >>> {e5, 2'b00};
-            shifted7 <= shifted6 >>> e6;
-            sum8 <= {{(SUM_W-SHIFTED_W){shifted7[SHIFTED_W-1]}}, shifted7}
+            shifted6 <= {scaled5[WIDE_W-1], coarse5[KEPT_W+1:0]};
+            far6 <= far5;
+            shifted7 <= fine6[KEPT_W-1:0];
+            over7 <= outside6 && !sign6;
+            under7 <= outside6 && sign6;
+            over8 <= over7;
+            under8 <= under7;
+            sum8 <= {shifted7[KEPT_W-1], shifted7}
                   + {{(SUM_W-BIAS_BITS){bias7[BIAS_BITS-1]}}, bias7};
-            result9 <= over ? {1'b0, {(OUT_W-1){1'b1}}} : under ? lowest : result[OUT_W-1:0];
+            result9 <= over ? {1'b0, {(OUT_W-1){1'b1}}} : under ? lowest : down8[OUT_W-1:0];
         end
     assign m_tdata = result9;
-    wire unused = &{1'b0, slope_bits, down5};   // upper bits that repeat the sign
+    wire unused = &{1'b0, slope_bits, down5, coarse5, fine6};   // upper bits that repeat the sign
 endmodule
 
 `default_nettype wire

@@ -99,18 +99,16 @@ module op_ailn_row #(
     logic [RSQRT_BITS-1:0] table_rom [0:(2<<INDEX_BITS)-1];
     initial $readmemh(RSQRT_ROM, table_rom);
     logic [EXP_W-1:0]      place, e;
-    logic [INDEX_BITS+1:0] window;   // the pair with the leading one and the bits behind it
+    wire [INDEX_BITS+1:0]  window;   // the pair with the leading one and the bits behind it
     logic [INDEX_BITS:0]   index;
     logic [RSQRT_BITS-1:0] v;
     logic                  minimum;  // the variance is below 1
     wire [2*PAIRS+INDEX_BITS-1:0] tail = {p[2*PAIRS-1:0], {INDEX_BITS{1'b0}}};
+    wire [2*PAIRS+INDEX_BITS-1:0] moved = tail >> {e, 1'b0};
+    assign window = moved[INDEX_BITS+1:0];
     always_comb begin
         place = '0;
-        window = tail[INDEX_BITS+1:0];
-        for (int i = 1; i < PAIRS; i++) begin
-            if (|p[2*i+:2]) place = EXP_W'(i);
-            if (e == EXP_W'(i)) window = tail[2*i+:INDEX_BITS+2];
-        end
+        for (int i = 1; i < PAIRS; i++) if (|p[2*i+:2]) place = EXP_W'(i);
     end
     always_ff @(posedge clk) begin
         if (step == 4'd9) begin
@@ -120,6 +118,7 @@ module op_ailn_row #(
         index <= minimum ? '0 : {window[INDEX_BITS+1], window[INDEX_BITS+1] ? window[INDEX_BITS:1] : window[INDEX_BITS-1:0]};
         if (step == 4'd11) v <= table_rom[index];
     end
+    wire unused = &{1'b0, moved};
     assign inverse = v;
     assign exponent = e;
 endmodule

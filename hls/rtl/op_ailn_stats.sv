@@ -38,7 +38,6 @@ module op_ailn_stats #(
     input  wire                    last,
     output wire [7:0]              code,
     output wire                    code_valid,
-    output wire                    code_last,
     output wire signed [SUM_W-1:0] total,
     output wire [POWER_W-1:0]      power,
     output wire                    total_valid  // total is that of a whole row; power is two clocks later
@@ -95,7 +94,6 @@ module op_ailn_stats #(
     end
     assign code = q3;
     assign code_valid = v[3];
-    assign code_last = l[3];
 
     // ------------------------------------------------------------------------------------------------------ sum of x_c
     wire [8:0] centred = {1'b0, q3} - {1'b0, ZERO_POINT[7:0]};
