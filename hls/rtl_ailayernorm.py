@@ -13,10 +13,15 @@ from hls4attn.models.operators import AILayerNormSpec
 #: Bits of an entry of the table of squares, by kind.
 _SQUARE_BITS = {"paper": 8, "lut32": 12, "exact": 16}
 
-#: Clocks from the first element of a row to its first result, beyond the row's length.
-LATENCY = 28
-#: Fewest clocks between two rows: what the once-a-row stage takes.
-ROW_CLOCKS = 24
+#: Clocks from the first element that comes to the first result that is taken, beyond the row's length.
+LATENCY = 25
+#: Fewest clocks from row to row: what the once-a-row stage takes.
+ROW_CLOCKS = 23
+
+
+def row_clocks(channels: int, rows: int) -> int:
+    """Clocks from the first element of the first row to the last result of the last, with both sides always ready."""
+    return channels + LATENCY + (rows - 1) * max(channels, ROW_CLOCKS) + channels
 
 
 def unit(spec: AILayerNormSpec, row_max: int) -> RtlUnit:

@@ -10,8 +10,8 @@
 // Formula:  models/operators/ailayernorm.py; every result equals its `reference`.
 // Rows:     always CHANNELS elements, counted from reset.  s_tlast and s_tuser are ignored: a sender whose rows are
 //           shorter or longer is out of step until the next reset.  m_tlast ends every row of CHANNELS results.
-// Clocks:   with both sides always ready the first result leaves CHANNELS + 28 clocks after the first element came, and
-//           N rows take N * max(CHANNELS, 24) + max(CHANNELS, 24 - CHANNELS) + 28 clocks or less.
+// Clocks:   with both sides always ready the first result is taken CHANNELS + 25 clocks after the first element came,
+//           and rows follow each other every max(CHANNELS, 23) clocks.
 //           A row is written behind the one that is read from the same half of the buffer, so no clock is lost.
 // Source:   SOLE, arXiv 2510.17189, algorithm 2, equations 6, 15 and 16, figure 5.
 

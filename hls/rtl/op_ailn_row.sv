@@ -98,7 +98,8 @@ module op_ailn_row #(
     // ------------------------------------------------------------------------------------- reciprocal square root
     logic [RSQRT_BITS-1:0] table_rom [0:(2<<INDEX_BITS)-1];
     initial $readmemh(RSQRT_ROM, table_rom);
-    logic [EXP_W-1:0]      place, e;
+    wire [EXP_W-1:0]       place;
+    logic [EXP_W-1:0]      e;
     wire [INDEX_BITS+1:0]  window;   // the pair with the leading one and the bits behind it
     logic [INDEX_BITS:0]   index;
     logic [RSQRT_BITS-1:0] v;
@@ -106,16 +107,18 @@ module op_ailn_row #(
     wire [2*PAIRS+INDEX_BITS-1:0] tail = {p[2*PAIRS-1:0], {INDEX_BITS{1'b0}}};
     wire [2*PAIRS+INDEX_BITS-1:0] moved = tail >> {e, 1'b0};
     assign window = moved[INDEX_BITS+1:0];
-    always_comb begin
-        place = '0;
-        for (int i = 1; i < PAIRS; i++) if (|p[2*i+:2]) place = EXP_W'(i);
-    end
+    function automatic [EXP_W-1:0] highest_pair(input [2*PAIRS-1:0] x);
+        highest_pair = '0;
+        for (int i = 1; i < PAIRS; i++) if (|(x >> (2 * i))) highest_pair = EXP_W'(i);
+    endfunction
+    assign place = highest_pair(p[2*PAIRS-1:0]);
     always_ff @(posedge clk) begin
         if (step == 4'd9) begin
             e <= p[2*PAIRS] ? '0 : place;
             minimum <= p[2*PAIRS];
         end
-        index <= minimum ? '0 : {window[INDEX_BITS+1], window[INDEX_BITS+1] ? window[INDEX_BITS:1] : window[INDEX_BITS-1:0]};
+        index <= window[INDEX_BITS+1] ? window[INDEX_BITS+1:1] : {1'b0, window[INDEX_BITS-1:0]};
+        if (minimum) index <= '0;
         if (step == 4'd11) v <= table_rom[index];
     end
     wire unused = &{1'b0, moved};
