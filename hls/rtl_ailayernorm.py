@@ -10,7 +10,7 @@ from hls4attn.hls.rtl_unit import Rom, RtlUnit
 from hls4attn.models.errors import SpecError
 from hls4attn.models.operators import AILayerNormSpec
 
-#: Bits of an entry of the table of squares, by kind.
+#: Bits of an entry of the table of squares, by kind; exact ones are shifted in the table.
 _SQUARE_BITS = {"paper": 8, "lut32": 12, "exact": 16}
 
 #: Clocks from the first element that comes to the first result that is taken, beyond the row's length.
@@ -41,6 +41,10 @@ def unit(spec: AILayerNormSpec, row_max: int) -> RtlUnit:
     alpha_bits = 2 if ints["max_alpha"] > 1 else 1
     # one word a channel: {bias, gamma, alpha}
     words = (bias << (spec.gamma_bits + alpha_bits)) + ((gamma & ((1 << spec.gamma_bits) - 1)) << alpha_bits) + alpha
+    squares, square_bits = squares_rom(spec.squares), _SQUARE_BITS[spec.squares]
+    if spec.squares == "exact":
+        factors = 4 ** np.minimum(np.arange(1 << alpha_bits), ints["max_alpha"])
+        squares, square_bits = (factors[:, None] * squares).ravel(), square_bits + 2 * ints["max_alpha"]
     padded = np.zeros(1 << max(1, (spec.channels - 1).bit_length()), dtype=np.int64)
     padded[: spec.channels] = words
     bias_bits = ints["bias_width"]
@@ -70,7 +74,7 @@ def unit(spec: AILayerNormSpec, row_max: int) -> RtlUnit:
         },
         roms={
             "CHANNEL_ROM": Rom(padded, bias_bits + spec.gamma_bits + alpha_bits),
-            "SQUARE_ROM": Rom(squares_rom(spec.squares), _SQUARE_BITS[spec.squares]),
+            "SQUARE_ROM": Rom(squares, square_bits),
             "RSQRT_ROM": Rom(spec.table, spec.rsqrt_bits),
         },
         in_width=spec.in_format.width,

@@ -10,7 +10,7 @@
 //
 // Formula:  k[alpha] = 2^(shift + alpha - 1) + zp * 2^(shift + alpha): rounding half up and zp in one addition.
 //           y = min(15, ((|x| >> 3) + 1) >> 1), s = 1 for |x| > 63; else y = min(15, ((|x| >> 1) + 1) >> 1), s = 0.
-//           squares: 0 y^2 in units of 2^(4 + 4 s); 1 a mean for (s, y) in units of 2^4; 2 |x|^2.
+//           squares: 0 y^2 in units of 2^(4 + 4 s); 1 a mean for (s, y) in units of 2^4; 2 |x|^2 * 4^alpha.
 // Clocks:   one element a clock; code 3 clocks, total 5, power 7 behind x.  alpha comes one clock behind x.
 // Source:   SOLE, arXiv 2510.17189, equations 6, 15 and 16, figure 5 (Ex and Ex2 units).
 
@@ -47,8 +47,8 @@ module op_ailn_stats #(
     localparam int OFFSET_W = QUANT_SHIFT + MAX_ALPHA + 10;
     localparam int W = (PRODUCT_W > OFFSET_W ? PRODUCT_W : OFFSET_W) + 1;
     localparam int LIFT_W = 9 + MAX_ALPHA;
-    localparam int ENTRIES = SQUARES == 2 ? 256 : SQUARES == 1 ? 32 : 16;
-    localparam int SQUARE_W = SQUARES == 2 ? 16 : SQUARES == 1 ? 12 : 8;
+    localparam int ENTRIES = SQUARES == 2 ? 256 << ALPHA_W : SQUARES == 1 ? 32 : 16;
+    localparam int SQUARE_W = SQUARES == 2 ? 16 + 2 * MAX_ALPHA : SQUARES == 1 ? 12 : 8;
     localparam int SHIFT_W = SQUARES == 0 ? 4 : 0;   // left shift of squares with s = 1
     localparam logic [W-1:0] ONE = {{(W-1){1'b0}}, 1'b1};
     localparam logic [W-1:0] ZP = {{(W-8){1'b0}}, ZERO_POINT[7:0]};
@@ -123,7 +123,7 @@ module op_ailn_stats #(
     wire [$clog2(ENTRIES)-1:0] index;
     generate
         if (SQUARES == 2) begin : exact
-            assign index = m4;
+            assign index = {a4, m4};   // a table that is large enough for block RAM shifts as well
         end else if (SQUARES == 1) begin : means
             assign index = {coarse, y};
         end else begin : codes
@@ -138,7 +138,7 @@ module op_ailn_stats #(
     wire [POWER_W-1:0] padded = {{(POWER_W-SQUARE_W-SHIFT_W){1'b0}}, scaled};
     always_comb begin
         lifted = padded;
-        for (int i = 1; i <= MAX_ALPHA; i++) if (a5 == ALPHA_W'(i)) lifted = padded << (2 * i);
+        for (int i = 1; i <= MAX_ALPHA; i++) if (SQUARES != 2 && a5 == ALPHA_W'(i)) lifted = padded << (2 * i);
     end
     always_ff @(posedge clk) begin
         square5 <= squares[index];
@@ -147,7 +147,7 @@ module op_ailn_stats #(
         if (v[6]) power7 <= power6 + (power7 & {POWER_W{!f[6]}});
     end
     assign power = power7;
-    wire unused = &{1'b0, v[7], f[7], l[7], f[5], m4, y};
+    wire unused = &{1'b0, v[7], f[7], l[7], f[5], m4, y, a5, coarse5};
 endmodule
 
 `default_nettype wire

@@ -25,6 +25,7 @@ LOUD = replace(
 )
 SPECS: dict[str, AILayerNormSpec] = {name: spec for name, spec, _ in NORMS if isinstance(spec, AILayerNormSpec)} | {
     "ai_loud": LOUD,
+    "ai_flat": replace(LOUD, squares="paper", alpha=(0,) * 24),  # all squares of a row rounded alike
     "ai_symmetric": replace(LOUD, out_format=Fixed(6, 5, overflow="saturate_symmetric")),
     "ai_22": ailayernorm(22, 12, squares="lut32"),
     "ai_23": ailayernorm(23, 13, squares="exact"),
@@ -46,7 +47,12 @@ def sim_of(name: str) -> RtlSim:
 def rows_of(name: str) -> Codes:
     spec = SPECS[name]
     samples = 20 if spec.channels > 300 else 300
-    return row_codes(Tensor("", (1, spec.channels), spec.in_format), seed=5, samples=samples)[:, 0]
+    rows = row_codes(Tensor("", (1, spec.channels), spec.in_format), seed=5, samples=samples)[:, 0]
+    # nearly constant ones: rounded squares leave next to nothing of their variance, or less
+    rng = np.random.default_rng(6)
+    centres = rng.integers(spec.in_format.min, spec.in_format.max, (samples, 1), endpoint=True)
+    nearly = centres + rng.integers(-12, 13, (samples, spec.channels)) * rng.integers(0, 2, (samples, 1))
+    return np.concatenate([rows, np.clip(nearly, spec.in_format.min, spec.in_format.max)])
 
 
 def check_rows(name: str, stalls: tuple[int, int]) -> None:
@@ -140,7 +146,8 @@ SOME = ("squares are truncated", "far results wrap", "the buffer runs over")
 
 
 def found(name: str) -> bool:
-    spec, rows = LOUD, rows_of("ai_loud")
+    case = "ai_flat" if name == "no least variance" else "ai_loud"
+    spec, rows = SPECS[case], rows_of(case)
     return refuted(rtl_unit(spec), *MUTANTS[name], rows, spec.reference(rows), stalls=(10, 30))
 
 
@@ -165,7 +172,7 @@ def test_the_netlist_does_the_same(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("squares", "luts", "brams"), [("paper", 450, 3), ("lut32", 450, 3), ("exact", 450, 4)])
+@pytest.mark.parametrize(("squares", "luts", "brams"), [("paper", 450, 3), ("lut32", 450, 3), ("exact", 450, 5)])
 def test_sizes(squares: str, luts: int, brams: int) -> None:
     size = resources(rtl_unit(ailayernorm(768, 1, squares=squares)))
     assert size.lut <= luts
