@@ -45,7 +45,7 @@ def unit(spec: AILayerNormSpec, row_max: int) -> RtlUnit:
     if spec.squares == "exact":
         factors = 4 ** np.minimum(np.arange(1 << alpha_bits), ints["max_alpha"])
         squares, square_bits = (factors[:, None] * squares).ravel(), square_bits + 2 * ints["max_alpha"]
-    padded = np.zeros(1 << max(1, (spec.channels - 1).bit_length()), dtype=np.int64)
+    padded = np.zeros(1024 if spec.channels > 64 else 1 << max(1, (spec.channels - 1).bit_length()), dtype=np.int64)
     padded[: spec.channels] = words
     bias_bits = ints["bias_width"]
     return RtlUnit(

@@ -90,7 +90,9 @@ module op_ailayernorm #(
     end
 
     // ------------------------------------------------------------------------- constants of the channels, row buffer
-    logic [WORD-1:0] channel_rom [0:(1<<AW)-1];   // padded: synthesis weighs tables by their full size
+    // Padded: synthesis weighs tables by their full size, and this one should become block RAM.
+    localparam int ROM_W = CHANNELS > 64 ? 10 : AW;
+    logic [WORD-1:0] channel_rom [0:(1<<ROM_W)-1];
     logic [WORD-1:0] word_in, word_out;
     initial $readmemh(CHANNEL_ROM, channel_rom);
 
@@ -101,12 +103,12 @@ module op_ailayernorm #(
     wire         code_valid;
     wire         advance;
 
-    always_ff @(posedge clk) if (accept) word_in <= channel_rom[wr];
+    always_ff @(posedge clk) if (accept) word_in <= channel_rom[ROM_W'(wr)];
     always_ff @(posedge clk) if (code_valid) rows[at_in] <= code;
     always_ff @(posedge clk)
         if (advance) begin
             stored <= rows[at_out];
-            word_out <= channel_rom[rd];
+            word_out <= channel_rom[ROM_W'(rd)];
         end
 
     logic        half_in, half_out;
