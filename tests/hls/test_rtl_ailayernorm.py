@@ -174,6 +174,6 @@ def test_the_netlist_does_the_same(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("squares", "luts", "brams"), [("paper", 450, 3), ("lut32", 450, 3), ("exact", 450, 5)])
 def test_sizes(squares: str, luts: int, brams: int) -> None:
-    for channels in (96, 768):
+    for channels in (384, 768):
         size = resources(rtl_unit(ailayernorm(channels, 1, squares=squares)))
         assert (size.lut <= luts, size.dsp, size.bram18 <= brams) == (True, 2, True)
