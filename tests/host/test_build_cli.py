@@ -123,7 +123,8 @@ def test_an_interruption_says_how_to_go_on(workshop, capsys, monkeypatch, tmp_pa
     marker = tmp_path / "build" / "digits-pynq-z2" / "fake_pids"
 
     def interrupt():
-        while not marker.is_file():
+        deadline = time.monotonic() + 30
+        while not marker.is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
