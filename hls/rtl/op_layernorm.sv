@@ -48,11 +48,14 @@ module op_layernorm #(
     input wire m_tready
 );
 
+// All that is multiplied is signed from its first sum on: Yosys packs sums in front of a product into the wider adder of
+// a DSP block, where one that wraps would not be the same.
 localparam int X_W = IN_W + (IN_SIGNED != 0 ? 0 : 1);
 localparam int LOG = $clog2(CHANNELS);
 localparam int PLACE_W = LOG > 0 ? LOG : 1;
 localparam int TOTAL_W = X_W + LOG;
 localparam int CENTRED_W = TOTAL_W + 1;
+localparam int FACTOR_W = TOTAL_W + 2;
 localparam int VARIANCE_W = 2 * (TOTAL_W - 1) > 2 ? 2 * (TOTAL_W - 1) : 2;
 localparam int TOP = VARIANCE_W / 2 - 1;  // largest e
 localparam int E_W = $clog2(TOP + ROOT_BITS + 1);
@@ -83,7 +86,7 @@ reg pacing;          // the next row may not end yet: its variance would meet a 
 reg signed [X_W-1:0] x_1, x_2, x_3;
 reg signed [TOTAL_W-1:0] total, total_2;
 reg signed [TOTAL_W:0] scaled_2;
-reg signed [TOTAL_W+1:0] factor_3;
+reg signed [FACTOR_W-1:0] factor_3;
 reg signed [VARIANCE_W-1:0] product_4;
 reg [VARIANCE_W-1:0] power;  // at no time negative, nor more than fits
 reg [4:1] valid;
@@ -96,7 +99,7 @@ assign s_tready = put != {!get[BUFFER_W], get[BUFFER_W-1:0]} && !(at_end && (pac
 wire take = s_tvalid && s_tready;
 wire signed [TOTAL_W-1:0] total_next = total + TOTAL_W'(x_1);
 wire root_taken;
-wire [TOTAL_W:0] channels_x_1;
+wire signed [TOTAL_W:0] channels_x_1;
 
 op_multiple #(
     .FACTOR(CHANNELS),
@@ -124,7 +127,7 @@ always @(posedge clk) begin
     x_3 <= x_2;
     scaled_2 <= channels_x_1 - CENTRED_W'(x_1);
     total_2 <= total;
-    factor_3 <= {scaled_2[TOTAL_W], scaled_2} - {total_2[TOTAL_W-1], total_2, 1'b0};
+    factor_3 <= FACTOR_W'(scaled_2) - (FACTOR_W'(total_2) <<< 1);
     product_4 <= factor_3 * x_3;
     if (valid[4])
         power <= first_4 ? product_4 : power + product_4;
@@ -261,7 +264,8 @@ wire advance = !m_tvalid || m_tready;
 wire out_go = divided != issued;
 wire out_end = out_place == PLACE_W'(CHANNELS - 1);
 wire signed [X_W-1:0] x_out;
-wire [CENTRED_W-1:0] channels_x_2;
+wire signed [CENTRED_W-1:0] channels_x_2;
+wire signed [TOTAL_W-1:0] total_of_2 = totals[row_2];
 wire signed [PRODUCT_W-1:0] shifted_7 = product_7 >>> SHIFT;
 wire signed [SCALED_W-1:0] scaled_7 = SCALED_W'(shifted_7 >>> exponents[row_7]);
 wire signed [SUM_W-1:0] whole = sum_9 >>> BIAS_FRAC;
@@ -317,7 +321,7 @@ always @(posedge clk) begin
         read_2 <= read_1;
         affine_2 <= affine_1;
         {row_7, row_6, row_5, row_4, row_3, row_2, row_1} <= {row_6, row_5, row_4, row_3, row_2, row_1, issued[1:0]};
-        centred_3 <= channels_x_2 - {totals[row_2][TOTAL_W-1], totals[row_2]};
+        centred_3 <= channels_x_2 - CENTRED_W'(total_of_2);
         {bias_3, gamma_3} <= affine_2;
         {bias_8, bias_7, bias_6, bias_5, bias_4} <= {bias_7, bias_6, bias_5, bias_4, bias_3};
         sloped_4 <= centred_3 * gamma_3;
@@ -325,7 +329,7 @@ always @(posedge clk) begin
         ratio_5 <= {1'b0, ratios[row_4]};
         product_6 <= sloped_5 * ratio_5;
         sloped_6 <= sloped_5;
-        product_7 <= product_6 + {sloped_6[SLOPED_W-1], sloped_6, {RSQRT_BITS{1'b0}}};
+        product_7 <= product_6 + (PRODUCT_W'(sloped_6) <<< RSQRT_BITS);
         scaled_8 <= scaled_7;
         sum_9 <= SUM_W'(scaled_8) + SUM_W'(bias_8);
         out_last <= {out_last[8:1], out_end};

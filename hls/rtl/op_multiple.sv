@@ -9,7 +9,7 @@ module op_multiple #(
     parameter int OUT_W = 8
 ) (
     input wire signed [IN_W-1:0] x,
-    output reg [OUT_W-1:0] y
+    output reg signed [OUT_W-1:0] y
 );
 
 wire signed [OUT_W-1:0] wide = OUT_W'(x);
@@ -18,7 +18,7 @@ always @* begin
     y = '0;
     for (int i = 0; i < OUT_W; i = i + 1)
         if (((FACTOR >> i) & 1) != 0)
-            y = y + (wide << i);
+            y = y + (wide <<< i);
 end
 
 endmodule
