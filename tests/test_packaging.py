@@ -38,7 +38,8 @@ def test_every_python_folder_is_listed_and_every_listed_one_exists():
 
 
 def test_every_file_names_its_licence():
-    files = [p for f in (*PACKAGES, "tests") for p in [*sources(f), *(ROOT / f).rglob("*.h")]]
+    kinds = ("*.h", "*.v", "*.sv", "*.cpp")
+    files = [p for f in (*PACKAGES, "tests") for p in [*sources(f), *(q for k in kinds for q in (ROOT / f).rglob(k))]]
     assert len(files) > 50
     assert [str(p) for p in files if "SPDX-License-Identifier: Apache-2.0" not in p.read_text()[:200]] == []
 
@@ -86,7 +87,20 @@ def test_the_wheel_delivers_data_and_notebooks(tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-deps", "--no-index"]
     install = [*pip, "--no-build-isolation", "--target", str(site), str(source)]
     subprocess.run(install, check=True, capture_output=True, timeout=120)
-    kinds = ("*.py", "*.ipynb", "*.toml", "*.onnx", "*.npz", "*.keras", "*.json", "*.h", "py.typed")
+    kinds = (
+        "*.py",
+        "*.ipynb",
+        "*.toml",
+        "*.onnx",
+        "*.npz",
+        "*.keras",
+        "*.json",
+        "*.h",
+        "*.v",
+        "*.sv",
+        "*.cpp",
+        "py.typed",
+    )
     files = {p.relative_to(ROOT).as_posix() for f in PACKAGES for kind in kinds for p in (ROOT / f).rglob(kind)}
     files = {name for name in files if ".ipynb_checkpoints" not in name}
     assert {name for name in files if not (site / "hls4attn" / name).is_file()} == set()
