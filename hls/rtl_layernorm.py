@@ -73,8 +73,8 @@ def _product_width(spec: IntegerLayerNormSpec) -> int:
 
 
 def _total_width(spec: IntegerLayerNormSpec) -> int:
-    """Signed bits of a row's sum."""
-    return spec.in_format.width + int(not spec.in_format.signed) + (spec.channels - 1).bit_length()
+    """Signed bits of a row's sum; unsigned codes are taken less half their range."""
+    return spec.in_format.width + (spec.channels - 1).bit_length()
 
 
 def root_steps(spec: IntegerLayerNormSpec, codes: Codes) -> Codes:

@@ -50,10 +50,9 @@ module op_layernorm #(
 
 // All that is multiplied is signed from its first sum on: Yosys packs sums in front of a product into the wider adder of
 // a DSP block, where one that wraps would not be the same.
-localparam int X_W = IN_W + (IN_SIGNED != 0 ? 0 : 1);
 localparam int LOG = $clog2(CHANNELS);
 localparam int PLACE_W = LOG > 0 ? LOG : 1;
-localparam int TOTAL_W = X_W + LOG;
+localparam int TOTAL_W = IN_W + LOG;
 localparam int CENTRED_W = TOTAL_W + 1;
 localparam int FACTOR_W = TOTAL_W + 2;
 localparam int VARIANCE_W = 2 * (TOTAL_W - 1) > 2 ? 2 * (TOTAL_W - 1) : 2;
@@ -67,6 +66,7 @@ localparam int BUFFER_W = $clog2(CHANNELS + TOP + ROOT_BITS + RSQRT_BITS + 16);
 localparam int SLOPED_W = GAMMA_W + CENTRED_W - 1;
 localparam int PRODUCT_W = SLOPED_W + RSQRT_BITS + 1;
 localparam int SUM_W = (SCALED_W > BIAS_W ? SCALED_W : BIAS_W) + 1;
+localparam [IN_W-1:0] HALF_RANGE = {1'b1, {(IN_W - 1){1'b0}}};
 localparam [ROOT_BITS:0] HALF_REST = {{ROOT_BITS{1'b0}}, 1'b1} << (ROOT_BITS - 2);
 localparam [E_W-1:0] FIRST_E = E_W'(TOP + ROOT_BITS);
 
@@ -83,7 +83,7 @@ reg [1:0] summed;
 reg pacing;          // the next row may not end yet: its variance would meet a busy root
 
 (* ram_style = "distributed" *) reg [TOTAL_W-1:0] totals [0:3];
-reg signed [X_W-1:0] x_1, x_2, x_3;
+reg signed [IN_W-1:0] x_1, x_2, x_3;
 reg signed [TOTAL_W-1:0] total, total_2;
 reg signed [TOTAL_W:0] scaled_2;
 reg signed [FACTOR_W-1:0] factor_3;
@@ -97,32 +97,25 @@ wire at_end = place == PLACE_W'(CHANNELS - 1);
 wire crowded = rows == {!freed[2], freed[1:0]};
 assign s_tready = put != {!get[BUFFER_W], get[BUFFER_W-1:0]} && !(at_end && (pacing || crowded));
 wire take = s_tvalid && s_tready;
+// Unsigned codes less half their range: what a row has in common changes neither V nor C x - T.
+wire [IN_W-1:0] x_0 = IN_SIGNED != 0 ? s_tdata : s_tdata ^ HALF_RANGE;
 wire signed [TOTAL_W-1:0] total_next = total + TOTAL_W'(x_1);
 wire root_taken;
 wire signed [TOTAL_W:0] channels_x_1;
 
 op_multiple #(
     .FACTOR(CHANNELS),
-    .IN_W(X_W),
+    .IN_W(IN_W),
     .OUT_W(TOTAL_W + 1)
 ) in_multiple (
     .x(x_1),
     .y(channels_x_1)
 );
 
-generate
-    if (IN_SIGNED != 0) begin : g_signed
-        always @(posedge clk)
-            x_1 <= s_tdata;
-    end else begin : g_unsigned
-        always @(posedge clk)
-            x_1 <= {1'b0, s_tdata};
-    end
-endgenerate
-
 always @(posedge clk) begin
     if (take)
-        buffer[put[BUFFER_W-1:0]] <= s_tdata;
+        buffer[put[BUFFER_W-1:0]] <= x_0;
+    x_1 <= x_0;
     x_2 <= x_1;
     x_3 <= x_2;
     scaled_2 <= channels_x_1 - CENTRED_W'(x_1);
@@ -248,7 +241,8 @@ reg [PLACE_W-1:0] out_place;
 reg [9:1] out_valid;
 reg [9:1] out_last;
 reg [1:0] row_1, row_2, row_3, row_4, row_5, row_6, row_7;
-reg [IN_W-1:0] read_1, read_2;
+reg [IN_W-1:0] read_1;
+reg signed [IN_W-1:0] read_2;
 reg signed [CENTRED_W-1:0] centred_3;
 wire [BIAS_W+GAMMA_W-1:0] affine_1;
 reg [BIAS_W+GAMMA_W-1:0] affine_2;
@@ -263,7 +257,6 @@ reg signed [SUM_W-1:0] sum_9;
 wire advance = !m_tvalid || m_tready;
 wire out_go = divided != issued;
 wire out_end = out_place == PLACE_W'(CHANNELS - 1);
-wire signed [X_W-1:0] x_out;
 wire signed [CENTRED_W-1:0] channels_x_2;
 wire signed [TOTAL_W-1:0] total_of_2 = totals[row_2];
 wire signed [PRODUCT_W-1:0] shifted_7 = product_7 >>> SHIFT;
@@ -271,11 +264,6 @@ wire signed [SCALED_W-1:0] scaled_7 = SCALED_W'(shifted_7 >>> exponents[row_7]);
 wire signed [SUM_W-1:0] whole = sum_9 >>> BIAS_FRAC;
 
 generate
-    if (IN_SIGNED != 0) begin : g_out_signed
-        assign x_out = read_2;
-    end else begin : g_out_unsigned
-        assign x_out = {1'b0, read_2};
-    end
     if (SUM_W > OUT_W) begin : g_limit
         wire fits = whole[SUM_W-1:OUT_W-1] == {(SUM_W - OUT_W + 1){whole[SUM_W-1]}};
         always @(posedge clk)
@@ -308,10 +296,10 @@ op_table #(
 
 op_multiple #(
     .FACTOR(CHANNELS),
-    .IN_W(X_W),
+    .IN_W(IN_W),
     .OUT_W(CENTRED_W)
 ) out_multiple (
-    .x(x_out),
+    .x(read_2),
     .y(channels_x_2)
 );
 
