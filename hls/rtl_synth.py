@@ -113,7 +113,9 @@ def gate_library(unit: RtlUnit, sources: Mapping[str, str]) -> Path:
     in_luts = {name: _BLOCK_STYLE.sub("", text) for name, text in sources.items()}
     folder = _synthesised(unit, in_luts, ("-nobram",))
     text = {"net.v": (folder / "net.v").read_text(), "cells_sim.v": _cell_models(find_yosys()).read_text()}
-    return verilated_library(unit, text, top=_TOP, options=("--bbox-unsup",))
+    # Yosys leaves resets of DSP blocks open, which parts tie to 0; here they must not start at random.
+    options = ("--bbox-unsup", "--x-initial", "fast")
+    return verilated_library(unit, text, top=_TOP, options=options)
 
 
 def find_yosys() -> str:
