@@ -81,6 +81,7 @@ def root_steps(spec: IntegerLayerNormSpec, codes: Codes) -> Codes:
     """Clocks of the root of each row: two bits of V a clock, from the first that V may have.
 
     Args:
+        spec: the normalisation.
         codes: shape ``(rows, channels)``.
     """
     total = codes.sum(axis=-1)
