@@ -43,6 +43,8 @@ _LUTRAM = {
     "RAM32M": 4,
     "RAM64M": 4,
 }
+#: What asks for a block RAM, whatever Yosys's own options say.
+_BLOCK_STYLE = re.compile(r'\(\* *r[ao]m_style *= *"block" *\*\)')
 #: Cells that are counted as something else, or cost nothing of their own.
 _FREE = {"INV", "CARRY4", "MUXF7", "MUXF8", "GND", "VCC", "$scopeinfo"}
 
@@ -108,9 +110,14 @@ def gate_library(unit: RtlUnit, sources: Mapping[str, str]) -> Path:
     Raises:
         ToolError: if a tool is missing or fails.
     """
-    folder = _synthesised(unit, sources, ("-nobram",))
+    in_luts = {name: _BLOCK_STYLE.sub("", text) for name, text in sources.items()}
+    folder = _synthesised(unit, in_luts, ("-nobram",))
     text = {"net.v": (folder / "net.v").read_text(), "cells_sim.v": _cell_models(find_yosys()).read_text()}
-    return verilated_library(unit, text, top=_TOP, options=("--bbox-unsup", "--x-initial", "0"))
+    if "RAMB" in text["net.v"]:
+        raise ToolError(f"{unit.module}: the netlist holds block RAMs, which have no open model to simulate")
+    # Yosys leaves resets of DSP blocks open, which parts tie to 0; here they must not start at random.
+    options = ("--bbox-unsup", "--x-initial", "0")
+    return verilated_library(unit, text, top=_TOP, options=options)
 
 
 def find_yosys() -> str:
