@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The streaming unit of an operator: which module, with which constants and table contents.
+
+Every unit has the same ports::
+
+    s_tdata, s_tuser, s_tlast --> op_<name> --> m_tdata, m_tlast        one element a clock, TLAST ends a row
+
+``s_tuser = {keep, head}``: an element with ``keep = 0`` is masked, `head` selects the constants of a head.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hls4attn.models.errors import SpecError, UnsupportedError
+from hls4attn.models.formats import Codes
+
+#: Longest row of a unit if nothing else is said.
+ROW_MAX = 1024
+
+#: Module that builds the unit of an operator, by the operator's `op_type`; each has a function `unit`.
+_MODULES = {
+    "ConSmax": "rtl_consmax",
+    "ConSmaxSplit": "rtl_consmax",
+    "E2Softmax": "rtl_e2softmax",
+    "IntegerSoftmax": "rtl_softmax",
+    "IntegerLayerNorm": "rtl_layernorm",
+    "AILayerNorm": "rtl_ailayernorm",
+    "GainCell": "rtl_gaincell",
+}
+
+
+def rtl_dir() -> Path:
+    """Folder of the Verilog sources."""
+    return Path(__file__).resolve().parent / "rtl"
+
+
+@dataclass(frozen=True, eq=False)
+class Rom:
+    """Contents of a table that a module reads with ``$readmemh``.
+
+    Args:
+        words: entries in the order of their addresses; negative ones are stored in two's complement.
+        width: bits of an entry.
+
+    Raises:
+        SpecError: for entries that do not fit.
+    """
+
+    words: Codes
+    width: int
+
+    def __post_init__(self) -> None:
+        words = np.ascontiguousarray(self.words, dtype=np.int64).ravel()
+        object.__setattr__(self, "words", words)
+        if not words.size or not 1 <= self.width <= 64:
+            raise SpecError(f"A table has entries of 1 to 64 bits. Received: {words.size} of {self.width} bits")
+        low = int(words.min())
+        high = max(int(words.max()), -low - 1 if low < 0 else 0)
+        if high >> (self.width - (1 if low < 0 else 0)):
+            raise SpecError(f"Entries {low} to {int(words.max())} do not fit into {self.width} bits")
+
+    def text(self) -> str:
+        """The file: a hexadecimal word a line, with a newline behind the last (some readers drop it otherwise)."""
+        mask, digits = (1 << self.width) - 1, -(-self.width // 4)
+        return "".join(f"{int(w) & mask:0{digits}x}\n" for w in self.words)
+
+
+@dataclass(frozen=True, eq=False)
+class RtlUnit:
+    """A streaming unit, complete with what has to be filled in.
+
+    Attributes:
+        module: name of the top module.
+        files: names of its sources in `rtl_dir`, the top module's included.
+        parameters: integer parameters of the top module; all that differ from a module's default.
+        roms: table contents, by the name of the string parameter that takes the file's name.
+        in_width: bits of ``s_tdata``, 1 to 64.
+        out_width: bits of ``m_tdata``, 1 to 64.
+        user_width: bits of ``s_tuser``: `head_bits` and one for `keep`; 1 for units that ignore it.
+        in_signed: whether ``s_tdata`` is in two's complement.
+        out_signed: whether ``m_tdata`` is.
+        heads: number of heads.
+        row_max: longest row.
+    """
+
+    module: str
+    files: tuple[str, ...]
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    roms: Mapping[str, Rom] = field(default_factory=dict)
+    in_width: int = 8
+    out_width: int = 8
+    user_width: int = 2
+    in_signed: bool = True
+    out_signed: bool = False
+    heads: int = 1
+    row_max: int = ROW_MAX
+
+    def sources(self) -> list[Path]:
+        """The source files.
+
+        Raises:
+            SpecError: for one that is not there.
+        """
+        paths = [rtl_dir() / name for name in self.files]
+        for path in paths:
+            if not path.is_file():
+                raise SpecError(f"{self.module}: no source {path.name} in {path.parent}")
+        return paths
+
+    def rom_files(self) -> dict[str, str]:
+        """Name of the file of each table, by parameter."""
+        return {name: f"{self.module}_{name.lower()}.mem" for name in self.roms}
+
+
+def head_bits(heads: int) -> int:
+    """Bits of the head number in ``s_tuser``; one at least, so that the field exists."""
+    return max(1, (heads - 1).bit_length())
+
+
+def rtl_unit(spec: Any, row_max: int = ROW_MAX) -> RtlUnit:
+    """The streaming unit of an operator.
+
+    Args:
+        spec: spec of a score function, of a norm, or of a gain-cell head.
+        row_max: longest row that the unit takes; norms take rows of their channels only.
+
+    Raises:
+        UnsupportedError: for an operator, or an option of one, without a unit.
+    """
+    name = getattr(spec, "op_type", type(spec).__name__)
+    if name not in _MODULES:
+        raise UnsupportedError(f"No streaming unit for {name}; there are units for {', '.join(sorted(_MODULES))}")
+    if not 1 <= row_max <= 1 << 20:
+        raise SpecError(f"{name}: row_max must be 1 to {1 << 20}. Received: {row_max}")
+    unit: RtlUnit = importlib.import_module(f"hls4attn.hls.{_MODULES[name]}").unit(spec, row_max)
+    return unit
