@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gain-address attention heads that remember their window: a token in, the sums of its tiles' codes out.
+// Gain-cell attention heads that remember their window: a token in, the sums of its tiles' codes out.
 //
 //     {v, k, q} --> collect a head --+--> cells[slot] = {v, k} -----> k ---> score --> pulse --> context --> FIFO --> y
 //     a lane a clock                 |        ^                  |    ^        ^                 ^   ^
@@ -77,9 +77,9 @@ localparam int FIRST_VALUE = SHARED != 0 ? 0 : K_LEVELS;
 // Clocks from a slot's address to its pulse: two of the memory, then those of op_gaincell_score.
 localparam int ROWS = DIM > 1 ? $clog2(DIM) : 1;
 localparam int TO_PULSE = 2 + ROWS + 4 + (K_LEVELS > 1 ? $clog2(K_LEVELS) : 1);
-localparam int LATENCY = TO_PULSE + 11;
+localparam int LATENCY = TO_PULSE + 10;
 // Heads on their way at once, so that the slowest reader makes none wait that a faster one would not.
-localparam int PAGES = (TILE + DIM + LATENCY + 3) / (STEP + 1) + 1;
+localparam int PAGES = (TILE + DIM + LATENCY + 4) / (STEP + 1) + 1;
 
 // ---- a head's words come in
 wire [Q_W-1:0] q_in;
@@ -180,9 +180,9 @@ always_ff @(posedge clk) begin
 end
 
 // ---- pulse, charges, codes
-wire [PULSE_W-1:0] pulse_raw;
+wire [PULSE_W-1:0] pulse;
 wire [DIM*V_W-1:0] v;
-logic [TO_PULSE-1:0] seen;
+logic [TO_PULSE:0] seen;
 logic [TO_PULSE+1:0] ended, firsts, lasts;
 wire [OUT_W-1:0] y;
 wire y_valid;
@@ -192,7 +192,7 @@ op_gaincell_score #(
     .SCALED_W(SCALED_W), .PULSE_MUL(PULSE_MUL), .PULSE_SHIFT(PULSE_SHIFT), .PULSE_STEPS(PULSE_STEPS), .PULSE_W(PULSE_W)
 ) keys (
     .clk(clk), .q(q), .q_sum(q_sum), .k(stored[DIM*K_W-1:0]), .currents(key_currents),
-    .pulse(pulse_raw)
+    .pulse(pulse)
 );
 
 op_delay #(.WIDTH(DIM * V_W), .LENGTH(TO_PULSE - 1)) v_delay (
@@ -200,7 +200,7 @@ op_delay #(.WIDTH(DIM * V_W), .LENGTH(TO_PULSE - 1)) v_delay (
 );
 
 always_ff @(posedge clk) begin
-    seen <= rst_n ? {seen[TO_PULSE-2:0], sees} : '0;
+    seen <= rst_n ? {seen[TO_PULSE-1:0], sees} : '0;
     ended <= rst_n ? {ended[TO_PULSE:0], ends} : '0;
     firsts <= {firsts[TO_PULSE:0], first};
     lasts <= {lasts[TO_PULSE:0], last};
@@ -211,8 +211,8 @@ op_gaincell_context #(
     .CHARGE_W(CHARGE_W), .HELD_W(HELD_W), .CHARGE_LIMIT(CHARGE_LIMIT), .ROUNDED_W(ROUNDED_W), .CODE_MUL(CODE_MUL),
     .CODE_SHIFT(CODE_SHIFT), .CODE_LIMIT(CODE_LIMIT), .SUM_W(OUT_W)
 ) values (
-    .clk(clk), .rst_n(rst_n), .pulse(seen[TO_PULSE-1] ? pulse_raw : '0),
-    .currents(value_currents), .v(v), .ends(ended[TO_PULSE+1]),
+    .clk(clk), .rst_n(rst_n), .pulse(pulse),
+    .currents(value_currents), .v(v), .sees(seen[TO_PULSE]), .ends(ended[TO_PULSE+1]),
     .first(firsts[TO_PULSE+1]), .last(lasts[TO_PULSE+1]), .y(y), .y_valid(y_valid)
 );
 

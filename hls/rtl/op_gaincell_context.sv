@@ -12,7 +12,7 @@
 //           y_d = sum over the tiles of limit(code, CODE_LIMIT),  half = 2 ^ (CODE_SHIFT - 1)
 // Charges run on modulo 2 ^ CHARGE_W, and the difference between two tiles is exact: this saves a clear a lane, and the
 // limit is needed once.  A slot a clock; two ends of tiles are DIM clocks apart or more.  pulse and currents at clock
-// 0, v at clock 1, `ends` at clock 2, y_0 at clock 9 of a tile's last slot.
+// 0, v and `sees` at clock 1, `ends` at clock 2, y_0 at clock 9 of a tile's last slot.
 // Source: Leroux et al., Nat. Comput. Sci. 5, 813 (2025), arXiv 2409.19315; the integers are this package's.
 `default_nettype none
 
@@ -34,9 +34,10 @@ module op_gaincell_context #(
 ) (
     input wire clk,
     input wire rst_n,
-    input wire [PULSE_W-1:0] pulse,  // 0 for a slot that is not seen
+    input wire [PULSE_W-1:0] pulse,
     input wire [LEVELS*CURRENT_W-1:0] currents,
     input wire [DIM*V_W-1:0] v,
+    input wire sees,  // the slot counts
     input wire ends,  // a tile's last slot
     input wire first,  // this tile is the head's first one
     input wire last,  // ... last one
@@ -72,7 +73,7 @@ generate
         );
         always_ff @(posedge clk) begin
             if (!rst_n) charge <= '0;
-            else charge <= charge + {{CHARGE_W - PRODUCT_W{chosen[PRODUCT_W-1]}}, chosen};
+            else if (sees) charge <= charge + {{CHARGE_W - PRODUCT_W{chosen[PRODUCT_W-1]}}, chosen};
             if (ends) copy[d*CHARGE_W +: CHARGE_W] <= charge;
         end
     end

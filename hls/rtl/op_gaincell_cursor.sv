@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which slot of a gain-address head is scanned, how old it is, and whether it counts.
+// Which slot of a gain-cell head is scanned, how old it is, and whether it counts.
 //
 //     take --> newest slot and number of filled ones, once a token --> slot 0, 1, 2, ... of the tiles in use
 //                                                                      age = newest - slot modulo WINDOW
@@ -77,7 +77,6 @@ end
 // ---- its slots
 wire [FILL_W:0] slots_done = {{FILL_W + 1 - SLOT_W{1'b0}}, slot} + 1'b1;
 wire scans = busy && place < NO_PLACE;
-wire in_use = {{FILL_W - SLOT_W{1'b0}}, slot} < filled;
 wire all_seen = slots_done >= {1'b0, filled};
 wire older;  // the second part of a split tile
 wire older_next;  // comes after this tile
@@ -145,13 +144,13 @@ generate
         assign older_next = filled == FULL && !again;
         assign older_slot = origin;
         assign older_age = newest_place;
-        assign sees = scans && in_use && ahead == again;
+        assign sees = scans && ahead == again;  // empty slots are ahead, too
     end else begin : whole
         assign older = 1'b0;
         assign older_next = 1'b0;
         assign older_slot = '0;
         assign older_age = '0;
-        assign sees = scans && in_use;
+        assign sees = scans && {{FILL_W - SLOT_W{1'b0}}, slot} < filled;
     end
 endgenerate
 
