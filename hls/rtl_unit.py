@@ -118,6 +118,32 @@ class RtlUnit:
         """Name of the file of each table, by parameter."""
         return {name: f"{self.module}_{name.lower()}.mem" for name in self.roms}
 
+    def top(self, name: str) -> str:
+        """Verilog of a module without parameters: the unit with all of its constants, its tables beside it."""
+        settings = [f".{key}({value})" for key, value in self.parameters.items()]
+        settings += [f'.{key}("{file}")' for key, file in self.rom_files().items()]
+        ports = {
+            "s_tdata": self.in_width,
+            "s_tuser": self.user_width,
+            "s_tvalid": 1,
+            "s_tlast": 1,
+            "m_tready": 1,
+            "s_tready": -1,
+            "m_tdata": -self.out_width,
+            "m_tvalid": -1,
+            "m_tlast": -1,
+        }  # outputs are the negative ones
+        declared = ["input wire clk", "input wire rst_n"]
+        for port, width in ports.items():
+            declared.append(f"{'output' if width < 0 else 'input'} wire [{abs(width) - 1}:0] {port}")
+        wires = ",\n    ".join(f".{port}({port})" for port in ("clk", "rst_n", *ports))
+        return (
+            "// SPDX-License-Identifier: Apache-2.0\n`default_nettype none\n"
+            f"module {name} (\n    " + ",\n    ".join(declared) + "\n);\n"
+            f"{self.module} #(\n    " + ",\n    ".join(settings) + f"\n) unit (\n    {wires}\n);\n"
+            "endmodule\n`default_nettype wire\n"
+        )
+
 
 def head_bits(heads: int) -> int:
     """Bits of the head number in ``s_tuser``; one at least, so that the field exists."""

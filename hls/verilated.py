@@ -157,10 +157,10 @@ def verilated_library(
             paths.append(Path(scratch) / name)
             paths[-1].write_text(text)
         made = Path(scratch) / "made"
+        names = ("--Mdir", str(made), "--prefix", "Vunit", "--top-module", top or unit.module)
         given = [] if top else generics(unit, folder)
         _call(
-            [verilator, *_VERILATE, *options, "--Mdir", str(made), "--prefix", "Vunit"]
-            + ["--top-module", top or unit.module, *given, *map(str, paths)],
+            [verilator, *_VERILATE, *options, *names, *given, *map(str, paths)],
             f"{unit.module}: Verilator",
         )
         models = [str(path) for path in sorted(made.glob("Vunit*.cpp"))]
