@@ -52,7 +52,7 @@ class RomRows(Rom):
         return "".join(f"{word:0{digits}x}\n" for word in rows)
 
 
-def unit(spec: GainCellSpec, row_max: int = 0) -> RtlUnit:
+def unit(spec: GainCellSpec, row_max: int = 0, lane_dsp: bool = False) -> RtlUnit:
     """The unit.  A row is a token: the words of all heads, see `token_words`.
 
     ``s_tuser.keep`` with a token's first word says whether the stored tokens are kept; 0 begins a sequence.
@@ -60,6 +60,7 @@ def unit(spec: GainCellSpec, row_max: int = 0) -> RtlUnit:
     Args:
         spec: the heads.
         row_max: not used; a token has the words that it has.
+        lane_dsp: a multiplier for each lane of the values, which saves LUTs, instead of one for each of their levels.
 
     Raises:
         UnsupportedError: for what the unit does not do.
@@ -85,6 +86,7 @@ def unit(spec: GainCellSpec, row_max: int = 0) -> RtlUnit:
         "Q_LEVELS": spec.q_levels,
         "K_LEVELS": spec.k_levels,
         "V_LEVELS": spec.v_levels,
+        "LANE_DSP": int(lane_dsp),
         "SHARED": int(spec.k_levels == spec.v_levels),
         "CURRENT_W": current_width,
         "PULSE_MUL": ints["pulse_multiplier"],

@@ -30,6 +30,7 @@ module op_gaincell #(
     parameter int Q_LEVELS = 16,
     parameter int K_LEVELS = 8,
     parameter int V_LEVELS = 8,
+    parameter int LANE_DSP = 0,  // a multiplier for each lane of the values, instead of one for each of their levels
     parameter int SHARED = 1,  // keys and values have the same currents; else a row has those of keys, then of values
     parameter int CURRENT_W = 12,  // signed; widths of what follows from it: see hls/rtl_gaincell.py
     parameter int SCORE_W = 23,
@@ -77,7 +78,8 @@ localparam int FIRST_VALUE = SHARED != 0 ? 0 : K_LEVELS;
 // Clocks from a slot's address to its pulse: two of the memory, then those of op_gaincell_score.
 localparam int ROWS = DIM > 1 ? $clog2(DIM) : 1;
 localparam int TO_PULSE = 2 + ROWS + 4 + (K_LEVELS > 1 ? $clog2(K_LEVELS) : 1);
-localparam int LATENCY = TO_PULSE + 10;
+localparam int TO_CHARGE = TO_PULSE + 1 + (LANE_DSP != 0 ? 1 : 0);
+localparam int LATENCY = TO_CHARGE + 9;
 // Heads on their way at once, so that the slowest reader makes none wait that a faster one would not.
 localparam int PAGES = (TILE + DIM + LATENCY + 4) / (STEP + 1) + 1;
 
@@ -182,8 +184,8 @@ end
 // ---- pulse, charges, codes
 wire [PULSE_W-1:0] pulse;
 wire [DIM*V_W-1:0] v;
-logic [TO_PULSE:0] seen;
-logic [TO_PULSE+1:0] ended, firsts, lasts;
+logic [TO_PULSE-1:0] seen;
+logic [TO_CHARGE:0] ended, firsts, lasts;
 wire [OUT_W-1:0] y;
 wire y_valid;
 
@@ -200,20 +202,20 @@ op_delay #(.WIDTH(DIM * V_W), .LENGTH(TO_PULSE - 1)) v_delay (
 );
 
 always_ff @(posedge clk) begin
-    seen <= rst_n ? {seen[TO_PULSE-1:0], sees} : '0;
-    ended <= rst_n ? {ended[TO_PULSE:0], ends} : '0;
-    firsts <= {firsts[TO_PULSE:0], first};
-    lasts <= {lasts[TO_PULSE:0], last};
+    seen <= rst_n ? {seen[TO_PULSE-2:0], sees} : '0;
+    ended <= rst_n ? {ended[TO_CHARGE-1:0], ends} : '0;
+    firsts <= {firsts[TO_CHARGE-1:0], first};
+    lasts <= {lasts[TO_CHARGE-1:0], last};
 end
 
 op_gaincell_context #(
-    .DIM(DIM), .LEVELS(V_LEVELS), .V_W(V_W), .CURRENT_W(CURRENT_W), .PULSE_W(PULSE_W), .PRODUCT_W(PRODUCT_W),
+    .DIM(DIM), .LANE_DSP(LANE_DSP), .LEVELS(V_LEVELS), .V_W(V_W), .CURRENT_W(CURRENT_W), .PULSE_W(PULSE_W), .PRODUCT_W(PRODUCT_W),
     .CHARGE_W(CHARGE_W), .HELD_W(HELD_W), .CHARGE_LIMIT(CHARGE_LIMIT), .ROUNDED_W(ROUNDED_W), .CODE_MUL(CODE_MUL),
     .CODE_SHIFT(CODE_SHIFT), .CODE_LIMIT(CODE_LIMIT), .SUM_W(OUT_W)
 ) values (
     .clk(clk), .rst_n(rst_n), .pulse(pulse),
-    .currents(value_currents), .v(v), .sees(seen[TO_PULSE]), .ends(ended[TO_PULSE+1]),
-    .first(firsts[TO_PULSE+1]), .last(lasts[TO_PULSE+1]), .y(y), .y_valid(y_valid)
+    .currents(value_currents), .v(v), .sees(seen[TO_PULSE-1]), .ends(ended[TO_CHARGE]),
+    .first(firsts[TO_CHARGE]), .last(lasts[TO_CHARGE]), .y(y), .y_valid(y_valid)
 );
 
 // ---- sums leave

@@ -11,13 +11,15 @@
 // Formula:  A_d = sum_{slots of the tile} pulse I[v_d],  code = (limit(A_d, CHARGE_LIMIT) CODE_MUL + half) >> CODE_SHIFT
 //           y_d = sum over the tiles of limit(code, CODE_LIMIT),  half = 2 ^ (CODE_SHIFT - 1)
 // Charges run on modulo 2 ^ CHARGE_W, and the difference between two tiles is exact: this saves a clear a lane, and the
-// limit is needed once.  A slot a clock; two ends of tiles are DIM clocks apart or more.  pulse and currents at clock
-// 0, v and `sees` at clock 1, `ends` at clock 2, y_0 at clock 9 of a tile's last slot.
+// limit is needed once.  A slot a clock; two ends of tiles are DIM clocks apart or more.  pulse, `sees` and
+// currents at clock 0, v at clock 1, `ends` at clock 2, y_0 at clock 9 of a tile's last slot; the last two are one clock
+// later with LANE_DSP, where v chooses the current, and each lane has a multiplier and an adder of its own.
 // Source: Leroux et al., Nat. Comput. Sci. 5, 813 (2025), arXiv 2409.19315; the integers are this package's.
 `default_nettype none
 
 module op_gaincell_context #(
     parameter int DIM = 64,
+    parameter int LANE_DSP = 0,
     parameter int LEVELS = 8,
     parameter int V_W = 3,
     parameter int CURRENT_W = 12,
@@ -54,26 +56,59 @@ localparam logic signed [ROUNDED_W-1:0] CODE_TOP = ROUNDED_W'(CODE_LIMIT);
 
 // ---- every slot
 wire signed [PULSE_W:0] pulses = {1'b0, pulse};
-logic [LEVELS*PRODUCT_W-1:0] products;
+wire [DIM*PRODUCT_W-1:0] increments;
 logic [DIM*CHARGE_W-1:0] copy;
 genvar c, d;
 
 generate
-    for (c = 0; c < LEVELS; c = c + 1) begin : level
-        wire signed [CURRENT_W-1:0] current = currents[c*CURRENT_W +: CURRENT_W];
-        logic signed [PRODUCT_W-1:0] product;
-        always_ff @(posedge clk) product <= current * pulses;
-        assign products[c*PRODUCT_W +: PRODUCT_W] = product;
+    if (LANE_DSP == 0) begin : by_level
+        logic [LEVELS*PRODUCT_W-1:0] products;
+        for (c = 0; c < LEVELS; c = c + 1) begin : level
+            wire signed [CURRENT_W-1:0] current = currents[c*CURRENT_W +: CURRENT_W];
+            logic signed [PRODUCT_W-1:0] product;
+            always_ff @(posedge clk) begin
+                if (!sees) product <= '0;
+                else product <= current * pulses;
+            end
+            assign products[c*PRODUCT_W +: PRODUCT_W] = product;
+        end
+        for (d = 0; d < DIM; d = d + 1) begin : lane
+            wire [PRODUCT_W-1:0] chosen;
+            op_pick #(.COUNT(LEVELS), .WIDTH(PRODUCT_W), .SELECT_W(V_W)) pick (
+                .words(products), .select(v[d*V_W +: V_W]), .word(chosen)
+            );
+            assign increments[d*PRODUCT_W +: PRODUCT_W] = chosen;
+        end
+    end else begin : by_lane
+        logic [LEVELS*CURRENT_W-1:0] currents_late;
+        logic signed [PULSE_W:0] pulses_late;
+        logic sees_late;
+        always_ff @(posedge clk) begin
+            currents_late <= currents;
+            pulses_late <= pulses;
+            sees_late <= sees;
+        end
+        for (d = 0; d < DIM; d = d + 1) begin : lane
+            wire [CURRENT_W-1:0] chosen;
+            wire signed [CURRENT_W-1:0] current = chosen;
+            logic signed [PRODUCT_W-1:0] product;
+            op_pick #(.COUNT(LEVELS), .WIDTH(CURRENT_W), .SELECT_W(V_W)) pick (
+                .words(currents_late), .select(v[d*V_W +: V_W]), .word(chosen)
+            );
+            always_ff @(posedge clk) begin
+                if (!sees_late) product <= '0;
+                else product <= current * pulses_late;
+            end
+            assign increments[d*PRODUCT_W +: PRODUCT_W] = product;
+        end
     end
     for (d = 0; d < DIM; d = d + 1) begin : lane
-        wire [PRODUCT_W-1:0] chosen;
+        wire [PRODUCT_W-1:0] narrow = increments[d*PRODUCT_W +: PRODUCT_W];
+        wire [CHARGE_W-1:0] increment = {{CHARGE_W - PRODUCT_W{narrow[PRODUCT_W-1]}}, narrow};
         logic [CHARGE_W-1:0] charge;
-        op_pick #(.COUNT(LEVELS), .WIDTH(PRODUCT_W), .SELECT_W(V_W)) pick (
-            .words(products), .select(v[d*V_W +: V_W]), .word(chosen)
-        );
         always_ff @(posedge clk) begin
             if (!rst_n) charge <= '0;
-            else if (sees) charge <= charge + {{CHARGE_W - PRODUCT_W{chosen[PRODUCT_W-1]}}, chosen};
+            else charge <= charge + increment;
             if (ends) copy[d*CHARGE_W +: CHARGE_W] <= charge;
         end
     end

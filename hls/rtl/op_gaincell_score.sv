@@ -84,7 +84,7 @@ end
 assign parts[(LEVELS-1)*SCORE_W +: SCORE_W] = last_part;
 
 wire [SCORE_W-1:0] score_bits;
-op_tree #(.COUNT(LEVELS), .WIDTH(SCORE_W)) total (.clk(clk), .words(parts), .sum(score_bits));
+op_tree #(.COUNT(LEVELS), .WIDTH(SCORE_W), .SIGNED(1)) total (.clk(clk), .words(parts), .sum(score_bits));
 
 wire signed [SCORE_W-1:0] score = score_bits;
 logic signed [SCALED_W-1:0] scaled;

@@ -3,15 +3,17 @@
 //
 //     words[0] --+
 //     words[1] --+--( + )--[ ]--+
-//        ...                    +--( + )--[ ]-- ... --> sum        modulo 2 ** WIDTH, so of either sign
+//        ...                    +--( + )--[ ]-- ... --> sum        which fits WIDTH
 //     words[n] -----( + )--[ ]--+
 //
 // Latency ceil(log2(COUNT)), 1 for one word; a sum a clock.  Synthesis drops bits that are always 0.
+// The adders have to know the sign: Yosys moves the last one into a DSP behind it, and extends the words there.
 `default_nettype none
 
 module op_tree #(
     parameter int COUNT = 2,
-    parameter int WIDTH = 1
+    parameter int WIDTH = 1,
+    parameter int SIGNED = 0
 ) (
     input wire clk,
     input wire [COUNT*WIDTH-1:0] words,
@@ -35,12 +37,19 @@ generate
         end
     end
     for (n = 1; n < LEAVES; n = n + 1) begin : node
+        wire [WIDTH-1:0] a;
+        wire [WIDTH-1:0] b;
         if (2 * n < LEAVES) begin : inner
-            always_ff @(posedge clk)
-                nodes[n*WIDTH +: WIDTH] <= nodes[2*n*WIDTH +: WIDTH] + nodes[(2*n+1)*WIDTH +: WIDTH];
+            assign a = nodes[2*n*WIDTH +: WIDTH];
+            assign b = nodes[(2*n+1)*WIDTH +: WIDTH];
         end else begin : outer
-            always_ff @(posedge clk)
-                nodes[n*WIDTH +: WIDTH] <= leaves[(2*n-LEAVES)*WIDTH +: WIDTH] + leaves[(2*n+1-LEAVES)*WIDTH +: WIDTH];
+            assign a = leaves[(2*n-LEAVES)*WIDTH +: WIDTH];
+            assign b = leaves[(2*n+1-LEAVES)*WIDTH +: WIDTH];
+        end
+        if (SIGNED != 0) begin : integers
+            always_ff @(posedge clk) nodes[n*WIDTH +: WIDTH] <= $signed(a) + $signed(b);
+        end else begin : naturals
+            always_ff @(posedge clk) nodes[n*WIDTH +: WIDTH] <= a + b;
         end
     end
 endgenerate
