@@ -14,6 +14,7 @@
 // tiles are split and the window is full:
 //     clocks a token  HEADS * (1 + STEP * tiles);      words of the next token come in and sums leave meanwhile
 //     latency         DIM + 1 + STEP * (tiles - 1) + TILE + LATENCY to a head's first sum, DIM - 1 more to its last one
+//     LATENCY         16 + max(1, ceil(log2(DIM))) + ceil(log2(K_LEVELS)), 1 more with LANE_DSP
 // A head starts when the FIFO has room for its sums, so nothing behind the cursor ever stops.
 // Source: Leroux et al., Nat. Comput. Sci. 5, 813 (2025), arXiv 2409.19315; the integers are this package's.
 `default_nettype none

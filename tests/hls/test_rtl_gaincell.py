@@ -15,6 +15,7 @@ from gain_models import SPECS, random_codes, reference
 from hls4attn.hls.gaincell_sim import GainCellSim
 from hls4attn.hls.rtl_gaincell import token_clocks, token_words, unit
 from hls4attn.hls.rtl_sim import RtlSim
+from hls4attn.hls.rtl_synth import resources
 from hls4attn.hls.rtl_unit import rtl_dir, rtl_unit
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Codes
@@ -23,8 +24,8 @@ from hls4attn.models.operators.gain_scaling import NonIdeality
 
 pytestmark = pytest.mark.compile
 
-#: Those that compile in a few seconds and together use every option.
-FAST = ("wraps", "levels of no power of two", "split tiles, more elements than slots")
+#: Those that compile in a few seconds; split tiles are in the fast tests with Icarus.
+FAST = ("wraps", "levels of no power of two")
 BEYOND = "fine currents"  # whose constants the unit does not take
 EVERY = [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in SPECS if n != BEYOND]
 TINY = GainCellSpec(2, 3, 6, 3, leak=0.05, score_saturation=12.0, context_saturation=8.0)
@@ -55,7 +56,7 @@ def test_tokens_equal_the_reference(name: str) -> None:
 
 
 def latency(spec: GainCellSpec) -> int:
-    """Clocks from a sequence's first word to its first sum, as op_gaincell.sv says."""
+    """Clocks from a sequence's first word in to its first sum out, as op_gaincell.sv says."""
     rows, levels = (max(1, (n - 1).bit_length()) for n in (spec.head_dim, spec.k_levels))
     return spec.head_dim + 1 + spec.tile + 2 + rows + 4 + levels + 10
 
@@ -91,13 +92,20 @@ def test_extremes() -> None:
 # ---- Icarus: unknowns, resets, faults --------------------------------------------------------------------------------
 
 
-def _in_icarus(folder: Path, spec: GainCellSpec, stalls: int, sources: Mapping[str, str] | None = None) -> bool:
+def _in_icarus(
+    folder: Path, spec: GainCellSpec, stalls: int, sources: Mapping[str, str] | None = None, lane_dsp: bool = False
+) -> bool:
     """Whether 25 tokens, and 15 of a new sequence, give the reference's sums."""
     q, k, v = random_codes(spec, 40, 7)
     parts = [reference(spec, q[p], k[p], v[p]).reshape(-1, q[0].size) for p in (slice(25), slice(25, 40))]
     keep = np.arange(40) % 25 > 0
-    found = icarus(folder, unit(spec), token_words(spec, q, k, v), keep, sources, stalls=stalls)
+    found = icarus(folder, unit(spec, lane_dsp=lane_dsp), token_words(spec, q, k, v), keep, sources, stalls=stalls)
     return found == words_of(np.concatenate(parts))
+
+
+@pytest.mark.parametrize("spec", [TINY, SPLIT])
+def test_a_multiplier_for_each_lane_changes_nothing(tmp_path: Path, spec: GainCellSpec) -> None:
+    assert _in_icarus(tmp_path, spec, stalls=20, lane_dsp=True)
 
 
 @pytest.mark.parametrize("spec", [TINY, SPLIT])
@@ -136,6 +144,29 @@ def test_faults_are_found(name: str, tmp_path: Path) -> None:
     assert text.count(old) == 1
     mutant = {file: text.replace(old, new)}
     assert not (_in_icarus(tmp_path, TINY, 75, mutant) and _in_icarus(tmp_path, SPLIT, 75, mutant))
+
+
+# ---- gates -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lane_dsp", [False, True])
+def test_the_netlist_gives_the_same(lane_dsp: bool) -> None:
+    rows, expected = _case(SPLIT, 60)
+    sim = RtlSim(unit(SPLIT, lane_dsp=lane_dsp), netlist=True)
+    for stalls in ((0, 0), (30, 60)):
+        assert np.array_equal(sim.run(rows, stalls=stalls).outputs, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lane_dsp", "lut", "dsp"), [(False, 11_000, 17), (True, 6_700, 73)])
+def test_size_of_the_head_of_the_paper(lane_dsp: bool, lut: int, dsp: int) -> None:
+    """A head of 64 lanes and 1024 slots, synthesised whole."""
+    found = resources(unit(GainCellSpec(), lane_dsp=lane_dsp))
+    assert found.lut <= lut
+    assert found.dsp == dsp
+    assert found.bram18 <= 26
+    assert found.ff <= 8_000
 
 
 # ---- what there is no unit for ---------------------------------------------------------------------------------------
