@@ -34,8 +34,15 @@ localparam int ADDR_W = HEADS > 1 ? USER_W - 1 + IN_W : IN_W;
 logic [OUT_W-1:0] rom [0:HEADS*(1<<IN_W)-1];
 initial $readmemh(TABLE, rom);
 
-wire [USER_W+IN_W-1:0] code = {s_tuser, s_tdata};
-wire [ADDR_W-1:0] addr = code[ADDR_W-1:0];
+wire [ADDR_W-1:0] addr;
+generate
+    if (HEADS > 1) begin : gen_heads
+        assign addr = {s_tuser[USER_W-2:0], s_tdata};
+    end else begin : gen_one_head
+        wire unused = ^s_tuser;
+        assign addr = s_tdata;
+    end
+endgenerate
 wire keep = s_tuser[USER_W-1];
 
 logic [OUT_W-1:0] p;
