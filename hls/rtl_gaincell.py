@@ -139,10 +139,11 @@ def _widths(ints: Mapping[str, int], current_width: int) -> dict[str, int]:
     product = ints["pulse_steps"] * current
     charge = ints["tile"] * product
     held = min(charge, ints["charge_limit"])
+    parts = 3 * score  # of some of the unit's products, which have differences of currents
     rounded = held * ints["code_multiplier"] + (1 << ints["code_shift"] >> 1)
     return {
-        "SCORE_W": 1 + score.bit_length(),
-        "SCALED_W": 1 + max(scaled, ints["pulse_steps"]).bit_length(),
+        "SCORE_W": 1 + parts.bit_length(),
+        "SCALED_W": 1 + max(scaled, parts, ints["pulse_steps"]).bit_length(),
         "PRODUCT_W": 1 + product.bit_length(),
         "CHARGE_W": 1 + charge.bit_length(),
         "HELD_W": 1 + held.bit_length(),

@@ -22,8 +22,8 @@ module op_gaincell_score #(
     parameter int K_W = 3,
     parameter int COUNT_W = 10,  // unsigned bits of a sum of q
     parameter int CURRENT_W = 12,  // signed, and so on
-    parameter int SCORE_W = 23,
-    parameter int SCALED_W = 23,
+    parameter int SCORE_W = 24,
+    parameter int SCALED_W = 24,
     parameter int PULSE_MUL = 1,
     parameter int PULSE_SHIFT = 8,
     parameter int PULSE_STEPS = 600,
