@@ -150,10 +150,11 @@ def test_faults_are_found(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lane_dsp", [False, True])
-def test_the_netlist_gives_the_same(lane_dsp: bool) -> None:
-    rows, expected = _case(SPLIT, 60)
-    sim = RtlSim(unit(SPLIT, lane_dsp=lane_dsp), netlist=True)
+@pytest.mark.parametrize(("spec", "lane_dsp"), [(SPECS["wraps"][0], False), (SPLIT, False), (SPLIT, True)])
+def test_the_netlist_gives_the_same(spec: GainCellSpec, lane_dsp: bool) -> None:
+    """Also where scores are scaled by a factor, before which Yosys takes the last adder into the DSP."""
+    rows, expected = _case(spec, 100)
+    sim = RtlSim(unit(spec, lane_dsp=lane_dsp), netlist=True)
     for stalls in ((0, 0), (30, 60)):
         assert np.array_equal(sim.run(rows, stalls=stalls).outputs, expected)
 
