@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hls4attn.hls.rtl_unit import RtlUnit
+from hls4attn.hls.rtl.unit import RtlUnit
 from hls4attn.models.formats import Codes
 
 _BENCH = """`default_nettype none

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hls4attn.hls.rtl_sim import RtlSim
-from hls4attn.hls.rtl_unit import RtlUnit, head_bits
+from hls4attn.hls.rtl.sim import RtlSim
+from hls4attn.hls.rtl.unit import RtlUnit, head_bits
 from hls4attn.models.errors import Hls4attnError
 from hls4attn.models.formats import Codes
 

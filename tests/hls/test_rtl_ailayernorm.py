@@ -10,10 +10,10 @@ import pytest
 from hls_sole import NORMS, ailayernorm, row_codes
 from rtl_checks import icarus, lint, refuted
 
-from hls4attn.hls.rtl_ailayernorm import LATENCY, ROW_CLOCKS, row_clocks
-from hls4attn.hls.rtl_sim import RtlSim
-from hls4attn.hls.rtl_synth import resources
-from hls4attn.hls.rtl_unit import rtl_unit
+from hls4attn.hls.rtl.ailayernorm import LATENCY, ROW_CLOCKS, row_clocks
+from hls4attn.hls.rtl.sim import RtlSim
+from hls4attn.hls.rtl.synth import resources
+from hls4attn.hls.rtl.unit import rtl_unit
 from hls4attn.models.errors import SpecError
 from hls4attn.models.export.graph import Tensor
 from hls4attn.models.formats import Codes, Fixed

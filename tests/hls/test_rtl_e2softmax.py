@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hls4attn.hls.rtl_sim import RtlSim
-from hls4attn.hls.rtl_synth import resources
-from hls4attn.hls.rtl_unit import rtl_unit
+from hls4attn.hls.rtl.sim import RtlSim
+from hls4attn.hls.rtl.synth import resources
+from hls4attn.hls.rtl.unit import rtl_unit
 from hls4attn.models.errors import SimulationError
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import E2SoftmaxSpec

@@ -13,10 +13,10 @@ from gain_icarus import icarus, words_of
 from gain_models import SPECS, random_codes, reference
 
 from hls4attn.hls.gaincell_sim import GainCellSim
-from hls4attn.hls.rtl_gaincell import token_clocks, token_words, unit
-from hls4attn.hls.rtl_sim import RtlSim
-from hls4attn.hls.rtl_synth import resources
-from hls4attn.hls.rtl_unit import rtl_dir, rtl_unit
+from hls4attn.hls.rtl.gaincell import token_clocks, token_words, unit
+from hls4attn.hls.rtl.sim import RtlSim
+from hls4attn.hls.rtl.synth import resources
+from hls4attn.hls.rtl.unit import rtl_dir, rtl_unit
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Codes
 from hls4attn.models.operators import GainCellSpec

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hls4attn.hls.rtl_sim import RtlSim
-from hls4attn.hls.rtl_synth import find_yosys, resources
-from hls4attn.hls.rtl_unit import Rom, RtlUnit, head_bits, rtl_unit
+from hls4attn.hls.rtl.sim import RtlSim
+from hls4attn.hls.rtl.synth import find_yosys, resources
+from hls4attn.hls.rtl.unit import Rom, RtlUnit, head_bits, rtl_unit
 from hls4attn.models.errors import InputError, SimulationError, SpecError, ToolError, UnsupportedError
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import ConSmaxSpec
@@ -144,7 +144,7 @@ def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("YOSYS", str(old))
     with pytest.raises(ToolError, match=r"Yosys 0\.23 .*0\.70 or newer"):
         resources(rtl_unit(SPEC))
-    monkeypatch.setattr("hls4attn.hls.verilated.sys.executable", str(tmp_path / "python"))
+    monkeypatch.setattr("hls4attn.hls.rtl.verilated.sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="No Verilator"):
         RtlSim(rtl_unit(SPEC))

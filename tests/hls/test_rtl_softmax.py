@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rtl_checks import icarus, lint, refuted
 
-from hls4attn.hls.rtl_sim import RtlSim
-from hls4attn.hls.rtl_softmax import row_interval, row_latency
-from hls4attn.hls.rtl_synth import resources
-from hls4attn.hls.rtl_unit import rtl_unit
+from hls4attn.hls.rtl.sim import RtlSim
+from hls4attn.hls.rtl.softmax import row_interval, row_latency
+from hls4attn.hls.rtl.synth import resources
+from hls4attn.hls.rtl.unit import rtl_unit
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import SoftmaxSpec
 

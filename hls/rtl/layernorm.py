@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from hls4attn.hls.rtl_unit import Rom, RtlUnit
+from hls4attn.hls.rtl.unit import Rom, RtlUnit
 from hls4attn.hls.tail import signed_bits
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Codes

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hls4attn.hls.rtl_unit import RtlUnit, head_bits
-from hls4attn.hls.verilated import verilated_library
+from hls4attn.hls.rtl.unit import RtlUnit, head_bits
+from hls4attn.hls.rtl.verilated import verilated_library
 from hls4attn.models.errors import InputError, SimulationError
 from hls4attn.models.formats import Codes
 
@@ -66,7 +66,7 @@ class RtlSim:
         self.unit = unit
         text = {path.name: path.read_text() for path in unit.sources()} | dict(sources or {})
         if netlist:
-            from hls4attn.hls.rtl_synth import gate_library
+            from hls4attn.hls.rtl.synth import gate_library
 
             library = gate_library(unit, text)
         else:

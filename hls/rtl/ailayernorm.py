@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from hls4attn.hls.norms import norm_parameters, squares_rom
-from hls4attn.hls.rtl_unit import Rom, RtlUnit
+from hls4attn.hls.rtl.unit import Rom, RtlUnit
 from hls4attn.models.errors import SpecError
 from hls4attn.models.operators import AILayerNormSpec
 

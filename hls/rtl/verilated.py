@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hls4attn.hls import sim_dir
 from hls4attn.hls.compiler import cache_dir, find_compiler
-from hls4attn.hls.rtl_unit import RtlUnit
+from hls4attn.hls.rtl.unit import RtlUnit
 from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 

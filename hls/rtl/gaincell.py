@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hls4attn.hls.gaincell import current_rows, structure
-from hls4attn.hls.rtl_unit import Rom, RtlUnit, head_bits
+from hls4attn.hls.rtl.unit import Rom, RtlUnit, head_bits
 from hls4attn.hls.tail import signed_bits
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Codes

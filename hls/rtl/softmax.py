@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hls4attn.hls.rtl_unit import Rom, RtlUnit, head_bits
+from hls4attn.hls.rtl.unit import Rom, RtlUnit, head_bits
 from hls4attn.models.operators import SoftmaxSpec
 
 

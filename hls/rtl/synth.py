@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 
 from hls4attn.hls.compiler import cache_dir
-from hls4attn.hls.rtl_unit import RtlUnit
-from hls4attn.hls.verilated import verilated_library
+from hls4attn.hls.rtl.unit import RtlUnit
+from hls4attn.hls.rtl.verilated import verilated_library
 from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 

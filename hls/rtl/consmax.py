@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hls4attn.hls.rtl_unit import Rom, RtlUnit, head_bits
+from hls4attn.hls.rtl.unit import Rom, RtlUnit, head_bits
 from hls4attn.models.formats import Codes
 from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec
 

@@ -26,19 +26,19 @@ ROW_MAX = 1024
 
 #: Module that builds the unit of an operator, by the operator's `op_type`; each has a function `unit`.
 _MODULES = {
-    "ConSmax": "rtl_consmax",
-    "ConSmaxSplit": "rtl_consmax",
-    "E2Softmax": "rtl_e2softmax",
-    "IntegerSoftmax": "rtl_softmax",
-    "IntegerLayerNorm": "rtl_layernorm",
-    "AILayerNorm": "rtl_ailayernorm",
-    "GainCell": "rtl_gaincell",
+    "ConSmax": "consmax",
+    "ConSmaxSplit": "consmax",
+    "E2Softmax": "e2softmax",
+    "IntegerSoftmax": "softmax",
+    "IntegerLayerNorm": "layernorm",
+    "AILayerNorm": "ailayernorm",
+    "GainCell": "gaincell",
 }
 
 
 def rtl_dir() -> Path:
     """Folder of the Verilog sources."""
-    return Path(__file__).resolve().parent / "rtl"
+    return Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,5 +165,5 @@ def rtl_unit(spec: Any, row_max: int = ROW_MAX) -> RtlUnit:
         raise UnsupportedError(f"No streaming unit for {name}; there are units for {', '.join(sorted(_MODULES))}")
     if not 1 <= row_max <= 1 << 20:
         raise SpecError(f"{name}: row_max must be 1 to {1 << 20}. Received: {row_max}")
-    unit: RtlUnit = importlib.import_module(f"hls4attn.hls.{_MODULES[name]}").unit(spec, row_max)
+    unit: RtlUnit = importlib.import_module(f"hls4attn.hls.rtl.{_MODULES[name]}").unit(spec, row_max)
     return unit
