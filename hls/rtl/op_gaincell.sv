@@ -33,7 +33,7 @@ module op_gaincell #(
     parameter int V_LEVELS = 8,
     parameter int LANE_DSP = 0,  // a multiplier for each lane of the values, instead of one for each of their levels
     parameter int SHARED = 1,  // keys and values have the same currents; else a row has those of keys, then of values
-    parameter int CURRENT_W = 12,  // signed; widths of what follows from it: see hls/rtl_gaincell.py
+    parameter int CURRENT_W = 12,  // signed; widths of what follows from it: see hls/rtl/gaincell.py
     parameter int SCORE_W = 24,
     parameter int SCALED_W = 24,
     parameter int PULSE_MUL = 1,
