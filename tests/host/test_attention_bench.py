@@ -11,6 +11,7 @@ from command_line import command
 
 from hls4attn.host import cli
 from hls4attn.host.bench.attention import Growth, fresh_cache, parse_lengths
+from hls4attn.host.cli import options
 from hls4attn.models.errors import InputError
 from hls4attn.models.zoo import zoo_model
 
@@ -145,8 +146,8 @@ def test_the_same_structure_options_everywhere(capsys, monkeypatch, verb):
         assert str(wrong) in err
         names = {"--io": "io", "--reuse": "reuse", "--lanes": "lanes", "--parallel-heads": "parallel_heads"}
         found = inspect.get_annotations(getattr(cli, verb), eval_str=True)[names[option]]
-        shown[option] = found == {"--io": cli.IoType, "--reuse": cli.Reuse, "--lanes": cli.Lanes}.get(
-            option, cli.ParallelHeads
+        shown[option] = found == {"--io": options.IoType, "--reuse": options.Reuse, "--lanes": options.Lanes}.get(
+            option, options.ParallelHeads
         )
     assert all(shown.values())
 
