@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # make setup | demo | test | test-all | test-boards | lint     Everything goes into .venv; what the tests need besides
-# (g++, clang++, Icarus Verilog, Tcl) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run
+# (g++, clang++, Icarus Verilog, Tcl, perl) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run
 # is printed.
 SHELL := /bin/bash
 VENV := .venv
@@ -24,6 +24,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(call tool,clang++,clang) || echo "clang++ is missing, which only the tests need; install it with: sudo apt-get install clang" >&2
 	@$(call tool,iverilog,iverilog) || echo "Icarus Verilog is missing, which only the tests need; install it with: sudo apt-get install iverilog" >&2
 	@$(call tool,tclsh,tcl) || echo "Tcl is missing, which the dry run of a build needs; install it with: sudo apt-get install tcl" >&2
+	@$(call tool,perl,perl) || echo "perl is missing, which Verilator needs in the tests; install it with: sudo apt-get install perl" >&2
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (about two minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
