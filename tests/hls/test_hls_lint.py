@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from hls_lint import RULES, Finding, lint
 from hls_units import units
-from lint_cases import CASES
+from lint_cases import CASES as KERNEL_CASES
+from lint_stream_cases import STREAM_CASES
 
 from hls4attn.hls import include_dir
+
+CASES = [*KERNEL_CASES, *STREAM_CASES]
 
 
 @pytest.fixture(scope="module")
