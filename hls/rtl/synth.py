@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthesis of a streaming unit by Yosys for 7-series parts: an estimate of its size, and a netlist to simulate.
 
-Numbers of Yosys are no numbers of Vivado; LUTs differ most, by up to some 40 per cent.
+Numbers of Yosys are no numbers of Vivado.
 """
 
 from __future__ import annotations

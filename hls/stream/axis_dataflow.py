@@ -3,29 +3,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hls4attn.hls import include_dir, sim_dir
 from hls4attn.hls.axis_cpp import Core, kernel_cpp
 from hls4attn.hls.bridge import EXPORT
-from hls4attn.hls.compiler import ap_types_dir, cache_dir, compile_library
+from hls4attn.hls.compiler import cache_dir
 from hls4attn.hls.design import Design
 from hls4attn.hls.emit import design_cpp
 from hls4attn.hls.stream.packets import flag_depth
 from hls4attn.hls.stream.ports import port_rows, split_packets
-from hls4attn.models.errors import InputError, SimulationError
+from hls4attn.hls.stream.simulated import END, ENTRY, Simulated
+from hls4attn.models.errors import InputError
 from hls4attn.models.files import atomic_write
 
-_REPORT_BYTES = 1 << 20
-_ENTRY = "hls4attn_packets"
-
-_BENCH = """// SPDX-License-Identifier: Apache-2.0
+_BENCH = (
+    """// SPDX-License-Identifier: Apache-2.0
 // Simulation only: a source and a sink of words that stall at random, and the kernel between them.
 #define HLS4ATTN_DATAFLOW
 #include "kernel.cpp"
@@ -74,19 +70,9 @@ typedef hls4attn::axis<0>::word word_t;
             HLS4ATTN_REGION(kernel(in_r, out_r))
             HLS4ATTN_JOIN
         }});
-        const std::string left = sim::take_note();
-        if (!left.empty()) {{
-            throw sim::failure(left);
-        }}
-    }} catch (const std::exception &error) {{
-        sim::take_note();
-        sim::put(report, size, error.what());
-        return 1;
-    }}
-    sim::put(report, size, sim::describe(net));
-    return 0;
-}}
 """
+    + END
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +114,8 @@ class AxisDataflow:
         folder = cache_dir() / "bench" / hashlib.sha256(text.encode()).hexdigest()[:32]
         atomic_write(folder / "kernel.cpp", text.encode())
         words = {"in_words": self._ports[0].words, "out_words": self._ports[1].words}
-        bench = folder / "packets.cpp"
-        atomic_write(bench, _BENCH.format(export=EXPORT, entry=_ENTRY, **words).encode())
-        includes = (sim_dir(), include_dir(), ap_types_dir())
-        self._entry = getattr(ctypes.CDLL(str(compile_library(bench, includes))), _ENTRY)
-        pointer, number = ctypes.c_void_p, ctypes.c_int
-        self._entry.argtypes = [*[pointer] * 5, ctypes.c_long, ctypes.c_uint64, *[number] * 3, pointer, ctypes.c_long]
+        bench = _BENCH.format(export=EXPORT, entry=ENTRY, **words)
+        self._simulated = Simulated(design.name, folder / "packets.cpp", bench, arrays=5)
 
     def run(
         self, packets: Sequence[bytes], seed: int = 0, stalls: tuple[int, int] = (0, 0), interrupts: int = 0
@@ -163,11 +145,6 @@ class AxisDataflow:
         data = np.zeros(samples * answer.words, dtype="<u4")
         ends = np.zeros(len(data), dtype=np.uint8)
         times = np.zeros((samples, 4), dtype=np.int64)
-        report = ctypes.create_string_buffer(_REPORT_BYTES)
-        arrays = [a.ctypes.data for a in (words, last, data, ends, times)]
-        failed = self._entry(*arrays, samples, seed, interrupts, *stalls, ctypes.addressof(report), _REPORT_BYTES)
-        text = report.value.decode()
-        if failed:
-            raise SimulationError(f"{self.design.name}: {text}")
+        found = self._simulated.run((words, last, data, ends, times), samples, seed, stalls, interrupts)
         cycles = (times[:, 3] - times[0, 0] + 1).tolist()
-        return AxisRun(split_packets(data, ends), cycles, json.loads(text)["fifos"])
+        return AxisRun(split_packets(data, ends), cycles, found["fifos"])

@@ -8,31 +8,26 @@ what; so are starvation and words left over.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hls4attn.hls import include_dir
 from hls4attn.hls.bridge import EXPORT
-from hls4attn.hls.compiler import ap_types_dir, cache_dir, compile_library
+from hls4attn.hls.compiler import cache_dir
 from hls4attn.hls.csim import checked_codes, checked_lengths
 from hls4attn.hls.design import Design, Stream
 from hls4attn.hls.emit import design_cpp
-from hls4attn.models.errors import InputError, SimulationError
+from hls4attn.hls.stream.simulated import END, ENTRY, Simulated
+from hls4attn.models.errors import InputError
 from hls4attn.models.files import atomic_write
 from hls4attn.models.formats import Codes
 
-_REPORT_BYTES = 1 << 20
-_ENTRY = "hls4attn_dataflow"
-
-_BENCH = """// SPDX-License-Identifier: Apache-2.0
+_BENCH = (
+    """// SPDX-License-Identifier: Apache-2.0
 // Simulation only: a source and a sink that stall at random, and the design between them.
 #define HLS4ATTN_DATAFLOW
 #include "top.cpp"
@@ -79,19 +74,9 @@ _BENCH = """// SPDX-License-Identifier: Apache-2.0
             HLS4ATTN_REGION(top(in, out, length))
             HLS4ATTN_JOIN
         }});
-        const std::string left = sim::take_note();
-        if (!left.empty()) {{
-            throw sim::failure(left);
-        }}
-    }} catch (const std::exception &error) {{
-        sim::take_note();
-        sim::put(report, size, error.what());
-        return 1;
-    }}
-    sim::put(report, size, sim::describe(net));
-    return 0;
-}}
 """
+    + END
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,12 +137,7 @@ class DataflowSim:
         top = design_cpp(design, "top")
         folder = cache_dir() / "bench" / hashlib.sha256(top.encode()).hexdigest()[:32]
         atomic_write(folder / "top.cpp", top.encode())
-        bench = folder / "dataflow.cpp"
-        atomic_write(bench, self._bench().encode())
-        includes = (include_dir().parent / "sim", include_dir(), ap_types_dir())
-        self._entry = getattr(ctypes.CDLL(str(compile_library(bench, includes))), _ENTRY)
-        pointer, number = ctypes.c_void_p, ctypes.c_int
-        self._entry.argtypes = [*[pointer] * 4, ctypes.c_long, ctypes.c_uint64, *[number] * 3, pointer, ctypes.c_long]
+        self._simulated = Simulated(design.name, folder / "dataflow.cpp", self._bench(), arrays=4)
 
     def _bench(self) -> str:
         def rows(stream: Stream) -> str:
@@ -165,7 +145,7 @@ class DataflowSim:
 
         return _BENCH.format(
             export=EXPORT,
-            entry=_ENTRY,
+            entry=ENTRY,
             tokens=self.design.seq_len,
             input=self.design.input.name,
             output=self.design.output,
@@ -203,23 +183,7 @@ class DataflowSim:
         n = checked_lengths(lengths, len(x), design.seq_len)
         y = np.zeros((len(x), prod(design.output_tensor.shape)), dtype=np.int32)
         times = np.zeros((len(x), 4), dtype=np.int64)
-        report = ctypes.create_string_buffer(_REPORT_BYTES)
-        failed = self._entry(
-            x.ctypes.data,
-            y.ctypes.data,
-            None if n is None else n.ctypes.data,
-            times.ctypes.data,
-            len(x),
-            seed,
-            interrupts,
-            *stalls,
-            ctypes.addressof(report),
-            _REPORT_BYTES,
-        )
-        text = report.value.decode()
-        if failed:
-            raise SimulationError(f"{design.name}: {text}")
-        found: dict[str, Any] = json.loads(text)
+        found = self._simulated.run((x, y, n, times), len(x), seed, stalls, interrupts)
         result = y.reshape(len(x), *design.output_tensor.shape).astype(np.int64)
         first_in, last_in, first_out, last_out = times.T
         return DataflowRun(result, first_in, last_in, first_out, last_out, found["busy"], found["fifos"])
