@@ -64,7 +64,7 @@ class RtlSim:
 
     def __init__(self, unit: RtlUnit, sources: Mapping[str, str] | None = None, netlist: bool = False) -> None:
         self.unit = unit
-        text = {path.name: path.read_text() for path in unit.sources()} | dict(sources or {})
+        text = unit.sources() | dict(sources or {})
         if netlist:
             from hls4attn.hls.rtl.synth import gate_library
 

@@ -80,8 +80,7 @@ def resources(unit: RtlUnit, dsp: bool = True) -> Resources:
     Raises:
         ToolError: if there is no Yosys of version 0.70 or newer, it fails, or leaves cells that are unknown here.
     """
-    text = {path.name: path.read_text() for path in unit.sources()}
-    folder = _synthesised(unit, text, () if dsp else ("-nodsp",))
+    folder = _synthesised(unit, unit.sources(), () if dsp else ("-nodsp",))
     report = json.loads((folder / "stat.json").read_text())
     return _count(unit.module, report["design"]["num_cells_by_type"], _yosys_version(find_yosys()))
 

@@ -78,7 +78,7 @@ class RtlUnit:
 
     Attributes:
         module: name of the top module.
-        files: names of its sources in `rtl_dir`, the top module's included.
+        files: paths of its sources below `rtl_dir`, the top module's included unless it is in `texts`.
         parameters: integer parameters of the top module; all that differ from a module's default.
         roms: table contents, by the name of the string parameter that takes the file's name.
         in_width: bits of ``s_tdata``, 1 to 64.
@@ -88,6 +88,7 @@ class RtlUnit:
         out_signed: whether ``m_tdata`` is.
         heads: number of heads.
         row_max: longest row.
+        texts: sources that were written for this unit alone, by file name.
     """
 
     module: str
@@ -101,18 +102,20 @@ class RtlUnit:
     out_signed: bool = False
     heads: int = 1
     row_max: int = ROW_MAX
+    texts: Mapping[str, str] = field(default_factory=dict)
 
-    def sources(self) -> list[Path]:
-        """The source files.
+    def sources(self) -> dict[str, str]:
+        """Text of every source, by file name.
 
         Raises:
             SpecError: for one that is not there.
         """
-        paths = [rtl_dir() / name for name in self.files]
-        for path in paths:
+        found = {}
+        for path in (rtl_dir() / name for name in self.files):
             if not path.is_file():
                 raise SpecError(f"{self.module}: no source {path.name} in {path.parent}")
-        return paths
+            found[path.name] = path.read_text(encoding="utf-8")
+        return found | self.texts
 
     def rom_files(self) -> dict[str, str]:
         """Name of the file of each table, by parameter."""

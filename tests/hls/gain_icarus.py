@@ -73,7 +73,7 @@ def icarus(
         reset_at: clock of a reset, after which all rows come once more.
         patience: clocks of the run.
     """
-    text = {path.name: path.read_text() for path in unit.sources()} | dict(sources or {})
+    text = unit.sources() | dict(sources or {})
     for name, content in (*text.items(), *((file, unit.roms[rom].text()) for rom, file in unit.rom_files().items())):
         (folder / name).write_text(content)
     first = np.arange(rows.shape[1]) > 0

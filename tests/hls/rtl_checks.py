@@ -79,7 +79,9 @@ def icarus(
     tops = {"in_top": unit.in_width - 1, "user_top": unit.user_width - 1, "out_top": unit.out_width - 1}
     (folder / "bench.v").write_text(BENCH.format(**numbers, **tops))
     (folder / "dut.v").write_text(unit.top("dut"))
-    command = ["iverilog", "-g2012", "-o", "bench.vvp", "-s", "bench", *map(str, unit.sources()), "dut.v", "bench.v"]
+    for name, text in unit.sources().items():
+        (folder / name).write_text(text)
+    command = ["iverilog", "-g2012", "-o", "bench.vvp", "-s", "bench", *unit.sources(), "dut.v", "bench.v"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     done = subprocess.run(["vvp", "-n", "bench.vvp"], cwd=folder, check=True, capture_output=True, text=True)
     words = [line.split() for line in done.stdout.splitlines() if line[-2:] in {" 0", " 1"}]
@@ -93,7 +95,7 @@ def icarus(
 def lint(folder: Path, unit: RtlUnit, sources: dict[str, str] | None = None) -> str:
     """What Verilator and Icarus have to say about a unit, with all warnings."""
     paths = []
-    for name, text in ({p.name: p.read_text() for p in unit.sources()} | (sources or {})).items():
+    for name, text in (unit.sources() | (sources or {})).items():
         paths.append(folder / name)
         paths[-1].write_text(text)
     for name, file in unit.rom_files().items():
@@ -122,7 +124,7 @@ def refuted(
     **arguments: object,
 ) -> bool:
     """Whether a unit with a mistake gives other codes, hangs, or breaks a rule of the stream."""
-    text = next(path for path in unit.sources() if path.name == file).read_text()
+    text = unit.sources()[file]
     assert text.count(right) == 1, f"{file}: {right!r} is there {text.count(right)} times"
     sim = RtlSim(unit, sources={file: text.replace(right, wrong)})
     try:
