@@ -20,7 +20,7 @@ from hls4attn.hls.stream.ports import PortRows, port_rows
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export import Graph
 from hls4attn.models.export.execute import Reference, random_codes
-from hls4attn.models.formats import Codes, Fixed
+from hls4attn.models.formats import Fixed
 
 STALLS = ((0, 0), (30, 40), (0, 70), (70, 0))
 #: Shape, permutation and format of the input: rows and words that begin together, and that do not.
@@ -120,17 +120,23 @@ def test_mutants_are_refuted(mutant: str) -> None:
     codes = random_codes(graph.input, 30, 3)
     expected = to_words(Reference(graph).run(codes), out)
     lengths = np.full(30, out.words)
-    assert not refuted(sim.unit, *change[:1], change[1], change[1], to_words(codes, into), expected, out_lengths=lengths)
+    assert not refuted(
+        sim.unit, *change[:1], change[1], change[1], to_words(codes, into), expected, out_lengths=lengths
+    )
     assert refuted(sim.unit, *change, to_words(codes, into), expected, out_lengths=lengths)
 
 
 def test_copies_hold_what_the_fifo_before_their_fork_would() -> None:
     design = streamed(residuals(20))
-    depths = stream_depths(design)
-    first, second = (n for n in design.nodes if n.op == "AttnFork" and n.inputs[0].startswith("quant"))[:2]
-    assert depths[first.inputs[0]] == 0
-    assert second
-    assert depths
+    depths, streams = stream_depths(design), design.streams
+    first, second = [n for n in design.nodes if n.op == "AttnFork"][:2]
+    assert second.inputs == first.copies[-1:]
+    assert depths[first.inputs[0]] == depths[second.inputs[0]] == 0
+    before = streams[first.inputs[0]].depth
+    for name in first.copies[:-1]:
+        assert depths[name] == streams[name].depth + before
+    for name in second.copies[1:-1]:
+        assert depths[name] == streams[name].depth + streams[second.inputs[0]].depth + before
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -144,7 +150,3 @@ def test_what_cannot_be_is_refused() -> None:
     scaled = m.graph(m.quant(m.add("Transpose", "x", permutation=(1, 0)), Fixed(4, 1)))
     with pytest.raises(UnsupportedError, match="a transpose in RTL moves codes and nothing else"):
         network_unit(streamed(scaled), scaled)
-
-
-def expected_words(graph: Graph, codes: Codes) -> Codes:
-    return Reference(graph).run(codes)
