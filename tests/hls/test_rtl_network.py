@@ -114,16 +114,14 @@ FEW = ("a row is dropped", "no sign")
 
 @pytest.mark.parametrize("mutant", [m if m in FEW else pytest.param(m, marks=pytest.mark.slow) for m in MUTANTS])
 def test_mutants_are_refuted(mutant: str) -> None:
-    name, *change = MUTANTS[mutant]
+    name, file, right, wrong = MUTANTS[mutant]
     graph, sim = simulated(name)
     into, out = port_rows(sim.design)
     codes = random_codes(graph.input, 30, 3)
-    expected = to_words(Reference(graph).run(codes), out)
+    words, expected = to_words(codes, into), to_words(Reference(graph).run(codes), out)
     lengths = np.full(30, out.words)
-    assert not refuted(
-        sim.unit, *change[:1], change[1], change[1], to_words(codes, into), expected, out_lengths=lengths
-    )
-    assert refuted(sim.unit, *change, to_words(codes, into), expected, out_lengths=lengths)
+    assert not refuted(sim.unit, file, right, right, words, expected, out_lengths=lengths)
+    assert refuted(sim.unit, file, right, wrong, words, expected, out_lengths=lengths)
 
 
 def test_copies_hold_what_the_fifo_before_their_fork_would() -> None:
