@@ -162,7 +162,9 @@ end
 
 // ---- products; the memory waits for the probabilities' format
 logic [PARALLEL*P_IN_W-1:0] p_held;
-wire [PARALLEL*P_W-1:0] p_word;
+// verilator lint_off UNUSEDSIGNAL
+wire [PARALLEL*P_W-1:0] p_word;  // of the shift form the exponents
+// verilator lint_on UNUSEDSIGNAL
 always_ff @(posedge clk) p_held <= p_data;
 
 generate
@@ -183,7 +185,9 @@ genvar p, e;
 // The tails' constants.
 wire [WIDTH*SCALE_W-1:0] scales;
 wire [WIDTH*OFFSET_W-1:0] terms;
+// verilator lint_off UNUSEDSIGNAL
 wire [CHUNK_W-1:0] core_chunk;
+// verilator lint_on UNUSEDSIGNAL
 op_delay #(.WIDTH(CHUNK_W), .LENGTH(TO_CORE - 1)) chunk_delay (.clk(clk), .enable(1'b1), .in(chunk), .out(core_chunk));
 generate
     if (SCALE != 0) begin : gen_scale
@@ -224,8 +228,10 @@ generate
             assign p_word[p*P_W +: P_W] = P_W'(taken);
         end
         // The shift form's division: which factor is known with the sum, how far to shift a clock later.
+        // verilator lint_off UNUSEDSIGNAL
         wire [E_MANTISSA_W-1:0] factor;
         wire [E_KS_W-1:0] ks;
+        // verilator lint_on UNUSEDSIGNAL
         if (E_FORM != 0) begin : gen_division
             localparam int Q_OF = $clog2(E_MANTISSAS);
             wire [Q_OF-1:0] q;
