@@ -6,8 +6,8 @@
 //     p ---> register --> format of P V ----+
 //
 // A probability stays for CHUNKS clocks.  p_last ends the keys of a row and group; the rows of a sequence are those of
-// its values.  Nothing between the memory and the row ever stops: a row of results is started when one of the two
-// registers for rows is free.
+// its values.  Nothing between the memory and the rows ever stops: a row of results is started when there is a place
+// for it.
 `default_nettype none
 
 module net_attention_context #(
@@ -120,15 +120,14 @@ logic [CHUNK_W-1:0] chunk;
 logic [WORD_W-1:0] part;  // group * CHUNKS + chunk
 logic [PLACE_W-1:0] offset;  // key * ROW_WORDS + part
 logic first_key;
-logic [1:0] rows_out;  // started, not yet taken
+wire room;  // for a row of results
 wire chunk_ends = chunk == LAST_CHUNK;
 wire unit_ends = chunk_ends && p_last;
 wire row_ends = unit_ends && group == LAST_GROUP;
 wire sequence_ends = row_ends && row == last_row;
 wire row_starts = p_last && part == '0;  // the first word of the row that will have a result
-wire open = full && !(row_starts && rows_out[1]);
+wire open = full && (room || !row_starts);
 wire go = p_valid && open;
-wire given = m_tvalid && m_tready;
 
 assign p_ready = open && chunk_ends;
 assign release_half = go && sequence_ends;
@@ -141,9 +140,7 @@ always_ff @(posedge clk) begin
         part <= '0;
         offset <= '0;
         first_key <= 1'b1;
-        rows_out <= 2'd0;
     end else begin
-        if ((go && row_starts) != given) rows_out <= given ? rows_out - 2'd1 : rows_out + 2'd1;
         if (go) begin
             chunk <= chunk_ends ? '0 : chunk + 1'b1;
             if (chunk_ends) first_key <= p_last;
@@ -320,7 +317,7 @@ assign result_ends = ends[TO_RESULT];
 net_attention_rows #(
     .HEADS(HEADS), .DIM(DIM), .PARALLEL(PARALLEL), .WIDTH(WIDTH), .ELEMENT_W(OUT_W), .WORD_W(WORD_W)
 ) rows (
-    .clk(clk), .rst_n(rst_n), .word(results), .part(result_part), .word_valid(result_ends),
+    .clk(clk), .rst_n(rst_n), .reserve(go && row_starts), .room(room), .word(results), .part(result_part), .word_valid(result_ends),
     .row_ends(result_row_ends), .last(result_last), .m_tdata(m_tdata), .m_tvalid(m_tvalid), .m_tlast(m_tlast),
     .m_tready(m_tready)
 );
