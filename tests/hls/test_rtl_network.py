@@ -16,7 +16,7 @@ from rtl_checks import icarus, lint, refuted
 from hls4attn.hls import lower_graph
 from hls4attn.hls.rtl.net.network import network_unit, stream_depths
 from hls4attn.hls.rtl.net.sim import NetworkSim
-from hls4attn.hls.rtl.net.words import from_words, to_words
+from hls4attn.hls.rtl.net.words import check_lengths, from_words, to_words
 from hls4attn.hls.stream.ports import PortRows, port_rows
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export import Graph, read_graph
@@ -36,6 +36,8 @@ TURNED = {
 }
 
 
+#: Networks with attention, whose RTL has one lane.
+ATTENTION = ("attention", "classifier", "long_skip")
 DIGITS = ("consmax", "softmax", "sole")
 #: Choices for the digits' hardware, and clocks between two images, which is the attention's interval.
 CHOICES = {
@@ -54,7 +56,7 @@ def turned(name: str) -> Graph:
 @cache
 def simulated(name: str) -> tuple[Graph, NetworkSim]:
     graph = turned(name) if name in TURNED else attention() if name == "attention" else GRAPHS[name]()
-    return graph, NetworkSim(streamed(graph), graph)
+    return graph, NetworkSim(streamed(graph, **({"lanes": 1} if name in ATTENTION else {})), graph)
 
 
 def attention() -> Graph:
@@ -175,7 +177,7 @@ def test_digits_in_every_configuration(name: str, choice: str) -> None:
 @pytest.mark.slow
 def test_products_in_look_up_tables() -> None:
     graph = attention()
-    sim = NetworkSim(streamed(graph), graph, dsp=())
+    sim = NetworkSim(streamed(graph, lanes=1), graph, dsp=())
     codes = random_codes(graph.input, 40, 3)
     assert np.array_equal(sim.run(codes, stalls=(30, 30)).outputs, Reference(graph).run(codes))
 
@@ -207,24 +209,38 @@ def test_the_end_of_a_packet_ends_a_sequence(name: str, packet: bool) -> None:
 
 
 def test_lengths_that_no_packet_says_are_refused() -> None:
-    m = ModelMaker("narrow", (6, 2), Fixed(8, 4), 3)
-    y = m.dense(m.x, (6, 2), 8, "wide", A8)
-    graph = read_graph(m.model(m.attention(y, (6, 8), consmax(2), "a")))
-    sim = NetworkSim(streamed(graph), graph)
-    codes = random_codes(graph.input, 2, 1)
-    with pytest.raises(InputError, match="2 words hold more rows of 2 codes than 3"):
-        sim.run(codes, lengths=3)
-    expected = Reference(shortened(graph, graph.input.name, 4)).run(codes[:, :4])
-    assert np.array_equal(sim.run(codes, lengths=4).outputs[:, :4], expected)
+    port = PortRows(6, 2, 8)
+    check_lengths(np.array([2, 4, 6]), port, "m")
+    with pytest.raises(InputError, match="m: 2 words hold more rows of 2 codes than 3"):
+        check_lengths(np.array([6, 3]), port, "m")
     graph, sim = digits("consmax", "a row in 16 clocks")
     with pytest.raises(InputError, match="the rows of this model's input are not its 16 tokens"):
         sim.run(random_codes(graph.input, 2, 1), lengths=5)
 
 
 @pytest.mark.slow
+def test_several_tokens_a_word() -> None:
+    m = ModelMaker("narrow", (6, 2), Fixed(8, 4), 3)
+    y = m.dense(m.x, (6, 2), 8, "wide", A8)
+    graph = read_graph(m.model(m.attention(y, (6, 8), consmax(2), "a")))
+    sim = NetworkSim(streamed(graph, lanes=1), graph)
+    codes = random_codes(graph.input, 20, 1)
+    expected = Reference(shortened(graph, graph.input.name, 4)).run(codes[:, :4])
+    run = sim.run(codes, lengths=4, stalls=(30, 30))
+    assert np.array_equal(run.outputs[:, :4], expected)
+    assert not run.outputs[:, 4:].any()
+
+
+def test_a_model_may_be_called_as_a_kernel() -> None:
+    unit = simulated("attention")[1].unit
+    assert unit.module == "net_attention_1"
+    assert {"net_attention.sv", "net_attention_1.sv"} <= set(unit.sources())
+
+
+@pytest.mark.slow
 def test_the_netlist_of_a_network() -> None:
     graph = attention()
-    sim = NetworkSim(streamed(graph), graph, netlist=True)
+    sim = NetworkSim(streamed(graph, lanes=1), graph, netlist=True)
     codes = random_codes(graph.input, 20, 3)
     for stalls in STALLS[:2]:
         assert np.array_equal(sim.run(codes, stalls=stalls, seed=2).outputs, Reference(graph).run(codes))
@@ -244,6 +260,9 @@ def test_copies_hold_what_the_fifo_before_their_fork_would() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
+    graph = attention()
+    with pytest.raises(UnsupportedError, match="a_p: no RTL for an attention with lanes=2"):
+        network_unit(streamed(graph, lanes=2), graph)
     graph = turned("rows of a word")
     design = streamed(graph)
     with pytest.raises(InputError, match="RTL is made of an io_stream design. Received: io_parallel"):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from hls4attn.hls.design import Design, HwNode
 from hls4attn.hls.rtl.net.kernel import RtlKernel, rtl_kernel
 from hls4attn.hls.rtl.net.words import shorter
-from hls4attn.hls.rtl.unit import Rom, RtlUnit
+from hls4attn.hls.rtl.unit import Rom, RtlUnit, rtl_dir
 from hls4attn.hls.stream.packets import flag_depth
 from hls4attn.hls.stream.ports import PortRows, port_rows
 from hls4attn.models.errors import InputError, SpecError
@@ -117,7 +117,8 @@ class _Top:
     roms: dict[str, Rom] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.module = f"net_{_identifier(self.design.name, ())}"
+        modules = {path.stem.removeprefix("net_") for path in (rtl_dir() / "net").glob("net_*.sv")}
+        self.module = f"net_{_identifier(self.design.name, modules)}"  # not a kernel's, whatever the model's name
         self.widths, self.depths = stream_widths(self.design), stream_depths(self.design)
         self.names: dict[str, str] = {}
         for name in self.design.streams:
