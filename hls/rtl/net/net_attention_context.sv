@@ -280,7 +280,8 @@ generate
             end else begin : gen_one
                 assign earlier = sum;
             end
-            always_ff @(posedge clk) if (sum_go) sum <= sum_first ? product : earlier + product;
+            wire signed [ACC_W-1:0] addend = sum_first ? '0 : earlier;
+            always_ff @(posedge clk) if (sum_go) sum <= addend + product;
             if (E_FORM != 0) begin : gen_divide
                 net_attention_divide #(
                     .SUM_W(ACC_W), .FACTOR_W(E_MANTISSA_W), .KS_W(E_KS_W), .OUT_SHIFT(E_SHIFT), .CORE_W(CORE_W),
