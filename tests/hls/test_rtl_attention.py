@@ -120,6 +120,7 @@ def test_a_row_takes_the_clocks_of_its_keys(causal: bool) -> None:
         run = sim.run([zeros] * 3, [Fixed(8, 5)] * 3, Fixed(8, 5), [length] * 6)
         ends = run.ends.reshape(6, length)
         assert set(np.diff(ends[:, -1])) == {interval(numbers.node, length)}
+        assert ends[0, 0] == 4 * length + 4 * (1 if causal else length) + 12 + 2 + 1 + 3
         keys = np.arange(2, length + 1) if causal else np.full(length - 1, length)
         assert np.array_equal(np.diff(ends[2]), 4 * keys)
 

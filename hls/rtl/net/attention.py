@@ -50,7 +50,6 @@ _TABLES = {"TABLE0": "TABLE", "ROM_FILE": "TABLE", "CODE_FILE": "TABLE", "HEAD_F
 _SHARED = "CODE_FILE"
 #: Parameters of a unit that the attention states itself.
 _OWN = ("IN_W", "OUT_W", "USER_W", "HEADS", "EXPONENTS")
-_FLOOR = 2  # among the roundings
 
 
 def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
@@ -59,7 +58,7 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
     Args:
         node: the fused attention.
         graph: the typed graph, which has the score function's spec.
-        dsp: whether its products may take DSP blocks.
+        dsp: whether its products may take DSP blocks; what a score function multiplies is up to synthesis.
 
     Raises:
         UnsupportedError: for more than one lane.
@@ -71,7 +70,6 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
             "build it by HLS"
         )
     spec = spec_of(node, graph)
-    shift_form = isinstance(spec, E2ContextSpec)
     unit = exponents(spec, ints["rows"]) if isinstance(spec, E2ContextSpec) else rtl_unit(spec, ints["rows"])
     parameters, roms = _function(node, unit)
     parameters |= {
@@ -85,7 +83,7 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
     }
     for name in "qkv":
         parameters |= {f"{name.upper()}_W": ints[f"{name}_width"], f"{name.upper()}_SIGNED": ints[f"{name}_signed"]}
-    weights = _division(node, unit) if shift_form else _probabilities(node, unit)
+    weights = _division(node, unit) if isinstance(spec, E2ContextSpec) else _probabilities(node, unit)
     for part in (_scores(node), _context(node), weights):
         parameters |= part[0]
         roms |= part[1]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Division by the sum of an E2Softmax row: a factor and a shift, one rounding.
 //
-//     sum --( x factor )--[ ]-- >> ks, and what fell out --[ ]-- + half, >> OUT_SHIFT, ties to even, limit --[ ]--> core
+//     sum --( x factor )--[ ]-- >> ks, and what fell out --[ ]-- + half, >> OUT_SHIFT, limit --[ ]--> core
 //
 // Formula:  core = limit( half even( sum * factor * 2^-(ks + OUT_SHIFT) ) )
-// What falls out of the first shift is one more bit: it only matters for ties.  Three clocks; factor comes with its sum,
-// ks a clock later.
+// What falls out of the first shift is one more bit: it only matters for ties.  Three clocks; factor comes with its
+// sum, ks a clock later.
 // Source: SOLE, arXiv 2510.17189, equations 10 to 13; hls/nnet/attn_e2context.h.
 `default_nettype none
 

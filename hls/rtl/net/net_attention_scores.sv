@@ -5,9 +5,9 @@
 //                                  ^            over CHUNKS
 //     q row ---> register --> word-+
 //
-// Order: query rows, groups of heads, keys, chunks of WIDTH elements; a chunk a clock.  Keys: all of the sequence, or as
-// many as the query's place says (CAUSAL).  Clocks a row: GROUPS * keys * CHUNKS.  A sequence starts when all of its
-// keys are there; the next one's come in meanwhile.
+// Order: query rows, groups of heads, keys, chunks of WIDTH elements; a chunk a clock.  Keys: all of the sequence, or
+// as many as the query's place says (CAUSAL).  Clocks a row: GROUPS * keys * CHUNKS.  A sequence starts when all of
+// its keys are there; the next one's come in meanwhile.
 // Nothing between the memory and the FIFO ever stops: a score is started when the FIFO has a place for it.
 `default_nettype none
 
