@@ -14,10 +14,11 @@ import numpy as np
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.scripts import HLS_FOLDER, RTL_FOLDER, Kernel
 
 if TYPE_CHECKING:
-    from hls4attn.hls.axis import KernelSource
     from hls4attn.hls.config import HlsConfig
+    from hls4attn.host.flow import Flow
 
 OVERLAYS = ("digits", "operators", "gaincell")
 #: Conversion options that an overlay takes; the operators bring their own.
@@ -26,6 +27,8 @@ CHOICES: Mapping[str, frozenset[str]] = {
     "operators": frozenset(),
     "gaincell": frozenset(("backend", "clock_period_ns")),
 }
+#: Overlays whose kernels there are in Verilog, too.
+IN_RTL = ("digits", "operators")
 VECTORS = 64  # samples in the archive for the board
 
 
@@ -38,15 +41,17 @@ class Plan:
         sources: writes the kernels' sources into a folder, in the order of their numbers.
         notes: what to tell the user about choices that were made for him.
         extra: makes further files for the board's archive.
+        place: of the kernels' sources in the build folder.
     """
 
     design: OverlayDesign
-    sources: Callable[[Path], tuple[KernelSource, ...]]
+    sources: Callable[[Path], tuple[Kernel, ...]]
     notes: tuple[str, ...] = ()
     extra: Callable[[], Mapping[str, bytes]] = dict
+    place: str = HLS_FOLDER
 
 
-def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, fitted: bool) -> Plan:
+def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, fitted: bool, rtl: bool = False) -> Plan:
     """The plan of an overlay.
 
     Args:
@@ -55,14 +60,15 @@ def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, f
         board: name of the board.
         config: conversion options.
         fitted: whether the smallest reuse factor that fits replaces that of `config`.
+        rtl: whether kernels are Verilog, in place of C++ for high-level synthesis.
 
     Raises:
         InputError: for an unknown overlay, or a model where none can be given.
-        UnsupportedError: for a model that has no such overlay.
+        UnsupportedError: for a model that has no such overlay, or has something without RTL.
         ModelFileError: for a file that is no model.
     """
     if overlay == "digits":
-        return _model_plan(model, board, config, fitted)
+        return _model_plan(model, board, config, fitted, rtl)
     if overlay == "gaincell":
         return _cells_plan(model, board, config)
     if overlay != "operators":
@@ -95,7 +101,7 @@ def _npz(arrays: Mapping[str, Codes]) -> bytes:
     return buffer.getvalue()
 
 
-def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool) -> Plan:
+def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool, rtl: bool) -> Plan:
     from hls4attn.host.flow import Flow
     from hls4attn.host.samples import verification_codes
     from hls4attn.models.export.execute import Reference
@@ -105,7 +111,7 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool)
     settings = flow.settings
     design = flow.design
 
-    def sources(folder: Path) -> tuple[KernelSource, ...]:
+    def sources(folder: Path) -> tuple[Kernel, ...]:
         from hls4attn.hls.axis import kernel_source
 
         return tuple(kernel_source(flow.project, kernel.name, folder / kernel.name) for kernel in design.kernels)
@@ -115,8 +121,26 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool)
         return {"vectors.npz": _npz({"inputs": codes, "outputs": Reference(flow.graph).run(codes)})}
 
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
+    if rtl:
+        note = f"Verilog, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
+        return Plan(design, _network(flow), (note, _UNKNOWN), extra, RTL_FOLDER)
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
     return Plan(design, sources, (note,), extra)
+
+
+_UNKNOWN = "what the kernel takes of the FPGA is known after the stage synthesis; nothing estimates it before"
+
+
+def _network(flow: Flow) -> Callable[[Path], tuple[Kernel, ...]]:
+    """Writes the whole model as Verilog; what has no RTL is refused at once."""
+    from hls4attn.hls.hwfile import lower_design
+    from hls4attn.hls.rtl.ip import write_ip
+    from hls4attn.hls.rtl.net.network import network_unit
+
+    unit = network_unit(lower_design(flow.graph, flow.settings), flow.graph)
+    (kernel,) = flow.design.kernels
+    title = f"{flow.name} between AXI streams, by hls4attn"
+    return lambda folder: (write_ip(kernel.name, unit, folder / kernel.name, flow.settings.part, title),)
 
 
 def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
@@ -133,7 +157,7 @@ def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
         raise UnsupportedError(f"The gain cells in {path} differ; a board has one kind for all layers")
     design = GainCellDesign.of(specs[0], find_board(board), layers=len(specs), clock_mhz=1000 / config.clock_period_ns)
 
-    def sources(folder: Path) -> tuple[KernelSource, ...]:
+    def sources(folder: Path) -> tuple[Kernel, ...]:
         from hls4attn.hls.axis_cells import gaincell_source
 
         (kernel,) = design.kernels

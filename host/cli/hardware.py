@@ -88,6 +88,9 @@ def build(
     lanes: Lanes = None,
     parallel_heads: ParallelHeads = None,
     clock: Clock = None,
+    rtl: Annotated[
+        bool, typer.Option("--rtl", help="Kernels in Verilog: no high-level synthesis, and nothing of it needed.")
+    ] = False,
     json: JsonFile = None,
 ) -> None:
     """An overlay's bitstream with Vivado, with its reports and all that a board needs; it goes on after a stop."""
@@ -95,5 +98,16 @@ def build(
 
     choices = choices_given(io, reuse, lanes, parallel_heads, backend, clock)
     build_overlays(
-        out, err, model, overlay, board, folder, dry_run=dry_run, jobs=jobs, json=json, config=config, choices=choices
+        out,
+        err,
+        model,
+        overlay,
+        board,
+        folder,
+        dry_run=dry_run,
+        jobs=jobs,
+        json=json,
+        config=config,
+        choices=choices,
+        rtl=rtl,
     )
