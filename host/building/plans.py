@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hls4attn.host.building.verilog import network_sources, rtl_operators
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays.design import OverlayDesign
@@ -18,7 +19,7 @@ from hls4attn.overlays.scripts import HLS_FOLDER, RTL_FOLDER, Kernel
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
-    from hls4attn.host.flow import Flow
+    from hls4attn.overlays.operators import OperatorsDesign
 
 OVERLAYS = ("digits", "operators", "gaincell")
 #: Conversion options that an overlay takes; the operators bring their own.
@@ -29,6 +30,7 @@ CHOICES: Mapping[str, frozenset[str]] = {
 }
 #: Overlays whose kernels there are in Verilog, too.
 IN_RTL = ("digits", "operators")
+_UNKNOWN = "what Verilog takes of the FPGA is known after the stage synthesis; nothing estimates it before"
 VECTORS = 64  # samples in the archive for the board
 
 
@@ -75,21 +77,25 @@ def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, f
         raise InputError(f"Unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}, all")
     if model is not None:
         raise InputError(f"The overlay operators holds this package's own operators; leave out {model}")
+    if rtl:
+        bank, write, left_out = rtl_operators(board)
+        return Plan(bank, write, (*left_out, _UNKNOWN), lambda: _operator_vectors(bank), RTL_FOLDER)
     from hls4attn.host.operators_overlay import operators_overlay
 
     design, sources = operators_overlay(board)
-    return Plan(design, sources, extra=lambda: _operator_vectors(board))
+    return Plan(design, sources, extra=lambda: _operator_vectors(design))
 
 
-def _operator_vectors(board: str) -> Mapping[str, bytes]:
+def _operator_vectors(design: OperatorsDesign) -> Mapping[str, bytes]:
     """Codes for every operator of the bank, with the reference's answers."""
     from hls4attn.host.operator_models import operator_codes
     from hls4attn.host.operators_overlay import bank_cases, operator_flow
     from hls4attn.models.export.execute import Reference
 
+    names = [operator.name for operator in design.operators]
     arrays: dict[str, Codes] = {}
-    for case in bank_cases():
-        graph = operator_flow(case, board).graph
+    for case in (case for case in bank_cases() if case.name in names):
+        graph = operator_flow(case, design.board.name).graph
         codes = operator_codes(graph, VECTORS, 0)
         arrays |= {f"{case.name}.inputs": codes, f"{case.name}.outputs": Reference(graph).run(codes)}
     return {"vectors.npz": _npz(arrays)}
@@ -123,24 +129,9 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool,
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
     if rtl:
         note = f"Verilog, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
-        return Plan(design, _network(flow), (note, _UNKNOWN), extra, RTL_FOLDER)
+        return Plan(design, network_sources(flow), (note, _UNKNOWN), extra, RTL_FOLDER)
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
     return Plan(design, sources, (note,), extra)
-
-
-_UNKNOWN = "what the kernel takes of the FPGA is known after the stage synthesis; nothing estimates it before"
-
-
-def _network(flow: Flow) -> Callable[[Path], tuple[Kernel, ...]]:
-    """Writes the whole model as Verilog; what has no RTL is refused at once."""
-    from hls4attn.hls.hwfile import lower_design
-    from hls4attn.hls.rtl.ip import write_ip
-    from hls4attn.hls.rtl.net.network import network_unit
-
-    unit = network_unit(lower_design(flow.graph, flow.settings), flow.graph)
-    (kernel,) = flow.design.kernels
-    title = f"{flow.name} between AXI streams, by hls4attn"
-    return lambda folder: (write_ip(kernel.name, unit, folder / kernel.name, flow.settings.part, title),)
 
 
 def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:

@@ -11,11 +11,18 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import xmlschema
+from hls_networks import streamed
+from hls_typed import TypedMaker
 from ip_icarus import packets_out
 
 from hls4attn.hls.rtl.ip import RtlSource, kernel_verilog, write_ip
 from hls4attn.hls.rtl.ipxact import SPIRIT
+from hls4attn.hls.rtl.net.network import network_unit
+from hls4attn.hls.rtl.net.words import from_words, to_words
+from hls4attn.hls.stream.ports import port_rows
 from hls4attn.models.errors import SpecError
+from hls4attn.models.export.execute import Reference, random_codes
+from hls4attn.models.formats import Fixed
 from tests.echo_unit import answer, echo
 
 PART = "xc7z020clg400-1"
@@ -157,6 +164,22 @@ def packets() -> list[np.ndarray]:
 def test_packets_through_the_ports(source: RtlSource, stall: int) -> None:
     found = packets_out(source, packets(), stall)
     assert [p.tolist() for p in found] == [answer(p).tolist() for p in packets()]
+
+
+@pytest.mark.parametrize("stall", [0, 40])
+def test_a_network_behind_the_ports(tmp_path: Path, stall: int) -> None:
+    """Two samples in a packet, then one alone; no row fills its words."""
+    maker = TypedMaker((3, 5), Fixed(6, 2), 9)
+    graph = maker.graph(maker.add("Transpose", "x", permutation=(1, 0)))
+    design = streamed(graph)
+    source = write_ip("turn_kernel", network_unit(design, graph), tmp_path, PART)
+    codes = random_codes(graph.input, 3, 3)
+    into, out = port_rows(design)
+    words = to_words(codes, into)
+    found = packets_out(source, [words[:2].ravel(), words[2]], stall)
+    assert [len(packet) for packet in found] == [2 * out.words, out.words]
+    answers = from_words(np.concatenate(found).reshape(3, -1), out, graph.output.format)
+    assert np.array_equal(answers.reshape(3, 5, 3), Reference(graph).run(codes))
 
 
 MUTANTS = {

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb `build` with kernels in Verilog: no high-level synthesis, all else as ever."""
 
+import io
 import json
 import os
 import zipfile
 
+import numpy as np
 import pytest
 from command_line import command
 
 from hls4attn.hls.rtl.ip import write_ip
 from hls4attn.host.building import plans, verb
+from hls4attn.host.building.verilog import rtl_operators
+from hls4attn.host.operators_overlay import bank_cases, simulated_operators
 from hls4attn.overlays.package import read_package
 from tests.echo_unit import echo
 from tests.fake_vivado.workshop import Workshop, runs
@@ -25,7 +29,7 @@ def small(monkeypatch):
         (kernel,) = flow.design.kernels
         return lambda folder: (write_ip(kernel.name, echo(), folder / kernel.name, flow.settings.part),)
 
-    monkeypatch.setattr(plans, "_network", network)
+    monkeypatch.setattr(plans, "network_sources", network)
 
 
 @pytest.fixture
@@ -82,6 +86,28 @@ def test_without_vivado_only_vivado_is_missing(small, capsys, monkeypatch, tmp_p
     assert (tmp_path / "b" / "kernels" / "digits_kernel" / "component.xml").is_file()
     (result,) = json.loads((tmp_path / "r").read_text())["overlays"]
     assert result["missing"] == ["Vivado (vivado)"] and result["record"]["kernels"] == {"digits_kernel": "rtl"}
+
+
+def test_the_bank_of_operators(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", os.defpath)
+    arguments = ("--overlay", "operators", "--rtl", "--dry-run", "--json", tmp_path / "r", "--out", tmp_path / "b")
+    code, out, err = command(capsys, monkeypatch, "build", *arguments)
+    assert code == 0, err
+    assert "left out: e2softmax_shift: No streaming unit for E2Context" in out and "all as in the handoff" in out
+    (result,) = json.loads((tmp_path / "r").read_text())["overlays"]
+    kernels = sorted(path.name for path in (tmp_path / "b" / "kernels").iterdir())
+    assert kernels == sorted(f"{case.name}_kernel" for case in bank_cases() if case.name != "e2softmax_shift")
+    assert [name for name in result["not_run"] if "hls" in name] == []
+    tables = [path.name for path in (tmp_path / "b").rglob("*.mem")]
+    assert len(tables) == len(set(tables)) > len(kernels)
+
+
+def test_vectors_are_those_of_the_operators_that_are_there(monkeypatch):
+    monkeypatch.setattr(plans, "VECTORS", 8)
+    bank, _, left_out = rtl_operators("pynq-z2")
+    vectors = np.load(io.BytesIO(plans._operator_vectors(bank)["vectors.npz"]))
+    assert {key.split(".")[0] for key in vectors.files} == {operator.name for operator in bank.operators}
+    assert len(left_out) == 1 and simulated_operators(bank) is not None
 
 
 @pytest.mark.parametrize(
