@@ -4,10 +4,13 @@
 import io
 import json
 import os
+import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+import xmlschema
 from command_line import command
 
 from hls4attn.hls.rtl.ip import write_ip
@@ -86,6 +89,24 @@ def test_without_vivado_only_vivado_is_missing(small, capsys, monkeypatch, tmp_p
     assert (tmp_path / "b" / "kernels" / "digits_kernel" / "component.xml").is_file()
     (result,) = json.loads((tmp_path / "r").read_text())["overlays"]
     assert result["missing"] == ["Vivado (vivado)"] and result["record"]["kernels"] == {"digits_kernel": "rtl"}
+
+
+def test_the_model_itself_up_to_the_tools(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", os.defpath)
+    code, out, err = command(capsys, monkeypatch, "build", "--rtl", "--dry-run", "--out", tmp_path / "b")
+    assert code == 0, err
+    assert "digits for pynq-z2" in out and "clean (" in out and "all as in the handoff" in out
+    home = tmp_path / "b" / "kernels" / "digits_kernel"
+    read = {path.name for path in (home / "src").glob("*.mem")}
+    assert read == set(re.findall(r'"(\w+\.mem)"', (home / "src" / "digits_kernel.v").read_text())) and len(read) > 20
+    xmlschema.XMLSchema(Path(__file__).parents[1] / "hls" / "component.xsd").validate(home / "component.xml")
+    script = (tmp_path / "b" / "scripts" / "kernel_digits_kernel.tcl").read_text()
+    assert all(f"kernels/digits_kernel/src/{name}" in script for name in read)
+
+
+def test_what_has_no_rtl_is_refused_before_anything_is_written(capsys, monkeypatch, tmp_path):
+    code, out, err = command(capsys, monkeypatch, "build", "--rtl", "--lanes", "4", "--out", tmp_path / "b")
+    assert code == 2 and "lanes" in err and out == "" and not (tmp_path / "b").exists()
 
 
 def test_the_bank_of_operators(capsys, monkeypatch, tmp_path):
