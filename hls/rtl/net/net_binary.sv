@@ -98,7 +98,7 @@ generate
             wire signed [AS_W+BS_W-1:0] p;
             net_product #(.A_W(AS_W), .B_W(BS_W), .DSP(DSP)) multiplier (.clk(clk), .en(run), .a(a), .b(b), .p(p));
             assign cores[n*CORE_W +: CORE_W] = CORE_W'(p);
-            wire spare = ^p;
+            wire unused_p = ^p;
         end else begin : sum
             wire signed [CORE_W-1:0] a_wide = CORE_W'(a);
             wire signed [CORE_W-1:0] b_wide = CORE_W'(b);

@@ -143,7 +143,7 @@ generate
             end else begin : naturals
                 assign x = {1'b0, part[i*IN_W +: IN_W]};
             end
-            net_product #(.A_W(A_W), .B_W(X_W), .DSP(DSP)) product (.clk(clk), .en(run), .a(a), .b(x), .p(p));
+            net_product #(.A_W(A_W), .B_W(X_W), .DSP(DSP)) multiplier (.clk(clk), .en(run), .a(a), .b(x), .p(p));
             if (PACK == 2) begin : two
                 wire signed [SPACE:0] high = p[2*SPACE:SPACE];
                 wire signed [SPACE-1:0] low = p[SPACE-1:0];
