@@ -7,7 +7,8 @@
 //
 // Formula:  y = tail(a 2^A_SHIFT + b 2^B_SHIFT)  or  y = tail(a b)
 // Both rows are taken in the same clock: the one that comes first waits where it is.
-// Cycles:   a row every ceil(CHANNELS / LANES); its result 4 clocks after its last part came, 5 with a scale.
+// Cycles:   a row every ceil(CHANNELS / LANES); its result 4 clocks after its last part came, 5 with a scale,
+//           1 less at a row a clock.
 `default_nettype none
 
 module net_binary #(

@@ -12,7 +12,7 @@
 // takes; it is given back once, behind the accumulator.
 // The constant term and the half of rounding are where the sum starts, if nothing is between (START_BY).
 // Cycles:   a row every ceil(N_IN / IN_BLOCK) ceil(N_OUT / OUT_BLOCK); its result 5 clocks and those of the tree after
-//           its last part came, 1 more with a scale.
+//           its last part came, 1 more with a scale; 1 less at a row a clock.
 // Source:   blocked matrix multiplication; two products a DSP: Fu et al., Xilinx WP486 (2016).
 `default_nettype none
 
