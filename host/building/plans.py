@@ -128,6 +128,7 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool,
 
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
     if rtl:
+        chosen = chosen and f"{chosen} as C++"
         note = f"Verilog, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
         return Plan(design, network_sources(flow), (note, _UNKNOWN), extra, RTL_FOLDER)
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
