@@ -10,7 +10,7 @@ import numpy as np
 from hls4attn.models.formats import Codes
 
 #: Rows, or slices of them, that a row buffer (op_rowbuf.sv) has words for.
-_QUEUE = 16
+QUEUE = 16
 #: Clocks from reading a buffer to its output; from there to the second buffer, and to the word that is taken.
 _READ, _EXPONENT = 2, 4
 
@@ -77,7 +77,7 @@ def e2softmax_cycles(lengths: Codes, longest: int, slice_length: int) -> tuple[C
                 clock = max(
                     clock + 1,
                     first_read[i - waiting] + 1 if i >= waiting else 0,
-                    slice_free[-_QUEUE] if len(slice_free) >= _QUEUE else 0,
+                    slice_free[-QUEUE] if len(slice_free) >= QUEUE else 0,
                 )
                 came.append(clock)
             taken[w : w + part] = came
@@ -92,8 +92,8 @@ def e2softmax_cycles(lengths: Codes, longest: int, slice_length: int) -> tuple[C
                         second = max(second + 1, there + 1)
                         second_read[j] = second
                     row_free.append(second + _READ + 1)
-                    if len(row_free) >= _QUEUE:
-                        stop = row_free[-_QUEUE] - 1 - there
+                    if len(row_free) >= QUEUE:
+                        stop = row_free[-QUEUE] - 1 - there
                 if i + 1 >= places:
                     stop = max(stop, second_read[i + 1 - places] - there)
                 stage.stop(written, stop)

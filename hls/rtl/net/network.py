@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole model as one streaming unit: a module for each node, a FIFO for each stream, words of 32 bits at both ends.
 
-    s_tdata --> net_unpack --> FIFO --> kernel --> FIFO --> ... --> FIFO --> net_pack --> m_tdata
-                    |                                                          ^
-                    +--> ends: whether a sample's last word had TLAST -- FIFO -+
+s_tdata --> net_unpack --> FIFO --> kernel --> FIFO --> ... --> FIFO --> net_pack --> m_tdata
+                |                                                          ^
+                +--> ends: whether a sample's last word had TLAST -- FIFO -+
 """
 
 from __future__ import annotations
