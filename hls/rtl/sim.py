@@ -115,9 +115,8 @@ class RtlSim:
         starts, ends = np.zeros(len(codes), dtype=np.int64), np.zeros(len(codes), dtype=np.int64)
         arrays = (data, np.ascontiguousarray(user[inside]), sent, given)
         places = (a.ctypes.data for a in (flat, starts, ends))
-        follows = np.ascontiguousarray(
-            np.broadcast_to(np.asarray(0 if joined is None else joined, dtype=np.uint8), len(codes))
-        )
+        wanted = np.asarray(False if joined is None else joined, dtype=np.uint8)
+        follows = np.ascontiguousarray(np.broadcast_to(wanted, len(codes)))
         numbers = (seed, *stalls, patience)
         job = _Job(*(a.ctypes.data for a in arrays), len(codes), *places, *numbers, follows.ctypes.data)
         message, first = ctypes.create_string_buffer(_MESSAGE_BYTES), ctypes.c_int64()

@@ -4,12 +4,17 @@
 s_tdata --> net_unpack --> FIFO --> kernel --> FIFO --> ... --> FIFO --> net_pack --> m_tdata
                 |                                                          ^
                 +--> ends: whether a sample's last word had TLAST -- FIFO -+
+<<<<<<< HEAD
+=======
+
+No path between the two ends is combinational: every FIFO's `s_tready` and `m_tvalid` are registers.
+>>>>>>> h-net
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hls4attn.hls.design import Design, HwNode
@@ -64,6 +69,7 @@ def network_unit(design: Design, graph: Graph, dsp: Collection[str] | None = Non
         )
     kernels = {n.name: rtl_kernel(n, graph, dsp is None or n.name in dsp) for n in design.nodes}
     top = _Top(design, kernels)
+    text = top.text()
     files = dict.fromkeys((*_FILES, *(file for k in kernels.values() for file in k.files)))
     return RtlUnit(
         module=top.module,
@@ -74,7 +80,7 @@ def network_unit(design: Design, graph: Graph, dsp: Collection[str] | None = Non
         user_width=1,
         in_signed=False,
         row_max=max(port.words for port in port_rows(design)),
-        texts={f"{top.module}.sv": top.text()},
+        texts={f"{top.module}.sv": text},
     )
 
 
@@ -128,12 +134,13 @@ class _Top:
         for node in design.nodes:
             body += self._kernel(node, self.kernels[node.name])
         body += self._pack(out)
-        tables = "".join(f' #(\n    parameter {n} = "{n}.mem"' if k == 0 else f',\n    parameter {n} = "{n}.mem"'
-                         for k, n in enumerate(self.roms)) + ("\n)" if self.roms else "")  # fmt: skip
+        tables = ",\n    ".join(f'parameter {name} = "{name}.mem"' for name in self.roms)
         return (
             "// SPDX-License-Identifier: Apache-2.0\n"
             f"// {design.name}: {len(design.nodes)} kernels and the FIFOs between them.\n`default_nettype none\n\n"
-            f"module {self.module}{tables} (\n    "
+            f"module {self.module}"
+            + (f" #(\n    {tables}\n)" if tables else "")
+            + " (\n    "
             + ",\n    ".join(_PORTS)
             + "\n);\n\n"
             + "\n".join(body)
@@ -154,21 +161,11 @@ class _Top:
 
     def _fifos(self) -> Iterator[str]:
         for name in self.design.streams:
+            wire, numbers = self.names[name], {"WIDTH": self.widths[name] + 1, "DEPTH": self.depths[name]}
             if self.depths[name]:
-                wire = self.names[name]
-                yield _instance(
-                    "net_fifo",
-                    f"fifo_{wire}",
-                    {"WIDTH": self.widths[name] + 1, "DEPTH": self.depths[name]},
-                    {
-                        "s_tdata": f"{{{wire}_i_last, {wire}_i_data}}",
-                        "s_tvalid": f"{wire}_i_valid",
-                        "s_tready": f"{wire}_i_ready",
-                        "m_tdata": f"{{{wire}_o_last, {wire}_o_data}}",
-                        "m_tvalid": f"{wire}_o_valid",
-                        "m_tready": f"{wire}_o_ready",
-                    },
-                )
+                ports = {"s_tdata": f"{{{wire}_i_last, {wire}_i_data}}", "m_tdata": f"{{{wire}_o_last, {wire}_o_data}}"}
+                ports |= {f"{s}_t{w}": f"{wire}_{e}_{w}" for s, e in ("si", "mo") for w in ("valid", "ready")}
+                yield _instance("net_fifo", f"fifo_{wire}", numbers, ports)
         yield "wire end_i_data, end_i_valid, end_i_ready, end_o_data, end_o_valid, end_o_ready;"
         ends = {f"{s}_t{w}": f"end_{e}_{w}" for s, e in (("s", "i"), ("m", "o")) for w in ("data", "valid", "ready")}
         yield _instance("net_fifo", "fifo_end", {"WIDTH": 1, "DEPTH": flag_depth(self.design)}, ends)
@@ -193,11 +190,11 @@ class _Top:
     def _kernel(self, node: HwNode, kernel: RtlKernel) -> Iterator[str]:
         """The instance of a node, its tables as parameters of the top module."""
         self._check(node, kernel)
-        ports = {}
+        ports: dict[str, str] = {}
         for k, name in enumerate(node.inputs):
             wire = f"{self.names[name]}_o"
             ports |= {f"s{k}_t{w}": f"{wire}_{w}" for w in ("data", "valid", "last", "ready")}
-        tables = {}
+        tables: dict[str, str] = {}
         for key, rom in kernel.roms.items():
             tables[key] = f"{node.name}_{key}".upper()
             self.roms[tables[key]] = rom
@@ -235,7 +232,7 @@ def _identifier(name: str, taken: Collection[str]) -> str:
     return found
 
 
-def _instance(module: str, name: str, parameters: dict[str, int | str], ports: dict[str, str]) -> str:
+def _instance(module: str, name: str, parameters: Mapping[str, int | str], ports: Mapping[str, str]) -> str:
     """Text of an instance; its clock and its reset are the top module's."""
     numbers = ", ".join(f".{key}({value})" for key, value in parameters.items())
     wires = ", ".join(f".{port}({wire})" for port, wire in {"clk": "clk", "rst_n": "rst_n", **ports}.items())
