@@ -4,11 +4,8 @@
 s_tdata --> net_unpack --> FIFO --> kernel --> FIFO --> ... --> FIFO --> net_pack --> m_tdata
                 |                                                          ^
                 +--> ends: whether a sample's last word had TLAST -- FIFO -+
-<<<<<<< HEAD
-=======
 
 No path between the two ends is combinational: every FIFO's `s_tready` and `m_tvalid` are registers.
->>>>>>> h-net
 """
 
 from __future__ import annotations
