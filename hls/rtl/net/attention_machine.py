@@ -90,9 +90,9 @@ class _Scores:
     def __init__(self, ints: Mapping[str, int], rows: int) -> None:
         chunks, groups = _structure(ints)
         tree = max(1, (ints["WIDTH"] - 1).bit_length())
-        depth = 3 + tree + (chunks > 1) + (2 if ints["SCORE_SCALE"] else 1)
+        depth = 3 + tree + (chunks > 1) + (2 if ints.get("SCORE_SCALE", 0) else 1)
         self.keys = _Bank(rows, groups * chunks)
-        self._walk = _Walk(rows, groups, chunks, bool(ints["CAUSAL"]))
+        self._walk = _Walk(rows, groups, chunks, bool(ints.get("CAUSAL", 0)))
         self._places = 1 << ceil_div(depth + 2, chunks).bit_length()
         self._promised = 0
         self._on_their_way: deque[bool | None] = deque([None] * depth)  # whether a score is its row's last
@@ -133,9 +133,9 @@ class _Context:
 
     def __init__(self, ints: Mapping[str, int], rows: int) -> None:
         chunks, groups = _structure(ints)
-        depth = 4 + (1 if ints["P_ROUND"] else 0) + (2 if ints["SCALE"] else 1)
+        depth = 4 + (1 if ints.get("P_ROUND", 0) else 0) + (2 if ints.get("SCALE", 0) else 1)
         self.values = _Bank(rows, groups * chunks)
-        self._walk = _Walk(rows, groups, chunks, bool(ints["CAUSAL"]))
+        self._walk = _Walk(rows, groups, chunks, bool(ints.get("CAUSAL", 0)))
         self._rows_out = 0
         self._results: deque[bool] = deque([False] * depth)  # whether a row is complete
         self._waiting = False
@@ -200,11 +200,11 @@ def _structure(ints: Mapping[str, int]) -> tuple[int, int]:
 
 
 def _function(ints: Mapping[str, int]) -> Held | Softmax | E2Softmax:
-    kind = ints["FUNCTION"]
+    kind = ints.get("FUNCTION", 0)
     if kind == _CONSMAX:
         return Held(1)
     if kind == _SPLIT:
         return Held(3 + ints["F_NIBBLES"] // 2)
     if kind == _SOFTMAX:
         return Softmax(ints["F_OUT_FRAC"] + ints["F_GUARD"] + 2)
-    return E2Softmax(ints["F_N_MAX"], ints["F_SLICE"])
+    return E2Softmax(ints["F_N_MAX"], ints.get("F_SLICE", 0))
