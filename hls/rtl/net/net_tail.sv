@@ -104,24 +104,24 @@ endgenerate
 
 wire minus = whole[WHOLE_W-1];
 wire [OUT_W-1:0] low = whole[OUT_W-1:0] & ~OUT_W'(tie);
-wire [OUT_W-1:0] bounded;
+wire [OUT_W-1:0] limited;
 wire fits;
 generate
     if (LIMIT == 2) begin : wraps
         wire unused = ^whole[WHOLE_W-1:OUT_W];
         assign fits = 1'b1;
-        assign bounded = low;
+        assign limited = low;
     end else begin : limits
         wire [WHOLE_W-1:OUT_W-OUT_SIGNED] above = whole[WHOLE_W-1:OUT_W-OUT_SIGNED];
         assign fits = above == '0 || (OUT_SIGNED != 0 && above == '1);
-        assign bounded = LIMIT == 1 && OUT_SIGNED != 0 && low == TOP_BIT ? BOTTOM : low;
+        assign limited = LIMIT == 1 && OUT_SIGNED != 0 && low == TOP_BIT ? BOTTOM : low;
     end
 endgenerate
 
 always_ff @(posedge clk)
     if (en) begin
         if (RELU != 0 && minus) code <= '0;
-        else if (fits) code <= bounded;
+        else if (fits) code <= limited;
         else code <= minus ? BOTTOM : CEILING;
     end
 
