@@ -4,23 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 import numpy as np
 
 from hls4attn.hls.design import HwNode
+from hls4attn.hls.rtl.e2softmax import exponents, max_ks
 from hls4attn.hls.rtl.gaincell import RomRows
 from hls4attn.hls.rtl.net.kernel import RtlKernel, spec_of
 from hls4attn.hls.rtl.unit import Rom, RtlUnit, rtl_unit
-from hls4attn.hls.stream.cycles import ceil_div, chunks, groups, score_function
+from hls4attn.hls.stream.cycles import chunks, groups, score_function
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.formats import Codes
+from hls4attn.models.formats import Codes, Overflow, Rounding
+from hls4attn.models.operators import E2ContextSpec
 
 _FILES = (
     "net/net_attention.sv",
     "net/net_attention_bank.sv",
     "net/net_attention_constants.sv",
     "net/net_attention_context.sv",
+    "net/net_attention_divide.sv",
     "net/net_attention_fifo.sv",
     "net/net_attention_function.sv",
     "net/net_attention_rows.sv",
@@ -46,8 +50,7 @@ _TABLES = {"TABLE0": "TABLE", "ROM_FILE": "TABLE", "CODE_FILE": "TABLE", "HEAD_F
 _SHARED = "CODE_FILE"
 #: Parameters of a unit that the attention states itself.
 _OWN = ("IN_W", "OUT_W", "USER_W", "HEADS")
-_FLOOR, _WRAP = 2, 2
-_BY_CHANNEL = 2
+_FLOOR = 2  # among the roundings
 
 
 def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
@@ -67,7 +70,9 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
             f"{node.name}: no RTL for an attention with lanes={ints['lanes']}; use lanes=1 and more parallel_heads, or "
             "build it by HLS"
         )
-    unit = rtl_unit(spec_of(node, graph), ints["rows"])
+    spec = spec_of(node, graph)
+    shift_form = isinstance(spec, E2ContextSpec)
+    unit = exponents(spec, ints["rows"]) if isinstance(spec, E2ContextSpec) else rtl_unit(spec, ints["rows"])
     parameters, roms = _function(node, unit)
     parameters |= {
         "ROWS": ints["rows"],
@@ -83,7 +88,8 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
     }
     for name in "qkv":
         parameters |= {f"{name.upper()}_W": ints[f"{name}_width"], f"{name.upper()}_SIGNED": ints[f"{name}_signed"]}
-    for part in (_scores(node), _context(node), _probabilities(node, unit)):
+    weights = _division(node, unit) if shift_form else _probabilities(node, unit)
+    for part in (_scores(node), _context(node), weights):
         parameters |= part[0]
         roms |= part[1]
     channels = ints["heads"] * ints["head_dim"]
@@ -165,10 +171,6 @@ def _scores(node: HwNode) -> Part:
 
 def _context(node: HwNode) -> Part:
     """The tail of P V; a word of its tables has a chunk's entries."""
-    from typing import get_args
-
-    from hls4attn.models.formats import Overflow, Rounding
-
     fmt, width = node.format, node.ints["width"]
     modes = get_args(Rounding).index(fmt.rounding), get_args(Overflow).index(fmt.overflow)
     found, tables = _tail(node.ints, node.roms, "", fmt.frac, modes)
@@ -195,3 +197,23 @@ def _probabilities(node: HwNode, unit: RtlUnit) -> Part:
     for name in ("P_CORE_W", "P_SCALED_W", "P_SHIFT", "P_RELU"):
         del found[name]
     return found | {"P_ROUND": 1, "P_W": ints["p_width"], "P_SIGNED": ints["p_signed"]}, tables
+
+
+def _division(node: HwNode, unit: RtlUnit) -> Part:
+    """The shift form: exponents in place of probabilities, and the division of the sums; widths of attn_e2context.h."""
+    ints, mantissas = node.ints, node.roms["divider"]
+    value = ints["v_width"] + (not ints["v_signed"])
+    width = _signed(int(mantissas.max()))
+    found = {
+        "P_W": unit.out_width,
+        "E_FORM": 1,
+        "E_FRAC": ints["numerator_frac"],
+        "E_CODE_W": ints["code_width"],
+        "E_KS_W": max_ks(unit.row_max).bit_length(),
+        "E_SUM_W": ints["numerator_frac"] + value + ints["rows"].bit_length(),
+        "E_MANTISSAS": len(mantissas),
+        "E_MANTISSA_W": width,
+        "E_SHIFT": ints["out_shift"],
+        "E_LIMIT": int(ints["core_min"] == -ints["core_max"]),
+    }
+    return found, {"E_TABLE": Rom(mantissas, width)}

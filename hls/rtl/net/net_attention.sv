@@ -42,6 +42,15 @@ module net_attention #(
     parameter int SCORE_OFFSETS = 1,
     parameter int V_W = 8,
     parameter int V_SIGNED = 1,
+    parameter int E_FORM = 0,
+    parameter int E_FRAC = 15,
+    parameter int E_CODE_W = 4,
+    parameter int E_KS_W = 3,
+    parameter int E_SUM_W = 30,
+    parameter int E_MANTISSAS = 2,
+    parameter int E_MANTISSA_W = 10,
+    parameter int E_SHIFT = 15,
+    parameter int E_LIMIT = 0,
     parameter int P_ROUND = 0,  // see net_attention_context.sv
     parameter int P_OFFSET = 0,
     parameter int P_OFFSET_W = 2,
@@ -91,6 +100,7 @@ module net_attention #(
     parameter int F_GUARD = 3,
     parameter SCORE_SCALE_TABLE = "net_attention_score_scale_table.mem",
     parameter SCORE_OFFSET_TABLE = "net_attention_score_offset_table.mem",
+    parameter E_TABLE = "net_attention_e_table.mem",
     parameter P_OFFSET_TABLE = "net_attention_p_offset_table.mem",
     parameter SCALE_TABLE = "net_attention_scale_table.mem",
     parameter OFFSET_TABLE = "net_attention_offset_table.mem",
@@ -157,11 +167,13 @@ net_attention_function #(
 
 net_attention_context #(
     .ROWS(ROWS), .HEADS(HEADS), .DIM(DIM), .PARALLEL(PARALLEL), .WIDTH(WIDTH), .DSP(DSP), .V_W(V_W),
-    .V_SIGNED(V_SIGNED), .P_IN_W(F_OUT_W), .P_ROUND(P_ROUND), .P_OFFSET(P_OFFSET), .P_OFFSET_W(P_OFFSET_W),
-    .P_SUM_W(P_SUM_W), .P_DROPPED(P_DROPPED), .P_EVEN(P_EVEN), .P_LIMIT(P_LIMIT), .P_W(P_W), .P_SIGNED(P_SIGNED),
-    .CORE_W(CORE_W), .SCALE(SCALE), .SCALE_W(SCALE_W), .SCALED_W(SCALED_W), .OFFSET(OFFSET), .OFFSET_W(OFFSET_W),
-    .SHIFT(SHIFT), .SUM_W(SUM_W), .DROPPED(DROPPED), .EVEN(EVEN), .RELU(RELU), .LIMIT(LIMIT), .OUT_W(OUT_W),
-    .OUT_SIGNED(OUT_SIGNED), .SCALES(SCALES), .OFFSETS(OFFSETS), .P_OFFSET_TABLE(P_OFFSET_TABLE),
+    .V_SIGNED(V_SIGNED), .P_IN_W(F_OUT_W), .E_FORM(E_FORM), .E_FRAC(E_FRAC), .E_CODE_W(E_CODE_W), .E_KS_W(E_KS_W),
+    .E_SUM_W(E_SUM_W), .E_MANTISSAS(E_MANTISSAS), .E_MANTISSA_W(E_MANTISSA_W), .E_SHIFT(E_SHIFT), .E_LIMIT(E_LIMIT),
+    .P_ROUND(P_ROUND), .P_OFFSET(P_OFFSET), .P_OFFSET_W(P_OFFSET_W), .P_SUM_W(P_SUM_W), .P_DROPPED(P_DROPPED),
+    .P_EVEN(P_EVEN), .P_LIMIT(P_LIMIT), .P_W(P_W), .P_SIGNED(P_SIGNED), .CORE_W(CORE_W), .SCALE(SCALE),
+    .SCALE_W(SCALE_W), .SCALED_W(SCALED_W), .OFFSET(OFFSET), .OFFSET_W(OFFSET_W), .SHIFT(SHIFT), .SUM_W(SUM_W),
+    .DROPPED(DROPPED), .EVEN(EVEN), .RELU(RELU), .LIMIT(LIMIT), .OUT_W(OUT_W), .OUT_SIGNED(OUT_SIGNED),
+    .SCALES(SCALES), .OFFSETS(OFFSETS), .E_TABLE(E_TABLE), .P_OFFSET_TABLE(P_OFFSET_TABLE),
     .SCALE_TABLE(SCALE_TABLE), .OFFSET_TABLE(OFFSET_TABLE)
 ) by_values (
     .clk(clk), .rst_n(rst_n), .v_tdata(s2_tdata), .v_tvalid(s2_tvalid), .v_tlast(s2_tlast), .v_tready(s2_tready),

@@ -20,6 +20,15 @@ module net_attention_context #(
     parameter int V_W = 8,
     parameter int V_SIGNED = 1,
     parameter int P_IN_W = 8,  // unsigned, as the score function gives it
+    parameter int E_FORM = 0,  // 1: the shift form; p is {q, ks, k}, and v << (E_FRAC - k) is summed up
+    parameter int E_FRAC = 15,
+    parameter int E_CODE_W = 4,
+    parameter int E_KS_W = 3,
+    parameter int E_SUM_W = 30,
+    parameter int E_MANTISSAS = 2,
+    parameter int E_MANTISSA_W = 10,
+    parameter int E_SHIFT = 15,
+    parameter int E_LIMIT = 0,
     parameter int P_ROUND = 0,  // whether P V takes another format: see net_tail.sv
     parameter int P_OFFSET = 0,
     parameter int P_OFFSET_W = 2,
@@ -45,6 +54,7 @@ module net_attention_context #(
     parameter int OUT_SIGNED = 1,
     parameter int SCALES = 1,  // words of a table: 1, or CHUNKS; a word has WIDTH entries
     parameter int OFFSETS = 1,
+    parameter E_TABLE = "net_attention_e_table.mem",
     parameter P_OFFSET_TABLE = "net_attention_p_offset_table.mem",
     parameter SCALE_TABLE = "net_attention_scale_table.mem",
     parameter OFFSET_TABLE = "net_attention_offset_table.mem"
@@ -85,7 +95,9 @@ localparam int FORMAT = P_ROUND != 0 ? 1 : 0;
 localparam int TO_PRODUCT = 3 + FORMAT;
 localparam int TO_SUM = TO_PRODUCT + 1;
 localparam int TAIL = SCALE != 0 ? 2 : 1;
-localparam int TO_RESULT = TO_SUM + TAIL;
+localparam int TO_CORE = TO_SUM + (E_FORM != 0 ? 3 : 0);
+localparam int TO_RESULT = TO_CORE + TAIL;
+localparam int ACC_W = E_FORM != 0 ? E_SUM_W : CORE_W;
 
 // ---- the values
 wire full, release_half;
@@ -171,30 +183,22 @@ genvar p, e;
 // The tails' constants.
 wire [WIDTH*SCALE_W-1:0] scales;
 wire [WIDTH*OFFSET_W-1:0] terms;
-wire [P_OFFSET_W-1:0] p_term;
-wire [CHUNK_W-1:0] sum_chunk;
-op_delay #(.WIDTH(CHUNK_W), .LENGTH(TO_SUM - 1)) chunk_delay (.clk(clk), .enable(1'b1), .in(chunk), .out(sum_chunk));
+wire [CHUNK_W-1:0] core_chunk;
+op_delay #(.WIDTH(CHUNK_W), .LENGTH(TO_CORE - 1)) chunk_delay (.clk(clk), .enable(1'b1), .in(chunk), .out(core_chunk));
 generate
     if (SCALE != 0) begin : gen_scale
         net_attention_constants #(
             .WORDS(SCALES), .WIDTH(WIDTH * SCALE_W), .INDEX_W(CHUNK_W), .TABLE(SCALE_TABLE)
-        ) scale_words (.clk(clk), .index(sum_chunk), .word(scales));
+        ) scale_words (.clk(clk), .index(core_chunk), .word(scales));
     end else begin : gen_no_scale
         assign scales = '0;
     end
     if (OFFSET != 0) begin : gen_offset
         net_attention_constants #(
             .WORDS(OFFSETS), .WIDTH(WIDTH * OFFSET_W), .INDEX_W(CHUNK_W), .TABLE(OFFSET_TABLE)
-        ) offset_words (.clk(clk), .index(sum_chunk), .word(terms));
+        ) offset_words (.clk(clk), .index(core_chunk), .word(terms));
     end else begin : gen_no_offset
         assign terms = '0;
-    end
-    if (P_OFFSET != 0) begin : gen_p_offset
-        net_attention_constants #(.WIDTH(P_OFFSET_W), .TABLE(P_OFFSET_TABLE)) p_offset (
-            .clk(clk), .index(1'b0), .word(p_term)
-        );
-    end else begin : gen_no_p_offset
-        assign p_term = '0;
     end
 endgenerate
 
@@ -202,6 +206,14 @@ generate
     for (p = 0; p < PARALLEL; p = p + 1) begin : head
         wire [P_IN_W-1:0] taken = p_held[p*P_IN_W +: P_IN_W];
         if (FORMAT != 0) begin : gen_round
+            wire [P_OFFSET_W-1:0] p_term;
+            if (P_OFFSET != 0) begin : gen_offset
+                net_attention_constants #(.WIDTH(P_OFFSET_W), .TABLE(P_OFFSET_TABLE)) offset_word (
+                    .clk(clk), .index(1'b0), .word(p_term)
+                );
+            end else begin : gen_no_offset
+                assign p_term = '0;
+            end
             net_tail #(
                 .CORE_W(P_IN_W + 1), .SCALED_W(P_IN_W + 1), .OFFSET(P_OFFSET), .OFFSET_W(P_OFFSET_W), .SUM_W(P_SUM_W),
                 .DROPPED(P_DROPPED), .EVEN(P_EVEN), .OUT_W(P_W), .OUT_SIGNED(P_SIGNED), .LIMIT(P_LIMIT)
@@ -211,36 +223,75 @@ generate
         end else begin : gen_as_is
             assign p_word[p*P_W +: P_W] = P_W'(taken);
         end
+        // The shift form's division: which factor is known with the sum, how far to shift a clock later.
+        wire [E_MANTISSA_W-1:0] factor;
+        wire [E_KS_W-1:0] ks;
+        if (E_FORM != 0) begin : gen_division
+            localparam int Q_OF = $clog2(E_MANTISSAS);
+            wire [Q_OF-1:0] q;
+            op_delay #(.WIDTH(Q_OF), .LENGTH(TO_SUM - 2)) q_delay (
+                .clk(clk), .enable(1'b1), .in(taken[E_CODE_W+E_KS_W +: Q_OF]), .out(q)
+            );
+            op_delay #(.WIDTH(E_KS_W), .LENGTH(TO_SUM)) ks_delay (
+                .clk(clk), .enable(1'b1), .in(taken[E_CODE_W +: E_KS_W]), .out(ks)
+            );
+            net_attention_constants #(
+                .WORDS(E_MANTISSAS), .WIDTH(E_MANTISSA_W), .INDEX_W(Q_OF), .TABLE(E_TABLE)
+            ) mantissas (.clk(clk), .index(q), .word(factor));
+        end else begin : gen_no_division
+            assign factor = '0;
+            assign ks = '0;
+        end
         for (e = 0; e < WIDTH; e = e + 1) begin : element
             localparam int AT = p * WIDTH + e;
-            wire signed [CORE_W-1:0] product;
-            wire signed [CORE_W-1:0] earlier;
-            logic signed [CORE_W-1:0] sum;
-            logic signed [PX_W-1:0] p_operand;
+            wire signed [ACC_W-1:0] product;
+            wire signed [ACC_W-1:0] earlier;
+            wire signed [CORE_W-1:0] core;
+            logic signed [ACC_W-1:0] sum;
             logic signed [VX_W-1:0] v_operand;
-            wire signed [PX_W+VX_W-1:0] times;
-            always_ff @(posedge clk) begin
-                p_operand <= {{(PX_W - P_W){1'b0}}, p_word[p*P_W +: P_W]};
-                v_operand <= {{(VX_W - V_W){1'b0}}, v_word[AT*V_W +: V_W]};
+            always_ff @(posedge clk) v_operand <= {{(VX_W - V_W){1'b0}}, v_word[AT*V_W +: V_W]};
+            if (E_FORM != 0) begin : gen_shift
+                // As far to the right as k says, from E_FRAC places to the left; nothing is left behind E_FRAC.
+                logic [E_CODE_W-1:0] k;
+                logic signed [VX_W+E_FRAC-1:0] shifted;
+                wire signed [VX_W+E_FRAC-1:0] highest = {v_operand, {E_FRAC{1'b0}}};
+                always_ff @(posedge clk) begin
+                    k <= p_word[p*P_W +: E_CODE_W];
+                    if (int'(k) > E_FRAC) shifted <= '0;
+                    else shifted <= highest >>> k;
+                end
+                assign product = ACC_W'(shifted);
+            end else begin : gen_product
+                logic signed [PX_W-1:0] p_operand;
+                wire signed [PX_W+VX_W-1:0] times;
+                always_ff @(posedge clk) p_operand <= {{(PX_W - P_W){1'b0}}, p_word[p*P_W +: P_W]};
+                net_product #(.A_W(PX_W), .B_W(VX_W), .DSP(DSP)) multiplier (
+                    .clk(clk), .en(1'b1), .a(p_operand), .b(v_operand), .p(times)
+                );
+                assign product = ACC_W'(times);
             end
-            net_product #(.A_W(PX_W), .B_W(VX_W), .DSP(DSP)) multiplier (
-                .clk(clk), .en(1'b1), .a(p_operand), .b(v_operand), .p(times)
-            );
-            assign product = CORE_W'(times);
             if (CHUNKS > 1) begin : gen_ring
-                op_delay #(.WIDTH(CORE_W), .LENGTH(CHUNKS - 1)) ring (
+                op_delay #(.WIDTH(ACC_W), .LENGTH(CHUNKS - 1)) ring (
                     .clk(clk), .enable(sum_go), .in(sum), .out(earlier)
                 );
             end else begin : gen_one
                 assign earlier = sum;
             end
             always_ff @(posedge clk) if (sum_go) sum <= sum_first ? product : earlier + product;
+            if (E_FORM != 0) begin : gen_divide
+                net_attention_divide #(
+                    .SUM_W(ACC_W), .FACTOR_W(E_MANTISSA_W), .KS_W(E_KS_W), .OUT_SHIFT(E_SHIFT), .CORE_W(CORE_W),
+                    .LIMIT(E_LIMIT), .DSP(DSP)
+                ) division (.clk(clk), .sum(sum), .factor(factor), .ks(ks), .core(core));
+            end else begin : gen_sum
+                assign core = sum;
+            end
             net_tail #(
                 .CORE_W(CORE_W), .SCALE(SCALE), .SCALE_W(SCALE_W), .SCALED_W(SCALED_W), .OFFSET(OFFSET),
                 .OFFSET_W(OFFSET_W), .SHIFT(SHIFT), .SUM_W(SUM_W), .DROPPED(DROPPED), .EVEN(EVEN), .RELU(RELU),
                 .OUT_W(OUT_W), .OUT_SIGNED(OUT_SIGNED), .LIMIT(LIMIT), .DSP(DSP)
             ) tail (
-                .clk(clk), .en(1'b1), .core(sum), .scale(scales[e*SCALE_W +: SCALE_W]),
+                .clk(clk), .en(1'b1), .core(core), .scale(scales[e*SCALE_W +: SCALE_W]),
                 .offset(terms[e*OFFSET_W +: OFFSET_W]), .code(results[AT*OUT_W +: OUT_W])
             );
         end

@@ -157,7 +157,6 @@ op_pick #(.COUNT(ROW_WORDS), .WIDTH(ELEMENTS * Q_W), .SELECT_W(WORD_W)) choice (
 always_ff @(posedge clk) q_word <= q_now;
 
 wire [PARALLEL*SCORE_W-1:0] scores;
-wire sum_first, sum_valid;
 logic [TO_SCORE:1] valid;  // a score, so many clocks after its last chunk
 genvar p, e;
 
@@ -204,6 +203,10 @@ generate
         end
         op_tree #(.COUNT(WIDTH), .WIDTH(SCORE_CORE_W), .SIGNED(1)) tree (.clk(clk), .words(products), .sum(sum));
         if (CHUNKS > 1) begin : gen_chunks
+            wire sum_first, sum_valid;
+            op_delay #(.WIDTH(2), .LENGTH(TO_SUM)) beside_sum (
+                .clk(clk), .enable(1'b1), .in({go, chunk == '0}), .out({sum_valid, sum_first})
+            );
             logic signed [SCORE_CORE_W-1:0] total;
             always_ff @(posedge clk) if (sum_valid) total <= sum_first ? sum : total + sum;
             assign core = total;
@@ -224,8 +227,6 @@ endgenerate
 // ---- what goes along
 wire score_last;
 wire [GROUP_W-1:0] score_group;
-op_delay #(.WIDTH(1), .LENGTH(TO_SUM)) first_delay (.clk(clk), .enable(1'b1), .in(chunk == '0), .out(sum_first));
-op_delay #(.WIDTH(1), .LENGTH(TO_SUM)) sum_delay (.clk(clk), .enable(1'b1), .in(go), .out(sum_valid));
 op_delay #(.WIDTH(GROUP_W + 1), .LENGTH(TO_SCORE)) beside (
     .clk(clk), .enable(1'b1), .in({group, key_ends}), .out({score_group, score_last})
 );
