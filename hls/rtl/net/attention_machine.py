@@ -133,7 +133,7 @@ class _Context:
 
     def __init__(self, ints: Mapping[str, int], rows: int) -> None:
         chunks, groups = _structure(ints)
-        depth = 4 + (1 if ints.get("P_ROUND", 0) else 0) + (2 if ints.get("SCALE", 0) else 1)
+        depth = 4 + bool(ints.get("P_ROUND", 0)) + 3 * bool(ints.get("E_FORM", 0)) + (2 if ints.get("SCALE", 0) else 1)
         self.values = _Bank(rows, groups * chunks)
         self._walk = _Walk(rows, groups, chunks, bool(ints.get("CAUSAL", 0)))
         self._rows_out = 0

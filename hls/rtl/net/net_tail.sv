@@ -42,9 +42,10 @@ localparam int DOWN = DROPPED > 0 ? DROPPED : 0;
 localparam int UP = DROPPED < 0 ? -DROPPED : 0;
 // At least a bit more than the result: its sign and what lies above are there.
 localparam int WHOLE_W = SUM_W + UP - DOWN > OUT_W ? SUM_W + UP - DOWN : OUT_W + 1;
-localparam logic [OUT_W-1:0] TOP_BIT = OUT_W'(1) << (OUT_W - 1);
-localparam logic [OUT_W-1:0] CEILING = OUT_SIGNED != 0 ? ~TOP_BIT : ~OUT_W'(0);
-localparam logic [OUT_W-1:0] BOTTOM = OUT_SIGNED == 0 ? OUT_W'(0) : LIMIT == 1 ? ~CEILING | OUT_W'(1) : TOP_BIT;
+localparam logic [OUT_W-1:0] TOP_BIT = (OUT_W'(1)) << (OUT_W - 1);
+localparam logic [OUT_W-1:0] ONE = OUT_W'(1);
+localparam logic [OUT_W-1:0] CEILING = OUT_SIGNED != 0 ? ~TOP_BIT : {OUT_W{1'b1}};
+localparam logic [OUT_W-1:0] BOTTOM = OUT_SIGNED == 0 ? {OUT_W{1'b0}} : LIMIT == 1 ? TOP_BIT | ONE : TOP_BIT;
 
 wire signed [SCALED_W-1:0] scaled;
 wire signed [OFFSET_W-1:0] term;
@@ -54,6 +55,7 @@ generate
         net_product #(.A_W(CORE_W), .B_W(SCALE_W), .DSP(DSP)) multiplier (
             .clk(clk), .en(en), .a(core), .b(scale), .p(product)
         );
+        wire unused_product = ^product;
         assign scaled = SCALED_W'(product);
         if (OFFSET != 0) begin : later
             reg [OFFSET_W-1:0] held;
@@ -71,6 +73,7 @@ generate
 endgenerate
 
 wire signed [SUM_W-1:0] extended = SUM_W'(scaled);
+wire unused_scaled = ^scaled;
 wire signed [SUM_W-1:0] aligned = extended <<< SHIFT;
 wire signed [SUM_W-1:0] sum;
 generate
@@ -103,7 +106,7 @@ generate
 endgenerate
 
 wire minus = whole[WHOLE_W-1];
-wire [OUT_W-1:0] low = whole[OUT_W-1:0] & ~OUT_W'(tie);
+wire [OUT_W-1:0] low = whole[OUT_W-1:0] & (tie ? ~ONE : {OUT_W{1'b1}});
 wire [OUT_W-1:0] limited;
 wire fits;
 generate
