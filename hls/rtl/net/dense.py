@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from hls4attn.hls.layout import carrier
 from hls4attn.hls.rtl.net.kernel import RtlKernel
 from hls4attn.hls.rtl.net.tail import NOTHING, TAIL_FILES, RtlTail, by_parts, tail_constants, tail_of
 from hls4attn.hls.rtl.unit import Rom
-from hls4attn.hls.stream.iterations import ceil_div
+from hls4attn.hls.stream.blocks import block_order
+from hls4attn.hls.stream.iterations import ceil_div, row_interval
 from hls4attn.hls.tail import signed_bits
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes
@@ -20,6 +21,53 @@ from hls4attn.models.formats import Codes
 _FILES = ("net/net_dense.sv", "net/net_front.sv", "net/net_tree.sv", "net/net_back.sv", *TAIL_FILES, "op_hold.sv")
 #: Signed bits of the operands of a DSP48E1.
 _WIDE, _NARROW = 25, 18
+
+
+@dataclass(frozen=True)
+class DenseBlocks:
+    """What a dense layer multiplies a clock.
+
+    Attributes:
+        in_block: inputs.
+        out_block: outputs.
+        pack: outputs of a product: 2 where a DSP block works for two.
+    """
+
+    in_block: int
+    out_block: int
+    pack: int
+
+    @property
+    def products(self) -> int:
+        """Multipliers."""
+        return self.in_block * ceil_div(self.out_block, self.pack)
+
+
+def dense_blocks(node: HwNode, dsp: bool = True) -> DenseBlocks:
+    """The block of a dense layer: of all that take the clocks of the node's own, one with the fewest multipliers.
+
+    C++ kernels prefer few outputs a cycle; where a DSP block works for two outputs, even numbers of them are cheaper.
+    Of equals the one with fewer outputs, which has fewer accumulators and tails.
+    """
+    n_in, n_out, source = node.ints["n_in"], node.ints["n_out"], node.in_formats[0]
+    clocks = row_interval(node)
+    width = signed_bits(node.roms["weights"])
+    fits = 2 * width + 1 + source.width <= _WIDE and carrier(source) <= _NARROW
+    found = []
+    for outs in (n for n in range(1, min(clocks, n_out) + 1) if clocks % n == 0):
+        out_block, in_block = ceil_div(n_out, outs), ceil_div(n_in, clocks // outs)
+        if ceil_div(n_out, out_block) * ceil_div(n_in, in_block) == clocks:
+            found.append(DenseBlocks(in_block, out_block, 2 if dsp and fits and out_block > 1 else 1))
+    return min(found, key=lambda b: (b.products, b.out_block))
+
+
+def _matrix(node: HwNode) -> Codes:
+    """Weights row by row: the inverse of `block_order`."""
+    n_in, n_out = node.ints["n_in"], node.ints["n_out"]
+    order = block_order(np.arange(1, n_in * n_out + 1), n_in, n_out, node.ints["in_block"], node.ints["out_block"])
+    weights = np.zeros(n_in * n_out, dtype=np.int64)
+    weights[order[order > 0] - 1] = node.roms["weights"][order > 0]
+    return weights
 
 
 def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
@@ -32,13 +80,13 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
     """
     del graph
     ints, source = node.ints, node.in_formats[0]
-    n_in, n_out, in_block, out_block = (ints[n] for n in ("n_in", "n_out", "in_block", "out_block"))
+    n_in, n_out = ints["n_in"], ints["n_out"]
+    blocks = dense_blocks(node, dsp)
+    in_block, out_block, pack = blocks.in_block, blocks.out_block, blocks.pack
     ins, outs = ceil_div(n_in, in_block), ceil_div(n_out, out_block)
-    weights = np.asarray(node.roms["weights"], dtype=np.int64).reshape(outs * ins, in_block, out_block)
+    weights = block_order(_matrix(node), n_in, n_out, in_block, out_block).reshape(outs * ins, in_block, out_block)
     weight_width = signed_bits(weights)
     space = weight_width + source.width
-    fits = weight_width + 1 + space <= _WIDE and carrier(source) <= _NARROW
-    pack = 2 if dsp and fits and out_block > 1 else 1
     tail, start = _fold(tail_of(ints, node.roms, node.format))
     acc = ints["core_width"]
     if start is not None:

@@ -4,7 +4,8 @@
 //   row --> part --> tails --> part --> row
 //
 // Formula:  y = tail(x)
-// Cycles:   a row every ceil(CHANNELS / LANES); its result 3 clocks after its last part came, 4 with a scale.
+// Cycles:   a row every ceil(CHANNELS / LANES); its result 3 clocks after its last part came, 4 with a scale,
+//           1 less at a row a clock.
 `default_nettype none
 
 module net_affine #(

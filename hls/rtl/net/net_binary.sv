@@ -7,7 +7,8 @@
 //
 // Formula:  y = tail(a 2^A_SHIFT + b 2^B_SHIFT)  or  y = tail(a b)
 // Both rows are taken in the same clock: the one that comes first waits where it is.
-// Cycles:   a row every ceil(CHANNELS / LANES); its result 4 clocks after its last part came, 5 with a scale.
+// Cycles:   a row every ceil(CHANNELS / LANES); its result 4 clocks after its last part came, 5 with a scale,
+//           1 less at a row a clock.
 `default_nettype none
 
 module net_binary #(
@@ -98,7 +99,7 @@ generate
             wire signed [AS_W+BS_W-1:0] p;
             net_product #(.A_W(AS_W), .B_W(BS_W), .DSP(DSP)) multiplier (.clk(clk), .en(run), .a(a), .b(b), .p(p));
             assign cores[n*CORE_W +: CORE_W] = CORE_W'(p);
-            wire spare = ^p;
+            wire unused_p = ^p;
         end else begin : sum
             wire signed [CORE_W-1:0] a_wide = CORE_W'(a);
             wire signed [CORE_W-1:0] b_wide = CORE_W'(b);

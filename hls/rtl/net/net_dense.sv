@@ -12,7 +12,7 @@
 // takes; it is given back once, behind the accumulator.
 // The constant term and the half of rounding are where the sum starts, if nothing is between (START_BY).
 // Cycles:   a row every ceil(N_IN / IN_BLOCK) ceil(N_OUT / OUT_BLOCK); its result 5 clocks and those of the tree after
-//           its last part came, 1 more with a scale.
+//           its last part came, 1 more with a scale; 1 less at a row a clock.
 // Source:   blocked matrix multiplication; two products a DSP: Fu et al., Xilinx WP486 (2016).
 `default_nettype none
 
@@ -143,7 +143,7 @@ generate
             end else begin : naturals
                 assign x = {1'b0, part[i*IN_W +: IN_W]};
             end
-            net_product #(.A_W(A_W), .B_W(X_W), .DSP(DSP)) product (.clk(clk), .en(run), .a(a), .b(x), .p(p));
+            net_product #(.A_W(A_W), .B_W(X_W), .DSP(DSP)) multiplier (.clk(clk), .en(run), .a(a), .b(x), .p(p));
             if (PACK == 2) begin : two
                 wire signed [SPACE:0] high = p[2*SPACE:SPACE];
                 wire signed [SPACE-1:0] low = p[SPACE-1:0];

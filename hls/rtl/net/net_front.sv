@@ -52,7 +52,6 @@ generate
     end else begin : parts
         reg [STEP_W-1:0] count;
         reg [INDEX_W-1:0] index;
-        reg [PARTS*PART_W-1:0] row;
         reg row_last;
         wire fresh = count == '0;
         wire go = !fresh || s_valid;
@@ -60,13 +59,19 @@ generate
         wire at_end = count == STEP_W'(STEPS - 1);
         assign s_ready = run && fresh;
         assign step = count;
+        if (PARTS == 1) begin : repeated
+            always_ff @(posedge clk) if (run && fresh) part <= s_data;
+        end else begin : chosen
+            reg [PARTS*PART_W-1:0] row;
+            always_ff @(posedge clk)
+                if (run) begin
+                    if (fresh) row <= s_data;
+                    part <= fresh ? s_data[PART_W-1:0] : row[index*PART_W +: PART_W];
+                end
+        end
         always_ff @(posedge clk) begin
             if (run) begin
-                if (fresh) begin
-                    row <= s_data;
-                    row_last <= s_last;
-                end
-                part <= fresh ? s_data[PART_W-1:0] : row[index*PART_W +: PART_W];
+                if (fresh) row_last <= s_last;
                 first <= index == '0;
                 last <= at_last;
                 done <= at_end;

@@ -50,6 +50,7 @@ generate
                 + $signed({multiple, minus});
             assign rests[i+1] = sum[REST_W:1];
             assign product[2*i +: 2] = sum[2:1];
+            wire unused_below = sum[0];
         end
         assign product[REST_W+2*ROWS-1:2*ROWS] = {{2{rests[ROWS][REST_W-1]}}, rests[ROWS][REST_W-1:2]};
         if (REST_W + 2 * ROWS > A_W + B_W) begin : spare

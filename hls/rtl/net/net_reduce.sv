@@ -7,7 +7,8 @@
 //                    +------------------------------------------------+      behind the sequence's last row
 //
 // Formula:  y[c] = tail( sum_r x[r][c] )
-// Cycles:   a row every ceil(CHANNELS / LANES); the result 4 clocks after the last row's last part, 5 with a scale.
+// Cycles:   a row every ceil(CHANNELS / LANES); the result 4 clocks after the last row's last part, 5 with a
+//           scale, 1 less at a row a clock.
 `default_nettype none
 
 module net_reduce #(
