@@ -6,17 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-import numpy as np
-
 from hls4attn.hls.design import HwNode
 from hls4attn.hls.rtl.e2softmax import exponents, max_ks
-from hls4attn.hls.rtl.gaincell import RomRows
 from hls4attn.hls.rtl.net.kernel import RtlKernel, spec_of
+from hls4attn.hls.rtl.net.tail import RtlTail, by_parts, tail_of
 from hls4attn.hls.rtl.unit import Rom, RtlUnit, rtl_unit
-from hls4attn.hls.stream.cycles import chunks, groups, score_function
+from hls4attn.hls.stream.cycles import groups, score_function
+from hls4attn.hls.tail import signed_bits
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.formats import Codes, Overflow, Rounding
+from hls4attn.models.formats import Fixed, Overflow, Rounding
 from hls4attn.models.operators import E2ContextSpec
 
 _FILES = (
@@ -29,6 +28,7 @@ _FILES = (
     "net/net_attention_function.sv",
     "net/net_attention_rows.sv",
     "net/net_attention_scores.sv",
+    "net/net_attention_sums.sv",
     "net/net_attention_words.sv",
     "net/net_product.sv",
     "net/net_tail.sv",
@@ -49,7 +49,7 @@ _FUNCTIONS = ("ConSmax", "ConSmaxSplit", "Softmax", "E2Softmax", "E2Context")
 _TABLES = {"TABLE0": "TABLE", "ROM_FILE": "TABLE", "CODE_FILE": "TABLE", "HEAD_FILE": "TABLE1"}
 _SHARED = "CODE_FILE"
 #: Parameters of a unit that the attention states itself.
-_OWN = ("IN_W", "OUT_W", "USER_W", "HEADS")
+_OWN = ("IN_W", "OUT_W", "USER_W", "HEADS", "EXPONENTS")
 _FLOOR = 2  # among the roundings
 
 
@@ -82,9 +82,6 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
         "WIDTH": ints["width"],
         "CAUSAL": ints["causal"],
         "DSP": int(dsp),
-        "SCORE_W": ints["in_width"],
-        "OUT_W": node.format.width,
-        "OUT_SIGNED": int(node.format.signed),
     }
     for name in "qkv":
         parameters |= {f"{name.upper()}_W": ints[f"{name}_width"], f"{name.upper()}_SIGNED": ints[f"{name}_signed"]}
@@ -119,91 +116,57 @@ def _function(node: HwNode, unit: RtlUnit) -> Part:
     return ints | {"FUNCTION": _FUNCTIONS.index(score_function(node)), "F_OUT_W": unit.out_width}, roms
 
 
-def _tail(ints: Mapping[str, int], roms: Mapping[str, Codes], prefix: str, frac: int, modes: tuple[int, int]) -> Part:
-    """Constants of a tail; the half of its rounding is in the offset.
-
-    Args:
-        ints: members of the node.
-        roms: its tables.
-        prefix: of the tail's members and tables.
-        frac: fraction bits of the result.
-        modes: its rounding and overflow, in the order of `Rounding` and `Overflow`.
-    """
-    dropped = ints[f"{prefix}sum_frac"] - frac
-    half = 1 << (dropped - 1) if dropped > 0 and modes[0] != _FLOOR else 0
-    offset = roms.get(f"{prefix}offset", np.zeros(1, dtype=np.int64)) + half
-    low, high = (ints[f"{prefix}core_{end}"] for end in ("min", "max"))
-    if f"{prefix}scale" in roms:
-        low, high = (sign << (ints[f"{prefix}scaled_width"] - 1) for sign in (-1, 1))
-    shift = ints.get(f"{prefix}offset_shift", 0)
-    low, high = (low << shift) + min(int(offset.min()), 0), (high << shift) + max(int(offset.max()), 0)
-    upper = prefix.upper()
-    found = {
-        f"{upper}CORE_W": ints[f"{prefix}core_width"],
-        f"{upper}SCALED_W": ints[f"{prefix}scaled_width"],
-        f"{upper}SHIFT": shift,
-        f"{upper}SUM_W": max(_signed(low), _signed(high), dropped + 1),
-        f"{upper}DROPPED": dropped,
-        f"{upper}EVEN": int(modes[0] == 0),
-        f"{upper}RELU": ints[f"{prefix}relu"],
-        f"{upper}LIMIT": modes[1],
-    }
-    tables = {}
-    if np.any(offset):
-        found |= {f"{upper}OFFSET": 1, f"{upper}OFFSET_W": max(map(_signed, (int(offset.min()), int(offset.max()))))}
-        tables["OFFSET"] = offset
-    if f"{prefix}scale" in roms:
-        found |= {f"{upper}SCALE": 1, f"{upper}SCALE_W": ints[f"{prefix}scale_width"]}
-        tables["SCALE"] = roms[f"{prefix}scale"]
-    return found, {f"{upper}{name}_TABLE": Rom(words, found[f"{upper}{name}_W"]) for name, words in tables.items()}
+def _tail(tail: RtlTail, prefix: str, channels: int, lanes: int) -> Part:
+    """A tail under the names of net_attention.sv; a word of its tables has `lanes` of `channels` constants."""
+    ints = {f"{prefix}{name}": value for name, value in tail.parameters.items()}
+    roms = {}
+    for name, by, codes in (("SCALE", tail.scale_by, tail.scale), ("OFFSET", tail.offset_by, tail.offset)):
+        if by:
+            words = by_parts(codes, by, 1, channels, lanes)
+            ints |= {f"{prefix}{name}": 1, f"{prefix}{name}S": len(words)}
+            roms[f"{prefix}{name}_TABLE"] = Rom(words, tail.parameters[f"{name}_W"], lanes)
+    return ints, roms
 
 
-def _signed(value: int) -> int:
-    """Bits of a signed number that holds a value; two at least."""
-    return max((value if value >= 0 else -value - 1).bit_length() + 1, 2)
+def _format(ints: Mapping[str, int], prefix: str) -> Fixed:
+    """A format from a node's numbers for it."""
+    modes = get_args(Rounding)[ints[f"{prefix}rounding"]], get_args(Overflow)[ints[f"{prefix}overflow"]]
+    return Fixed(ints[f"{prefix}width"], ints[f"{prefix}frac"], bool(ints[f"{prefix}signed"]), *modes)
 
 
 def _scores(node: HwNode) -> Part:
-    ints = node.ints
-    found, tables = _tail(ints, node.roms, "score_", ints["in_frac"], (ints["in_rounding"], ints["in_overflow"]))
-    return found | {name.replace("_TABLE", "S"): len(rom.words) for name, rom in tables.items()}, tables
+    """The tail of Q K^T; its constants are a key's."""
+    ints, rows = node.ints, node.ints["rows"]
+    found, tables = _tail(tail_of(ints, node.roms, _format(ints, "in_"), "score_"), "SCORE_", rows, 1)
+    width = found.pop("SCORE_OUT_W")
+    del found["SCORE_OUT_SIGNED"]
+    return found | {"SCORE_W": width, "SCORE_CORE_W": ints["score_core_width"]}, tables
 
 
 def _context(node: HwNode) -> Part:
-    """The tail of P V; a word of its tables has a chunk's entries."""
-    fmt, width = node.format, node.ints["width"]
-    modes = get_args(Rounding).index(fmt.rounding), get_args(Overflow).index(fmt.overflow)
-    found, tables = _tail(node.ints, node.roms, "", fmt.frac, modes)
-    wide: dict[str, Rom] = {}
-    for name, rom in tables.items():
-        if len(rom.words) == 1:
-            words = np.repeat(rom.words, width)
-        else:
-            words = np.pad(rom.words, (0, chunks(node) * width - len(rom.words)))
-        wide[name] = RomRows(words.reshape(-1, width), rom.width)
-        found[name.replace("_TABLE", "S")] = len(words) // width
-    return found, wide
+    """The tail of P V; a word of its tables has a chunk's constants."""
+    tail = tail_of(node.ints, node.roms, node.format)
+    found, tables = _tail(tail, "", node.ints["head_dim"], node.ints["width"])
+    return found | {"CORE_W": node.ints["core_width"]}, tables
 
 
 def _probabilities(node: HwNode, unit: RtlUnit) -> Part:
     """What P V takes for the score function's codes: they as they are, if the format holds them all."""
-    ints = node.ints
-    top = (1 << (ints["p_width"] - ints["p_signed"])) - 1
-    if ints["function_sum_frac"] == ints["p_frac"] and ints["function_core_max"] <= top:
+    ints, fmt = node.ints, _format(node.ints, "p_")
+    if ints["function_sum_frac"] == fmt.frac and ints["function_core_max"] <= fmt.max:
         return {"P_W": unit.out_width}, {}
-    tail = {f"p_{n}": ints[f"function_{n}"] for n in ("core_min", "core_max", "core_width", "sum_frac")}
-    tail |= {"p_scaled_width": ints["function_core_width"], "p_relu": 0}
-    found, tables = _tail(tail, {}, "p_", ints["p_frac"], (ints["p_rounding"], ints["p_overflow"]))
-    for name in ("P_CORE_W", "P_SCALED_W", "P_SHIFT", "P_RELU"):
-        del found[name]
-    return found | {"P_ROUND": 1, "P_W": ints["p_width"], "P_SIGNED": ints["p_signed"]}, tables
+    core = {"sum_width": ints["function_sum_width"], "sum_frac": ints["function_sum_frac"], "relu": 0}
+    found, tables = _tail(tail_of(core | {"scaled_width": unit.out_width + 1}, {}, fmt), "P_", 1, 1)
+    names = ("P_OFFSET", "P_OFFSET_W", "P_SUM_W", "P_DROPPED", "P_EVEN", "P_LIMIT")
+    found = {name: found[name] for name in names if name in found}
+    return found | {"P_ROUND": 1, "P_W": fmt.width, "P_SIGNED": int(fmt.signed)}, tables
 
 
 def _division(node: HwNode, unit: RtlUnit) -> Part:
     """The shift form: exponents in place of probabilities, and the division of the sums; widths of attn_e2context.h."""
     ints, mantissas = node.ints, node.roms["divider"]
     value = ints["v_width"] + (not ints["v_signed"])
-    width = _signed(int(mantissas.max()))
+    width = signed_bits(mantissas)
     found = {
         "P_W": unit.out_width,
         "E_FORM": 1,
