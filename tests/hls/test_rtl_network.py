@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hls_networks import GRAPHS, residuals, streamed
+from hls_models import A8, ModelMaker, consmax
+from hls_networks import GRAPHS, ZOO, residuals, streamed
 from hls_typed import TypedMaker
 from rtl_checks import icarus, lint, refuted
 
@@ -18,8 +19,9 @@ from hls4attn.hls.rtl.net.sim import NetworkSim
 from hls4attn.hls.rtl.net.words import from_words, to_words
 from hls4attn.hls.stream.ports import PortRows, port_rows
 from hls4attn.models.errors import InputError, UnsupportedError
-from hls4attn.models.export import Graph
+from hls4attn.models.export import Graph, read_graph
 from hls4attn.models.export.execute import Reference, random_codes
+from hls4attn.models.export.lengths import shortened
 from hls4attn.models.formats import Fixed
 
 STALLS = ((0, 0), (30, 40), (0, 70), (70, 0))
@@ -34,6 +36,15 @@ TURNED = {
 }
 
 
+DIGITS = ("consmax", "softmax", "sole")
+#: Choices for the digits' hardware, and clocks between two images, which is the attention's interval.
+CHOICES = {
+    "a row in 16 clocks": ({"parallel_heads": 2, "lanes": 1, "reuse_factor": 1}, 256),
+    "a row in 32 clocks": ({"parallel_heads": 1, "lanes": 1, "reuse_factor": 1}, 512),
+    "chunks of 8 elements": ({"parallel_heads": 2, "lanes": 1, "reuse_factor": 2}, 512),
+}
+
+
 def turned(name: str) -> Graph:
     shape, permutation, fmt = TURNED[name]
     m = TypedMaker(shape, fmt, 9)
@@ -42,8 +53,34 @@ def turned(name: str) -> Graph:
 
 @cache
 def simulated(name: str) -> tuple[Graph, NetworkSim]:
-    graph = turned(name) if name in TURNED else GRAPHS[name]()
+    graph = turned(name) if name in TURNED else attention() if name == "attention" else GRAPHS[name]()
     return graph, NetworkSim(streamed(graph), graph)
+
+
+def attention() -> Graph:
+    """One attention, with its four dense layers and a residual around it."""
+    m = ModelMaker("attention", (6, 8), A8, 3)
+    y = m.attention(m.x, (6, 8), consmax(2), "a")
+    return read_graph(m.model(m.b.quant(m.op("Add", [m.x, y], "skip", (6, 8)), A8, "skip_q", (6, 8))))
+
+
+@cache
+def digits(name: str, choice: str) -> tuple[Graph, NetworkSim]:
+    graph = read_graph(ZOO / f"{name}.onnx")
+    return graph, NetworkSim(streamed(graph, **CHOICES[choice][0]), graph)
+
+
+def check_digits(name: str, choice: str, images: int) -> None:
+    """Random images, one behind the other and with gaps and stalls; the clocks of one, and between two."""
+    graph, sim = digits(name, choice)
+    codes = random_codes(graph.input, images, 3)
+    expected = Reference(graph).run(codes)
+    for seed, stalls in enumerate(STALLS):
+        run = sim.run(codes, stalls=stalls, seed=seed, packet=seed != 1)
+        assert np.array_equal(run.outputs, expected)
+        if stalls == (0, 0):
+            assert run.interval == CHOICES[choice][1]
+            assert run.latency < 6 * run.interval
 
 
 @pytest.mark.parametrize("stalls", STALLS)
@@ -82,12 +119,12 @@ def test_words_hold_codes_low_ones_first() -> None:
         assert np.array_equal(from_words(words, port, fmt), codes.reshape(3, -1))
 
 
-@pytest.mark.parametrize("name", TURNED)
+@pytest.mark.parametrize("name", [*TURNED, "attention"])
 def test_linters_have_nothing_to_say(tmp_path: Path, name: str) -> None:
     assert lint(tmp_path, simulated(name)[1].unit) == ""
 
 
-@pytest.mark.parametrize("name", ["rows of less than a word", "several rows a word"])
+@pytest.mark.parametrize("name", ["rows of less than a word", "several rows a word", "attention"])
 def test_another_simulator_agrees(tmp_path: Path, name: str) -> None:
     graph, sim = simulated(name)
     into, out = port_rows(sim.design)
@@ -122,6 +159,75 @@ def test_mutants_are_refuted(mutant: str) -> None:
     lengths = np.full(30, out.words)
     assert not refuted(sim.unit, file, right, right, words, expected, out_lengths=lengths)
     assert refuted(sim.unit, file, right, wrong, words, expected, out_lengths=lengths)
+
+
+def test_digits_one_behind_the_other() -> None:
+    check_digits("consmax", "a row in 16 clocks", 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("name", DIGITS)
+def test_digits_in_every_configuration(name: str, choice: str) -> None:
+    check_digits(name, choice, 100)
+
+
+@pytest.mark.slow
+def test_products_in_look_up_tables() -> None:
+    graph = attention()
+    sim = NetworkSim(streamed(graph), graph, dsp=())
+    codes = random_codes(graph.input, 40, 3)
+    assert np.array_equal(sim.run(codes, stalls=(30, 30)).outputs, Reference(graph).run(codes))
+
+
+@pytest.mark.parametrize(
+    "name", ["attention", *(pytest.param(n, marks=pytest.mark.slow) for n in GRAPHS if not n.startswith("digits"))]
+)
+def test_networks_that_part_and_meet(name: str) -> None:
+    graph, sim = simulated(name)
+    codes = random_codes(graph.input, 40, 3)
+    for stalls in STALLS:
+        assert np.array_equal(sim.run(codes, stalls=stalls, seed=2).outputs, Reference(graph).run(codes))
+
+
+@pytest.mark.parametrize("packet", [True, False])
+@pytest.mark.parametrize("name", ["attention", pytest.param("classifier", marks=pytest.mark.slow)])
+def test_the_end_of_a_packet_ends_a_sequence(name: str, packet: bool) -> None:
+    graph, sim = simulated(name)
+    design = sim.design
+    codes = random_codes(graph.input, 60, 3)
+    lengths = np.random.default_rng(5).integers(1, design.seq_len + 1, 60)
+    expected = np.zeros((60, *graph.output.shape), dtype=np.int64)
+    for k, n in enumerate(lengths):
+        found = Reference(shortened(graph, graph.input.name, int(n))).run(codes[k : k + 1, :n])[0]
+        expected[k, : len(found)] = found
+    for stalls in STALLS:
+        run = sim.run(codes, lengths=lengths, stalls=stalls, seed=2, packet=packet)
+        assert np.array_equal(run.outputs, expected)
+
+
+def test_lengths_that_no_packet_says_are_refused() -> None:
+    m = ModelMaker("narrow", (6, 2), Fixed(8, 4), 3)
+    y = m.dense(m.x, (6, 2), 8, "wide", A8)
+    graph = read_graph(m.model(m.attention(y, (6, 8), consmax(2), "a")))
+    sim = NetworkSim(streamed(graph), graph)
+    codes = random_codes(graph.input, 2, 1)
+    with pytest.raises(InputError, match="2 words hold more rows of 2 codes than 3"):
+        sim.run(codes, lengths=3)
+    expected = Reference(shortened(graph, graph.input.name, 4)).run(codes[:, :4])
+    assert np.array_equal(sim.run(codes, lengths=4).outputs[:, :4], expected)
+    graph, sim = digits("consmax", "a row in 16 clocks")
+    with pytest.raises(InputError, match="the rows of this model's input are not its 16 tokens"):
+        sim.run(random_codes(graph.input, 2, 1), lengths=5)
+
+
+@pytest.mark.slow
+def test_the_netlist_of_a_network() -> None:
+    graph = attention()
+    sim = NetworkSim(streamed(graph), graph, netlist=True)
+    codes = random_codes(graph.input, 20, 3)
+    for stalls in STALLS[:2]:
+        assert np.array_equal(sim.run(codes, stalls=stalls, seed=2).outputs, Reference(graph).run(codes))
 
 
 def test_copies_hold_what_the_fifo_before_their_fork_would() -> None:
