@@ -23,6 +23,7 @@ from hls4attn.host.cli.options import (
     Reuse,
     choices_given,
 )
+from hls4attn.models.errors import InputError
 
 
 def convert(
@@ -55,11 +56,21 @@ def estimate(
     parallel_heads: ParallelHeads = None,
     json: JsonFile = None,
     chart: ChartFile = None,
+    rtl: Annotated[
+        bool, typer.Option("--rtl", help="Of the RTL instead: its clocks, and which products are DSP blocks.")
+    ] = False,
 ) -> None:
     """Cycles, resources and boards of a model's hardware, before any synthesis."""
     from hls4attn.host.estimate import print_estimate
 
     choices = choices_given(io or "io_stream", reuse, lanes, parallel_heads, backend)
+    if rtl:
+        from hls4attn.host.rtl_estimate import print_rtl
+
+        if chart is not None:
+            raise InputError("estimate --rtl draws no chart; leave --chart away, or --rtl")
+        print_rtl(out, model, board, choices, json)
+        return
     print_estimate(out, model, board, choices, json, chart)
 
 

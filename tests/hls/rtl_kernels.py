@@ -18,6 +18,7 @@ CASES = {
     "dense, a row a clock": ("dense", 0),
     "dense, by blocks": ("dense", 1),
     "dense, idle lanes": ("dense", 3),
+    "dense, ties to even": ("dense", 10),
     "affine": ("affine", 2),
     "add": ("add", 2),
     "multiply": ("multiply", 1),

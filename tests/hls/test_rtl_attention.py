@@ -155,7 +155,7 @@ def test_linters_have_nothing_to_say(case: Case, tmp_path: Path) -> None:
 #: In the causal case with NARROW formats: file, what is there, a mistake.
 MUTANTS = [
     ("net_attention_scores.sv", "(CAUSAL != 0 ? row : last_row)", "last_row"),
-    ("net_attention_context.sv", "sum_first ? product :", "1'b0 ? product :"),
+    ("net_attention_sums.sv", "first ? '0 :", "1'b0 ? '0 :"),
     ("net_attention_bank.sv", "filled != {!freed[1], freed[0]}", "1'b1"),
     ("net_attention_function.sv", "HEAD_W'(p * PLACES_OF) | in_place", "HEAD_W'(p * PLACES_OF)"),
     ("net_attention_rows.sv", "assign room = !promised[PLACE_W]", "assign room = 1'b1"),

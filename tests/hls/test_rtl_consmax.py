@@ -68,6 +68,15 @@ def test_every_code_of_every_head(case: tuple[str, str]) -> None:
     assert np.array_equal(run.ends - run.starts, np.full(len(rows), rows.shape[1] + latency))
 
 
+def test_a_symmetric_format_gives_up_one_word_of_a_table() -> None:
+    """Words are found by the bits of a code, and none of them by those of the lowest code, which does not occur."""
+    spec = ConSmaxSpec(Fixed(6, 3, overflow="saturate_symmetric"), (0.5, 1.5), (20.0, 10.0), (0.7, 1.0), (4, 9))
+    words = rtl_unit(spec).roms["TABLE"].words.reshape(spec.heads, 64)
+    codes = np.arange(-31, 32)
+    want = spec.reference(np.broadcast_to(codes, (spec.heads, 1, 63)))[:, 0]
+    assert np.array_equal(words[:, codes & 63], want)
+
+
 @pytest.mark.parametrize("stalls", [(0, 50), (50, 0), (40, 60), (90, 90)])
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 def test_rows_of_any_length_with_gaps_stalls_and_masks(case: tuple[str, str], stalls: tuple[int, int]) -> None:

@@ -28,6 +28,7 @@ _FILES = (
     "net/net_attention_function.sv",
     "net/net_attention_rows.sv",
     "net/net_attention_scores.sv",
+    "net/net_attention_sums.sv",
     "net/net_attention_words.sv",
     "net/net_product.sv",
     "net/net_tail.sv",

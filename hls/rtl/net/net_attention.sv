@@ -9,6 +9,9 @@
 // Formula:  s_ij = Q_s( tail( q_i k_j ) ),  p_ij = score function of row i,  y_i = Q_y( tail( sum_j Q_p( p_ij ) v_j ) )
 //           over the keys of the sequence, and j <= i if CAUSAL.
 // Clocks a row: GROUPS * keys * CHUNKS, GROUPS = HEADS / PARALLEL, CHUNKS = ceil(DIM / WIDTH); rows and sequences overlap.
+// Latency: a sequence's first row leaves ROW_WORDS * length + GROUPS * keys * CHUNKS + F clocks after its first key came,
+// ROW_WORDS = GROUPS * CHUNKS, F = 12 + max(1, ceil(log2(WIDTH))) and the score function's clocks (ConSmax: 1); 1 more
+// each if CHUNKS > 1, for a factor in the tail of Q K^T, of P V, and for another format of p; 3 more in the shift form.
 // The banks hold two sequences, so that the next one's keys and values come in while the last rows are still made.
 // Source: scaled dot-product attention, arXiv 1706.03762, equation 1, one query row after the other.
 `default_nettype none

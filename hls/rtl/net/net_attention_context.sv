@@ -87,9 +87,6 @@ localparam int WORD_W = ROW_WORDS > 1 ? $clog2(ROW_WORDS) : 1;
 localparam logic [GROUP_W-1:0] LAST_GROUP = GROUP_W'(GROUPS - 1);
 localparam logic [CHUNK_W-1:0] LAST_CHUNK = CHUNK_W'(CHUNKS - 1);
 
-localparam int PX_W = P_W + (P_SIGNED != 0 ? 0 : 1);  // operands have a sign
-localparam int VX_W = V_W + (V_SIGNED != 0 ? 0 : 1);
-
 // Clocks from a place in the memory to a sum, to a result.
 localparam int FORMAT = P_ROUND != 0 ? 1 : 0;
 localparam int TO_PRODUCT = 3 + FORMAT;
@@ -97,7 +94,6 @@ localparam int TO_SUM = TO_PRODUCT + 1;
 localparam int TAIL = SCALE != 0 ? 2 : 1;
 localparam int TO_CORE = TO_SUM + (E_FORM != 0 ? 3 : 0);
 localparam int TO_RESULT = TO_CORE + TAIL;
-localparam int ACC_W = E_FORM != 0 ? E_SUM_W : CORE_W;
 
 // ---- the values
 wire full, release_half;
@@ -159,9 +155,7 @@ end
 
 // ---- products; the memory waits for the probabilities' format
 logic [PARALLEL*P_IN_W-1:0] p_held;
-// verilator lint_off UNUSEDSIGNAL
-wire [PARALLEL*P_W-1:0] p_word;  // of the shift form the exponents
-// verilator lint_on UNUSEDSIGNAL
+wire [PARALLEL*P_W-1:0] p_word;
 always_ff @(posedge clk) p_held <= p_data;
 
 generate
@@ -205,6 +199,7 @@ endgenerate
 
 generate
     for (p = 0; p < PARALLEL; p = p + 1) begin : head
+        wire [WIDTH*CORE_W-1:0] cores;
         wire [P_IN_W-1:0] taken = p_held[p*P_IN_W +: P_IN_W];
         if (FORMAT != 0) begin : gen_round
             wire [P_OFFSET_W-1:0] p_term;
@@ -224,77 +219,23 @@ generate
         end else begin : gen_as_is
             assign p_word[p*P_W +: P_W] = P_W'(taken);
         end
-        // The shift form's division: which factor is known with the sum, how far to shift a clock later.
-        // verilator lint_off UNUSEDSIGNAL
-        wire [E_MANTISSA_W-1:0] factor;
-        wire [E_KS_W-1:0] ks;
-        // verilator lint_on UNUSEDSIGNAL
-        if (E_FORM != 0) begin : gen_division
-            localparam int Q_OF = $clog2(E_MANTISSAS);
-            wire [Q_OF-1:0] q;
-            op_delay #(.WIDTH(Q_OF), .LENGTH(TO_SUM - 2)) q_delay (
-                .clk(clk), .enable(1'b1), .in(taken[E_CODE_W+E_KS_W +: Q_OF]), .out(q)
-            );
-            op_delay #(.WIDTH(E_KS_W), .LENGTH(TO_SUM)) ks_delay (
-                .clk(clk), .enable(1'b1), .in(taken[E_CODE_W +: E_KS_W]), .out(ks)
-            );
-            net_attention_constants #(
-                .WORDS(E_MANTISSAS), .WIDTH(E_MANTISSA_W), .INDEX_W(Q_OF), .TABLE(E_TABLE)
-            ) mantissas (.clk(clk), .index(q), .word(factor));
-        end else begin : gen_no_division
-            assign factor = '0;
-            assign ks = '0;
-        end
+        net_attention_sums #(
+            .WIDTH(WIDTH), .CHUNKS(CHUNKS), .DSP(DSP), .V_W(V_W), .V_SIGNED(V_SIGNED), .P_W(P_W), .P_SIGNED(P_SIGNED),
+            .CORE_W(CORE_W), .E_FORM(E_FORM), .E_FRAC(E_FRAC), .E_CODE_W(E_CODE_W), .E_KS_W(E_KS_W),
+            .E_SUM_W(E_SUM_W), .E_MANTISSAS(E_MANTISSAS), .E_MANTISSA_W(E_MANTISSA_W), .E_SHIFT(E_SHIFT),
+            .E_LIMIT(E_LIMIT), .E_TABLE(E_TABLE)
+        ) sums (
+            .clk(clk), .p(p_word[p*P_W +: P_W]), .v(v_word[p*WIDTH*V_W +: WIDTH*V_W]), .go(sum_go), .first(sum_first),
+            .cores(cores)
+        );
         for (e = 0; e < WIDTH; e = e + 1) begin : element
             localparam int AT = p * WIDTH + e;
-            wire signed [ACC_W-1:0] product;
-            wire signed [ACC_W-1:0] earlier;
-            wire signed [CORE_W-1:0] core;
-            logic signed [ACC_W-1:0] sum;
-            logic signed [VX_W-1:0] v_operand;
-            always_ff @(posedge clk) v_operand <= {{(VX_W - V_W){1'b0}}, v_word[AT*V_W +: V_W]};
-            if (E_FORM != 0) begin : gen_shift
-                // As far to the right as k says, from E_FRAC places to the left; nothing is left behind E_FRAC.
-                logic [E_CODE_W-1:0] k;
-                logic signed [VX_W+E_FRAC-1:0] shifted;
-                wire signed [VX_W+E_FRAC-1:0] highest = {v_operand, {E_FRAC{1'b0}}};
-                always_ff @(posedge clk) begin
-                    k <= p_word[p*P_W +: E_CODE_W];
-                    if (int'(k) > E_FRAC) shifted <= '0;
-                    else shifted <= highest >>> k;
-                end
-                assign product = ACC_W'(shifted);
-            end else begin : gen_product
-                logic signed [PX_W-1:0] p_operand;
-                wire signed [PX_W+VX_W-1:0] times;
-                always_ff @(posedge clk) p_operand <= {{(PX_W - P_W){1'b0}}, p_word[p*P_W +: P_W]};
-                net_product #(.A_W(PX_W), .B_W(VX_W), .DSP(DSP)) multiplier (
-                    .clk(clk), .en(1'b1), .a(p_operand), .b(v_operand), .p(times)
-                );
-                assign product = ACC_W'(times);
-            end
-            if (CHUNKS > 1) begin : gen_ring
-                op_delay #(.WIDTH(ACC_W), .LENGTH(CHUNKS - 1)) ring (
-                    .clk(clk), .enable(sum_go), .in(sum), .out(earlier)
-                );
-            end else begin : gen_one
-                assign earlier = sum;
-            end
-            always_ff @(posedge clk) if (sum_go) sum <= sum_first ? product : earlier + product;
-            if (E_FORM != 0) begin : gen_divide
-                net_attention_divide #(
-                    .SUM_W(ACC_W), .FACTOR_W(E_MANTISSA_W), .KS_W(E_KS_W), .OUT_SHIFT(E_SHIFT), .CORE_W(CORE_W),
-                    .LIMIT(E_LIMIT), .DSP(DSP)
-                ) division (.clk(clk), .sum(sum), .factor(factor), .ks(ks), .core(core));
-            end else begin : gen_sum
-                assign core = sum;
-            end
             net_tail #(
                 .CORE_W(CORE_W), .SCALE(SCALE), .SCALE_W(SCALE_W), .SCALED_W(SCALED_W), .OFFSET(OFFSET),
                 .OFFSET_W(OFFSET_W), .SHIFT(SHIFT), .SUM_W(SUM_W), .DROPPED(DROPPED), .EVEN(EVEN), .RELU(RELU),
                 .OUT_W(OUT_W), .OUT_SIGNED(OUT_SIGNED), .LIMIT(LIMIT), .DSP(DSP)
             ) tail (
-                .clk(clk), .en(1'b1), .core(core), .scale(scales[e*SCALE_W +: SCALE_W]),
+                .clk(clk), .en(1'b1), .core(cores[e*CORE_W +: CORE_W]), .scale(scales[e*SCALE_W +: SCALE_W]),
                 .offset(terms[e*OFFSET_W +: OFFSET_W]), .code(results[AT*OUT_W +: OUT_W])
             );
         end
@@ -317,9 +258,9 @@ assign result_ends = ends[TO_RESULT];
 net_attention_rows #(
     .HEADS(HEADS), .DIM(DIM), .PARALLEL(PARALLEL), .WIDTH(WIDTH), .ELEMENT_W(OUT_W), .WORD_W(WORD_W)
 ) rows (
-    .clk(clk), .rst_n(rst_n), .reserve(go && row_starts), .room(room), .word(results), .part(result_part), .word_valid(result_ends),
-    .row_ends(result_row_ends), .last(result_last), .m_tdata(m_tdata), .m_tvalid(m_tvalid), .m_tlast(m_tlast),
-    .m_tready(m_tready)
+    .clk(clk), .rst_n(rst_n), .reserve(go && row_starts), .room(room), .word(results), .part(result_part),
+    .word_valid(result_ends), .row_ends(result_row_ends), .last(result_last), .m_tdata(m_tdata), .m_tvalid(m_tvalid),
+    .m_tlast(m_tlast), .m_tready(m_tready)
 );
 
 endmodule
