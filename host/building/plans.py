@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hls4attn.host.building.verilog import network_sources, rtl_operators
+from hls4attn.host.building.verilog import network_kernel, rtl_operators
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays.design import OverlayDesign
@@ -112,7 +112,11 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool,
     from hls4attn.host.samples import verification_codes
     from hls4attn.models.export.execute import Reference
 
-    flow = Flow.open(model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted)
+    # RTL has choices of its own, where the user made none
+    free = rtl and fitted and (config.lanes, config.parallel_heads) == (1, 1)
+    flow = Flow.open(
+        model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted and not free
+    )
     flow = replace(flow, name="digits") if model is None else flow
     settings = flow.settings
     design = flow.design
@@ -128,9 +132,8 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool,
 
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
     if rtl:
-        chosen = chosen and f"{chosen} as C++"
-        note = f"Verilog, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
-        return Plan(design, network_sources(flow), (note, _UNKNOWN), extra, RTL_FOLDER)
+        write, notes = network_kernel(flow, free)
+        return Plan(design, write, notes, extra, RTL_FOLDER)
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
     return Plan(design, sources, (note,), extra)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +20,50 @@ if TYPE_CHECKING:
     Sources = Callable[[Path], tuple[RtlSource, ...]]
 
 
-def network_sources(flow: Flow) -> Sources:
-    """Writes the kernel of a model; what has no RTL is refused at once.
+#: LUTs that DMA, interconnects and shell take beside a kernel: an assumption, since no such overlay was synthesised.
+AROUND = 6000
+
+
+def network_kernel(flow: Flow, fitted: bool) -> tuple[Sources, tuple[str, ...]]:
+    """The kernel of a model; what has no RTL is refused at once.
 
     Args:
         flow: of the model, in io_stream.
+        fitted: whether heads at a time and clocks a row are chosen here: the fastest that fit the board.
+
+    Returns:
+        The function that writes it, and what is known of it, in words.
 
     Raises:
-        UnsupportedError: naming the node.
+        UnsupportedError: naming the node, or saying that nothing fits.
     """
     from hls4attn.hls.hwfile import lower_design
     from hls4attn.hls.rtl.ip import write_ip
+    from hls4attn.hls.rtl.net.budget import budget, fastest
+    from hls4attn.hls.rtl.net.cycles import network_cycles
     from hls4attn.hls.rtl.net.network import network_unit
+    from hls4attn.host.estimate import capacity
+    from hls4attn.overlays.boards import board
 
-    unit = network_unit(lower_design(flow.graph, flow.settings), flow.graph)
+    room = capacity(board(flow.board))
+    room = room if room.lut is None else replace(room, lut=room.lut - AROUND)
+    if fitted:
+        found = fastest(lambda config: lower_design(flow.graph, config), flow.graph, flow.settings, room)
+        design, size, clocks = found.design, found.budget, found.clocks
+        choice = f"{found.config.parallel_heads} heads at a time: the fastest that fits by count"
+    else:
+        design = lower_design(flow.graph, flow.settings)
+        size, clocks = budget(design, flow.graph, room.dsp or 0), network_cycles(design, flow.graph)
+        choice = f"reuse factor {flow.settings.reuse_factor}"
+    unit = network_unit(design, flow.graph, size.chosen)
+    notes = (
+        f"Verilog, io_stream, {choice}",
+        f"{clocks.latency:,} clocks from the first word of a sample to the last of its answer, by the model of the RTL",
+        f"{size.dsp} DSP blocks, roughly {size.lut:,} LUT: counted, not synthesised; {AROUND:,} LUT are assumed around",
+    )
     (kernel,) = flow.design.kernels
     title = f"{flow.name} between AXI streams, by hls4attn"
-    return lambda folder: (write_ip(kernel.name, unit, folder / kernel.name, flow.settings.part, title),)
+    return lambda folder: (write_ip(kernel.name, unit, folder / kernel.name, flow.settings.part, title),), notes
 
 
 def rtl_operators(board: str) -> tuple[OperatorsDesign, Sources, tuple[str, ...]]:

@@ -28,11 +28,11 @@ STAGES = ["kernel_digits_kernel", "shell", "design", "synthesis", "implementatio
 def small(monkeypatch):
     """A small unit in place of the model's, which other tests are about."""
 
-    def network(flow):
+    def network(flow, _fitted):
         (kernel,) = flow.design.kernels
-        return lambda folder: (write_ip(kernel.name, echo(), folder / kernel.name, flow.settings.part),)
+        return lambda folder: (write_ip(kernel.name, echo(), folder / kernel.name, flow.settings.part),), ("Verilog",)
 
-    monkeypatch.setattr(plans, "network_sources", network)
+    monkeypatch.setattr(plans, "network_kernel", network)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def workshop(small, tmp_path, monkeypatch):
 def test_a_whole_build_needs_vivado_alone(workshop, capsys, monkeypatch, tmp_path):
     code, out, err = command(capsys, monkeypatch, "build", "--rtl", "--out", "b", "--json", "r.json")
     assert code == 0, err
-    assert "Verilog, io_stream, reuse factor" in out and "known after the stage synthesis" in out
+    assert "  Verilog\n" in out
     assert "kernels/digits_kernel/ (5 files)" in out and "clean (" in out and "all as in the handoff" in out
     assert "[1/6] kernel (kernel_digits_kernel) ..." in err
     assert "digits_kernel: Verilog, not made by high-level synthesis" in out and "timing met" in out
@@ -96,6 +96,13 @@ def test_the_model_itself_up_to_the_tools(capsys, monkeypatch, tmp_path):
     code, out, err = command(capsys, monkeypatch, "build", "--rtl", "--dry-run", "--out", tmp_path / "b")
     assert code == 0, err
     assert "digits for pynq-z2" in out and "clean (" in out and "all as in the handoff" in out
+    assert "2 heads at a time: the fastest that fits by count" in out and "LUT: counted, not synthesised" in out
+    clocks = int(re.search(r"([\d,]+) clocks from", out)[1].replace(",", ""))
+    code, out, err = command(
+        capsys, monkeypatch, "build", "--rtl", "--dry-run", "--reuse", "8", "--out", tmp_path / "c"
+    )
+    assert code == 0 and "reuse factor 8" in out, err
+    assert int(re.search(r"([\d,]+) clocks from", out)[1].replace(",", "")) > clocks
     home = tmp_path / "b" / "kernels" / "digits_kernel"
     read = {path.name for path in (home / "src").glob("*.mem")}
     assert read == set(re.findall(r'"(\w+\.mem)"', (home / "src" / "digits_kernel.v").read_text())) and len(read) > 20
@@ -107,6 +114,14 @@ def test_the_model_itself_up_to_the_tools(capsys, monkeypatch, tmp_path):
 def test_what_has_no_rtl_is_refused_before_anything_is_written(capsys, monkeypatch, tmp_path):
     code, out, err = command(capsys, monkeypatch, "build", "--rtl", "--lanes", "4", "--out", tmp_path / "b")
     assert code == 2 and "lanes" in err and out == "" and not (tmp_path / "b").exists()
+
+
+def test_heads_that_the_user_chose(capsys, monkeypatch, tmp_path):
+    """The smallest reuse factor that fits as C++ goes with them."""
+    monkeypatch.setenv("PATH", os.defpath)
+    arguments = ("--parallel-heads", "2", "--dry-run", "--out", tmp_path / "b")
+    code, out, err = command(capsys, monkeypatch, "build", "--rtl", *arguments)
+    assert code == 0 and int(re.search(r"io_stream, reuse factor (\d+)", out)[1]) > 1, err
 
 
 def test_the_bank_of_operators(capsys, monkeypatch, tmp_path):
