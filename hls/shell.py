@@ -14,11 +14,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from hls4attn.hls.interfaces import CLOCK, RESET, STREAM_SIGNALS, ShellStream, clock_text, port_text, stream_text
 from hls4attn.models.errors import SpecError
 
-CLOCK, RESET, CONTROL = "ap_clk", "ap_rst_n", "s_axi_control"
+__all__ = ["CLOCK", "CONTROL", "RESET", "CellConstants", "Shell", "ShellPorts", "ShellStream", "shell_verilog"]
+
+CONTROL = "s_axi_control"
 #: Of the AXI4-Lite slave: its registers fill the whole segment of 64 KiB, so that none appears twice.
 ADDRESS_BITS = 16
 MAX_KERNELS = 64
@@ -32,7 +34,6 @@ _OF_ALL = ("attn_axilite", "attn_control", "attn_skid")
 _OF_KERNELS = ("attn_shell",)
 _OF_CELLS = ("attn_cells", "attn_commands", "attn_tokens")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_STREAM = ("tdata", "tkeep", "tlast", "tvalid", "tready")
 _LITE = {
     "awaddr": ADDRESS_BITS,
     "awvalid": 1,
@@ -125,21 +126,6 @@ class Shell:
 
 
 @dataclass(frozen=True)
-class ShellStream:
-    """An AXI4-Stream of the shell.
-
-    Args:
-        name: of the bus interface; its ports are ``<name>_tdata`` and so on.
-        mode: side of the shell.
-        user_bits: width of TUSER; 0 if it has none.
-    """
-
-    name: str
-    mode: Literal["slave", "master"]
-    user_bits: int = 0
-
-
-@dataclass(frozen=True)
 class ShellPorts:
     """Bus interfaces of a top module.
 
@@ -172,7 +158,8 @@ def shell_ports(shell: Shell) -> ShellPorts:
 def shell_verilog(shell: Shell) -> str:
     """Verilog-2001 of the top module, `shell.name`; it needs the `shell_files`."""
     streams = tuple(_streams(shell))
-    ports = [_clock(streams), *_lite_ports(), *(line for stream in streams for line in _stream_ports(stream))]
+    clock = clock_text([CONTROL, *(stream.name for stream in streams)])
+    ports = [*clock, *_lite_ports(), *(line for stream in streams for line in stream_text(stream))]
     kind = "attn_cells" if shell.cells else "attn_shell"
     return "\n".join(
         [
@@ -228,43 +215,13 @@ def _streams(shell: Shell) -> Iterator[ShellStream]:
         yield ShellStream(f"kernel{k}_out", "slave")
 
 
-def _port(direction: str, bits: int, name: str, interface: str, parameters: str = "") -> str:
-    attributes = f'    (* X_INTERFACE_INFO = "{interface}" *)\n'
-    if parameters:
-        attributes += f'    (* X_INTERFACE_PARAMETER = "{parameters}" *)\n'
-    width = f"[{bits - 1}:0] " if bits > 1 else ""
-    return f"{attributes}    {direction} wire {width}{name}"
-
-
-def _clock(streams: tuple[ShellStream, ...]) -> str:
-    # Vivado's packager infers neither a clock nor a reset from these names
-    buses = ":".join([CONTROL, *(stream.name for stream in streams)])
-    return (
-        f'    (* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 {CLOCK} CLK" *)\n'
-        f'    (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET {RESET}" *)\n'
-        f"    input wire {CLOCK},\n"
-        f'    (* X_INTERFACE_INFO = "xilinx.com:signal:reset:1.0 {RESET} RST" *)\n'
-        '    (* X_INTERFACE_PARAMETER = "POLARITY ACTIVE_LOW" *)\n'
-        f"    input wire {RESET}"
-    )
-
-
 def _lite_ports() -> Iterator[str]:
     # said once, with the first port: an aximm could as well be AXI4, which interconnects would send bursts to
     parameters = f"XIL_INTERFACENAME {CONTROL}, PROTOCOL AXI4LITE"
     for name, bits in _LITE.items():
-        interface = f"xilinx.com:interface:aximm:1.0 {CONTROL} {name.upper()}"
-        yield _port("input" if bits > 0 else "output", abs(bits), f"{CONTROL}_{name}", interface, parameters)
+        interface = f"aximm:1.0 {CONTROL} {name.upper()}"
+        yield port_text("input" if bits > 0 else "output", abs(bits), f"{CONTROL}_{name}", interface, parameters)
         parameters = ""
-
-
-def _stream_ports(stream: ShellStream) -> Iterator[str]:
-    forward, backward = ("input", "output") if stream.mode == "slave" else ("output", "input")
-    widths = {"tdata": 32, "tkeep": 4, "tuser": stream.user_bits}
-    for signal in (*_STREAM, *(("tuser",) if stream.user_bits else ())):
-        direction = backward if signal == "tready" else forward
-        interface = f"xilinx.com:interface:axis:1.0 {stream.name} {signal.upper()}"
-        yield _port(direction, widths.get(signal, 1), f"{stream.name}_{signal}", interface)
 
 
 def _fan_out(shell: Shell) -> Iterator[str]:
@@ -300,7 +257,7 @@ def _connections(shell: Shell) -> Iterator[tuple[str, str]]:
     yield RESET, RESET
     for name in _LITE:
         yield f"{CONTROL}_{name}", f"{CONTROL}_{name}"
-    for signal in _STREAM:
+    for signal in STREAM_SIGNALS:
         yield f"in_r_{signal}", f"in_r_{signal}"
     for signal in ("tdata", "tlast", "tvalid", "tready"):
         yield f"out_r_{signal}", f"out_r_{signal}"

@@ -7,7 +7,7 @@ for all of them together on a PYNQ-Z2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +44,15 @@ def operator_flow(case: OperatorCase, board: str) -> Flow:
     return Flow(case.name, operator_model(case.spec(), ROWS), board=board, config=config)
 
 
-def operators_overlay(board: str, name: str = "operators") -> tuple[OperatorsDesign, Sources]:
+def operators_overlay(
+    board: str, name: str = "operators", cases: Iterable[OperatorCase] | None = None
+) -> tuple[OperatorsDesign, Sources]:
     """The overlay with all operators.
 
     Args:
         board: name of the board that it is for.
         name: of the overlay.
+        cases: those that it has; all of `bank_cases` if not given.
 
     Returns:
         Its design, and the function that writes its kernels.
@@ -57,7 +60,7 @@ def operators_overlay(board: str, name: str = "operators") -> tuple[OperatorsDes
     Raises:
         UnsupportedError: for an unknown board.
     """
-    flows = {case: operator_flow(case, board) for case in bank_cases()}
+    flows = {case: operator_flow(case, board) for case in (bank_cases() if cases is None else cases)}
     clock_mhz = min(1000 / flow.settings.clock_period_ns for flow in flows.values())
     operators = [_operator(case, flow) for case, flow in flows.items()]
     design = OperatorsDesign.of(operators, find_board(board), name=name, clock_mhz=clock_mhz)

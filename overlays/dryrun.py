@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 from hls4attn.models.errors import SpecError, ToolError
 from hls4attn.overlays.clocks import io_pll_mhz
 from hls4attn.overlays.design import OverlayDesign
-from hls4attn.overlays.scripts import Script
+from hls4attn.overlays.scripts import HLS_FOLDER, RTL_FOLDER, Script
 from hls4attn.overlays.tcl_text import word
 
 DEFAULT_VERSION = "2024.1"
 TIMEOUT_S = 120
 #: What a build reads; all else in its folder is made by the tools, and here by their model.
-SOURCES = ("hls", "rtl", "design.json")
+SOURCES = (HLS_FOLDER, RTL_FOLDER, "rtl", "design.json")
 _STUB = Path(__file__).parent / "tcl_stub" / "main.tcl"
 _ESCAPES = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r"}
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from hls4attn.hls.rtl.ip import RtlSource
 from hls4attn.models.errors import SpecError
 from hls4attn.overlays.block_design import block_values
 from hls4attn.overlays.design import OverlayDesign
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
     from hls4attn.hls.axis import KernelSource
 
 Tool = Literal["hls", "vivado"]
-#: In the order in which they run; `hls` has one script a kernel.
-STAGES = ("hls", "shell", "design", "synthesis", "implementation", "bitstream")
+Kernel: TypeAlias = "KernelSource | RtlSource"
+"""What a kernel is made of: C++ for high-level synthesis, or Verilog."""
+#: Where the sources of kernels lie in the build folder: C++ for high-level synthesis, and Verilog.
+HLS_FOLDER, RTL_FOLDER = "hls", "kernels"
+#: In the order in which they run; a kernel has a script of `hls` or, if it is Verilog, one of `kernel`.
+STAGES = ("hls", "kernel", "shell", "design", "synthesis", "implementation", "bitstream")
 
+_PACKAGING = ("kernel", "shell")
 PROJECT = "vivado/overlay"
 BLOCK_DESIGN = "overlay"
 _FOLDER = Path(__file__).parent / "tcl"
@@ -57,16 +63,16 @@ class Script:
     writes: tuple[str, ...]
 
 
-def overlay_scripts(design: OverlayDesign, kernels: Sequence[KernelSource]) -> tuple[Script, ...]:
+def overlay_scripts(design: OverlayDesign, kernels: Sequence[Kernel]) -> tuple[Script, ...]:
     """All scripts that build an overlay, in the order in which they run.
 
     Args:
         design: the overlay.
         kernels: sources of its kernels, in the order of `design.kernels`; they lie in ``hls/<name>`` of the build
-            folder, and `shell.rtl_files` in ``rtl``.
+            folder, those in Verilog in ``kernels/<name>``, and `shell.rtl_files` in ``rtl``.
 
     Returns:
-        One script of the stage `hls` for every kernel, and one of each other stage.
+        One script of the stage `hls` or `kernel` for every kernel, and one of each other stage.
 
     Raises:
         SpecError: if the kernels are not those of the design.
@@ -84,7 +90,7 @@ def overlay_scripts(design: OverlayDesign, kernels: Sequence[KernelSource]) -> t
     drawing = common | {"ip_repository": "ip", "ip_components": components} | block_values(design)
     results = tuple(f"{out}.{suffix}" for suffix in ("bit", "hwh", "xsa"))
     return (
-        *(_kernel_script(kernel) for kernel in kernels),
+        *sorted((_kernel_script(kernel) for kernel in kernels), key=lambda script: STAGES.index(script.stage)),
         _vivado("shell", shell_values(design, rtl), rtl, (component,)),
         _vivado("design", drawing, components, drawn),
         _vivado("synthesis", common, drawn, (_SYNTHESISED,)),
@@ -93,7 +99,7 @@ def overlay_scripts(design: OverlayDesign, kernels: Sequence[KernelSource]) -> t
     )
 
 
-def _check_kernels(design: OverlayDesign, kernels: Sequence[KernelSource]) -> None:
+def _check_kernels(design: OverlayDesign, kernels: Sequence[Kernel]) -> None:
     wanted = [(kernel.name, kernel.user_bits) for kernel in design.kernels]
     found = [(kernel.name, kernel.user_bits) for kernel in kernels]
     if found != wanted:
@@ -109,22 +115,44 @@ def _check_kernels(design: OverlayDesign, kernels: Sequence[KernelSource]) -> No
             )
 
 
-def _kernel_script(kernel: KernelSource) -> Script:
+def _kernel_script(kernel: Kernel) -> Script:
+    if isinstance(kernel, RtlSource):
+        return _packaging(kernel)
     from hls4attn.hls.axis_tcl import hls_inputs, hls_outputs, hls_script  # imports onnx, which boards do not have
 
     name = f"hls_{kernel.name}"
     return Script("hls", name, "hls", hls_script(kernel), hls_inputs(kernel), hls_outputs(kernel))
 
 
-def _vivado(stage: str, values: dict[str, Value], reads: tuple[str, ...], writes: tuple[str, ...]) -> Script:
+def _packaging(kernel: RtlSource) -> Script:
+    rtl, tables = (tuple(f"{RTL_FOLDER}/{kernel.name}/{p}" for p in paths) for paths in (kernel.files, kernel.tables))
+    values: dict[str, Value] = {
+        "part": kernel.part,
+        "ip_name": kernel.name,
+        "ip_title": kernel.title,
+        "ip_version": kernel.vlnv.split(":")[3],
+        "ip_folder": f"ip/{kernel.name}",
+        "rtl": rtl,
+        "tables": tables,
+        "scratch": "vivado_kernel",
+        "interfaces": kernel.interfaces,
+    }
+    written = (f"ip/{kernel.name}/component.xml",)
+    return _vivado("kernel", values, (*rtl, *tables), written, f"kernel_{kernel.name}")
+
+
+def _vivado(
+    stage: str, values: dict[str, Value], reads: tuple[str, ...], writes: tuple[str, ...], name: str = ""
+) -> Script:
     parts = [
         "# SPDX-License-Identifier: Apache-2.0\n# Stage " + stage + ".  Generated; do not edit.\n",
         variables("hls4attn", values),
         _procedures("common"),
+        *((_procedures("packager"),) if stage in _PACKAGING else ()),
         _procedures(stage),
         f"hls4attn::main {stage}\n",
     ]
-    return Script(stage, stage, "vivado", "\n".join(parts), reads, writes)
+    return Script(stage, name or stage, "vivado", "\n".join(parts), reads, writes)
 
 
 def _procedures(name: str) -> str:

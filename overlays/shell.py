@@ -38,6 +38,7 @@ def shell_values(design: OverlayDesign, rtl: tuple[str, ...]) -> dict[str, Value
     return {
         "part": design.board.part,
         "ip_name": shell.name,
+        "ip_title": "AXI streams between the DMA and the kernels of hls4attn",
         "ip_version": design.ip_vlnv.split(":")[3],
         "ip_folder": f"ip/{shell.name}",
         "rtl": rtl,

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hls4attn.host.building.verilog import network_kernel, rtl_operators
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays.design import OverlayDesign
+from hls4attn.overlays.scripts import HLS_FOLDER, RTL_FOLDER, Kernel
 
 if TYPE_CHECKING:
-    from hls4attn.hls.axis import KernelSource
     from hls4attn.hls.config import HlsConfig
+    from hls4attn.overlays.operators import OperatorsDesign
 
 OVERLAYS = ("digits", "operators", "gaincell")
 #: Conversion options that an overlay takes; the operators bring their own.
@@ -26,6 +28,9 @@ CHOICES: Mapping[str, frozenset[str]] = {
     "operators": frozenset(),
     "gaincell": frozenset(("backend", "clock_period_ns")),
 }
+#: Overlays whose kernels there are in Verilog, too.
+IN_RTL = ("digits", "operators")
+_UNKNOWN = "what Verilog takes of the FPGA is known after the stage synthesis; nothing estimates it before"
 VECTORS = 64  # samples in the archive for the board
 
 
@@ -38,15 +43,17 @@ class Plan:
         sources: writes the kernels' sources into a folder, in the order of their numbers.
         notes: what to tell the user about choices that were made for him.
         extra: makes further files for the board's archive.
+        place: of the kernels' sources in the build folder.
     """
 
     design: OverlayDesign
-    sources: Callable[[Path], tuple[KernelSource, ...]]
+    sources: Callable[[Path], tuple[Kernel, ...]]
     notes: tuple[str, ...] = ()
     extra: Callable[[], Mapping[str, bytes]] = dict
+    place: str = HLS_FOLDER
 
 
-def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, fitted: bool) -> Plan:
+def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, fitted: bool, rtl: bool = False) -> Plan:
     """The plan of an overlay.
 
     Args:
@@ -55,35 +62,40 @@ def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, f
         board: name of the board.
         config: conversion options.
         fitted: whether the smallest reuse factor that fits replaces that of `config`.
+        rtl: whether kernels are Verilog, in place of C++ for high-level synthesis.
 
     Raises:
         InputError: for an unknown overlay, or a model where none can be given.
-        UnsupportedError: for a model that has no such overlay.
+        UnsupportedError: for a model that has no such overlay, or has something without RTL.
         ModelFileError: for a file that is no model.
     """
     if overlay == "digits":
-        return _model_plan(model, board, config, fitted)
+        return _model_plan(model, board, config, fitted, rtl)
     if overlay == "gaincell":
         return _cells_plan(model, board, config)
     if overlay != "operators":
         raise InputError(f"Unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}, all")
     if model is not None:
         raise InputError(f"The overlay operators holds this package's own operators; leave out {model}")
+    if rtl:
+        bank, write, left_out = rtl_operators(board)
+        return Plan(bank, write, (*left_out, _UNKNOWN), lambda: _operator_vectors(bank), RTL_FOLDER)
     from hls4attn.host.operators_overlay import operators_overlay
 
     design, sources = operators_overlay(board)
-    return Plan(design, sources, extra=lambda: _operator_vectors(board))
+    return Plan(design, sources, extra=lambda: _operator_vectors(design))
 
 
-def _operator_vectors(board: str) -> Mapping[str, bytes]:
+def _operator_vectors(design: OperatorsDesign) -> Mapping[str, bytes]:
     """Codes for every operator of the bank, with the reference's answers."""
     from hls4attn.host.operator_models import operator_codes
     from hls4attn.host.operators_overlay import bank_cases, operator_flow
     from hls4attn.models.export.execute import Reference
 
+    names = [operator.name for operator in design.operators]
     arrays: dict[str, Codes] = {}
-    for case in bank_cases():
-        graph = operator_flow(case, board).graph
+    for case in (case for case in bank_cases() if case.name in names):
+        graph = operator_flow(case, design.board.name).graph
         codes = operator_codes(graph, VECTORS, 0)
         arrays |= {f"{case.name}.inputs": codes, f"{case.name}.outputs": Reference(graph).run(codes)}
     return {"vectors.npz": _npz(arrays)}
@@ -95,17 +107,21 @@ def _npz(arrays: Mapping[str, Codes]) -> bytes:
     return buffer.getvalue()
 
 
-def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool) -> Plan:
+def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool, rtl: bool) -> Plan:
     from hls4attn.host.flow import Flow
     from hls4attn.host.samples import verification_codes
     from hls4attn.models.export.execute import Reference
 
-    flow = Flow.open(model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted)
+    # RTL has choices of its own, where the user made none
+    free = rtl and fitted and (config.lanes, config.parallel_heads) == (1, 1)
+    flow = Flow.open(
+        model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted and not free
+    )
     flow = replace(flow, name="digits") if model is None else flow
     settings = flow.settings
     design = flow.design
 
-    def sources(folder: Path) -> tuple[KernelSource, ...]:
+    def sources(folder: Path) -> tuple[Kernel, ...]:
         from hls4attn.hls.axis import kernel_source
 
         return tuple(kernel_source(flow.project, kernel.name, folder / kernel.name) for kernel in design.kernels)
@@ -115,6 +131,9 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool)
         return {"vectors.npz": _npz({"inputs": codes, "outputs": Reference(flow.graph).run(codes)})}
 
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
+    if rtl:
+        write, notes = network_kernel(flow, free)
+        return Plan(design, write, notes, extra, RTL_FOLDER)
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
     return Plan(design, sources, (note,), extra)
 
@@ -133,7 +152,7 @@ def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
         raise UnsupportedError(f"The gain cells in {path} differ; a board has one kind for all layers")
     design = GainCellDesign.of(specs[0], find_board(board), layers=len(specs), clock_mhz=1000 / config.clock_period_ns)
 
-    def sources(folder: Path) -> tuple[KernelSource, ...]:
+    def sources(folder: Path) -> tuple[Kernel, ...]:
         from hls4attn.hls.axis_cells import gaincell_source
 
         (kernel,) = design.kernels

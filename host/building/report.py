@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hls4attn.host.building.plans import Plan
-from hls4attn.overlays.building.tools import Tools, missing
+from hls4attn.overlays.scripts import HLS_FOLDER, RTL_FOLDER
 
 
 def tell_written(out: Console, plan: Plan, folder: Path, files: Sequence[str], checked: Mapping[str, Any]) -> None:
@@ -30,22 +30,24 @@ def tell_written(out: Console, plan: Plan, folder: Path, files: Sequence[str], c
 
 def _listing(files: Sequence[str]) -> list[str]:
     """Files, but of each kernel's sources only the folder and how many there are."""
-    kernels = Counter("/".join(name.split("/")[:2]) for name in files if name.startswith("hls/"))
+    places = (f"{HLS_FOLDER}/", f"{RTL_FOLDER}/")
+    kernels = Counter("/".join(name.split("/")[:2]) for name in files if name.startswith(places))
     folders = [f"{folder}/ ({count} files)" for folder, count in kernels.items()]
-    return sorted([*folders, *(name for name in files if not name.startswith("hls/"))])
+    return sorted([*folders, *(name for name in files if not name.startswith(places))])
 
 
-def tell_waiting(out: Console, names: Sequence[str], folder: Path, tools: Tools) -> None:
+def tell_waiting(out: Console, names: Sequence[str], folder: Path, missing: Sequence[str]) -> None:
     """What was not run, and what it would take."""
-    for absent in missing(tools):
+    for absent in missing:
         out.print(f"  not found on PATH: {absent}", soft_wrap=True, markup=False)
     out.print(f"  not run, in {folder}:", soft_wrap=True, markup=False)
     for name in names:
         out.print(f"    scripts/{name}.tcl", soft_wrap=True, markup=False, highlight=False)
 
 
-def print_reports(out: Console, reports: Mapping[str, Any]) -> None:
-    """What the vendor's tools say of it; nothing of this was measured on a board."""
+def print_reports(out: Console, record: Mapping[str, Any]) -> None:
+    """What the vendor's tools say, from the content of ``build.json``; nothing of this was measured on a board."""
+    reports = record["reports"]
     used = Table("resource", "used", "available", "%", box=None, pad_edge=False)
     for kind, row in reports.get("utilization", {}).items():
         used.add_row(kind, f"{row['used']:g}", f"{row['available']:g}", f"{row['percent']:.1f}")
@@ -59,6 +61,8 @@ def print_reports(out: Console, reports: Mapping[str, Any]) -> None:
     for name, kernel in reports["hls"].items():
         cycles = f"latency {_known(kernel['latency_max'])}, interval {_known(kernel['interval_max'])} cycles"
         out.print(f"  {name}: {cycles} by high-level synthesis", soft_wrap=True, markup=False, highlight=False)
+    for name in (name for name, kind in record["kernels"].items() if kind == "rtl"):
+        out.print(f"  {name}: Verilog, not made by high-level synthesis", soft_wrap=True, markup=False, highlight=False)
 
 
 def _known(cycles: int | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from hls4attn.host.building.archive import write_archive
+from hls4attn.host.building.asked import ALL, check_choices, check_rtl, overlay_names
 from hls4attn.host.building.display import BuildDisplay
 from hls4attn.host.building.plans import CHOICES, OVERLAYS, Plan, make_plan
 from hls4attn.host.building.report import print_reports, tell_waiting, tell_written
@@ -28,9 +29,8 @@ from hls4attn.overlays.building.runner import run_scripts
 from hls4attn.overlays.building.tools import REMEDY, Tools, find_tools, missing
 
 if TYPE_CHECKING:
-    from hls4attn.hls.axis import KernelSource
+    from hls4attn.overlays.scripts import Kernel
 
-ALL = "all"
 MAX_JOBS = 256
 
 
@@ -42,11 +42,13 @@ class Job:
         dry_run: stop after everything is written and checked.
         jobs: runs of Vivado at a time.
         tools: found on PATH; none are looked for in a dry run.
+        rtl: whether kernels are Verilog.
     """
 
     dry_run: bool
     jobs: int
     tools: Tools
+    rtl: bool = False
 
 
 def build(
@@ -62,6 +64,7 @@ def build(
     json: Path | None = None,
     config: Path | None = None,
     choices: Mapping[str, Any] | None = None,
+    rtl: bool = False,
 ) -> None:
     """Build one overlay, or all: then each, whatever becomes of the others.
 
@@ -77,21 +80,25 @@ def build(
         json: file for the results.
         config: file with conversion options.
         choices: conversion options from the command line.
+        rtl: kernels in Verilog, in place of C++ for high-level synthesis.
 
     Raises:
         NotBuiltError: if everything was written and checked but a tool is missing.
         StageError: if a tool failed.
         BuildError: after all overlays, if some failed.
     """
-    names = _names(overlay, model)
+    names = overlay_names(overlay, model)
     choices = choices or {}
-    _check_choices(overlay, config, choices)
+    check_choices(overlay, config, choices)
+    if rtl:
+        check_rtl(overlay, choices)
     if jobs is not None and not 1 <= jobs <= MAX_JOBS:
         raise InputError(f"--jobs must be from 1 to {MAX_JOBS}. Received: {jobs}")
     check_output(json, inputs=[model, config])
     board = chosen_board(board)
     tools = {} if dry_run else find_tools()
-    job = Job(dry_run, jobs or max(1, (os.cpu_count() or 1) // 2), tools)
+    job = Job(dry_run, jobs or max(1, (os.cpu_count() or 1) // 2), tools, rtl)
+    defaults = {"io_type": "io_stream", **({"lanes": 1} if rtl else {})}
     results: list[dict[str, Any]] = []
     failures: list[Hls4attnError] = []
     try:
@@ -100,7 +107,7 @@ def build(
             file = config if name == OVERLAYS[0] else None
             try:
                 with working(err, f"{name}: reading"):
-                    plan = make_plan(name, model, board, *hls_settings(board, file, mine, {"io_type": "io_stream"}))
+                    plan = make_plan(name, model, board, *hls_settings(board, file, mine, defaults), rtl)
                 target = _folder(folder, f"{plan.design.name}-{board}", overlay)
                 results.append(_build_one(out, err, plan, target, job))
             except Hls4attnError as error:
@@ -137,29 +144,11 @@ def _judge(results: Sequence[Mapping[str, Any]], failures: Sequence[Hls4attnErro
         raise error
     unbuilt = [str(r["overlay"]) for r in results if not r["built"]]
     if unbuilt and not job.dry_run:
+        absent = dict.fromkeys(tool for r in results if not r["built"] for tool in r["missing"])
         raise NotBuiltError(
-            f"No bitstream of {', '.join(unbuilt)}; not found on PATH: {' and '.join(missing(job.tools))}. All else is "
+            f"No bitstream of {', '.join(unbuilt)}; not found on PATH: {' and '.join(absent)}. All else is "
             f"written and checked. {REMEDY}, here or on another machine that has this folder"
         )
-
-
-def _names(overlay: str, model: Path | None) -> Sequence[str]:
-    if overlay == ALL:
-        if model is not None:
-            raise InputError(f"--overlay all builds this package's own overlays; leave out {model}")
-        return OVERLAYS
-    if overlay not in OVERLAYS:
-        raise InputError(f"Unknown overlay {overlay!r}; known: {', '.join(OVERLAYS)}, {ALL}")
-    return (overlay,)
-
-
-def _check_choices(overlay: str, config: Path | None, choices: Mapping[str, Any]) -> None:
-    """Refuse options that would change nothing."""
-    if overlay in (ALL, OVERLAYS[0]):
-        return
-    useless = sorted(set(choices) - CHOICES[overlay]) + (["config"] if config else [])
-    if useless:
-        raise InputError(f"The overlay {overlay} takes no choice of {', '.join(useless)}; leave it out")
 
 
 def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -> dict[str, Any]:
@@ -181,7 +170,8 @@ def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -
         waiting = _run(err, recipe, folder, job, lock)
         result["not_run"] = [script.name for script in waiting]
         if waiting:
-            tell_waiting(out, result["not_run"], folder, job.tools)
+            result["missing"] = missing(job.tools, {script.tool for script in recipe.scripts})
+            tell_waiting(out, result["not_run"], folder, result["missing"])
             return result | {"record": build_record(recipe, folder, job.tools)}
         return result | {"built": True, **_finish(out, err, plan, recipe, folder, job)}
 
@@ -191,12 +181,12 @@ def _recipe(plan: Plan, folder: Path) -> Recipe:
     from hls4attn.overlays.scripts import overlay_scripts
     from hls4attn.overlays.shell import rtl_files
 
-    kernels = plan.sources(folder / "hls")
+    kernels = plan.sources(folder / plan.place)
     rtl = {f"rtl/{name}": text.encode() for name, text in rtl_files(plan.design).items()}
     return Recipe(plan.design, overlay_scripts(plan.design, kernels), rtl, _paths(kernels, folder))
 
 
-def _paths(kernels: Sequence[KernelSource], folder: Path) -> tuple[str, ...]:
+def _paths(kernels: Sequence[Kernel], folder: Path) -> tuple[str, ...]:
     found = [kernel.folder / name for kernel in kernels for name in (*kernel.files, *kernel.data)]
     return tuple(path.relative_to(folder).as_posix() for path in found)
 
@@ -252,7 +242,7 @@ def _finish(out: Console, err: Console, plan: Plan, recipe: Recipe, folder: Path
     with working(err, f"{plan.design.name}: packing"):
         package, record = finish(recipe, folder, job.tools)
         archive = write_archive(package, record, folder, plan.extra())
-    print_reports(out, record["reports"])
+    print_reports(out, record)
     out.print(f"  overlay: {package.bit} .hwh .json", soft_wrap=True, markup=False)
     out.print(f"  for a board without network: {archive}", soft_wrap=True, markup=False)
     return {"package": str(package.bit), "archive": str(archive), "record": record}

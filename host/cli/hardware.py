@@ -23,6 +23,7 @@ from hls4attn.host.cli.options import (
     Reuse,
     choices_given,
 )
+from hls4attn.models.errors import InputError
 
 
 def convert(
@@ -55,11 +56,21 @@ def estimate(
     parallel_heads: ParallelHeads = None,
     json: JsonFile = None,
     chart: ChartFile = None,
+    rtl: Annotated[
+        bool, typer.Option("--rtl", help="Of the RTL instead: its clocks, and which products are DSP blocks.")
+    ] = False,
 ) -> None:
     """Cycles, resources and boards of a model's hardware, before any synthesis."""
     from hls4attn.host.estimate import print_estimate
 
     choices = choices_given(io or "io_stream", reuse, lanes, parallel_heads, backend)
+    if rtl:
+        from hls4attn.host.rtl_estimate import print_rtl
+
+        if chart is not None:
+            raise InputError("estimate --rtl draws no chart; leave --chart away, or --rtl")
+        print_rtl(out, model, board, choices, json)
+        return
     print_estimate(out, model, board, choices, json, chart)
 
 
@@ -88,6 +99,9 @@ def build(
     lanes: Lanes = None,
     parallel_heads: ParallelHeads = None,
     clock: Clock = None,
+    rtl: Annotated[
+        bool, typer.Option("--rtl", help="Kernels in Verilog: no high-level synthesis, and nothing of it needed.")
+    ] = False,
     json: JsonFile = None,
 ) -> None:
     """An overlay's bitstream with Vivado, with its reports and all that a board needs; it goes on after a stop."""
@@ -95,5 +109,16 @@ def build(
 
     choices = choices_given(io, reuse, lanes, parallel_heads, backend, clock)
     build_overlays(
-        out, err, model, overlay, board, folder, dry_run=dry_run, jobs=jobs, json=json, config=config, choices=choices
+        out,
+        err,
+        model,
+        overlay,
+        board,
+        folder,
+        dry_run=dry_run,
+        jobs=jobs,
+        json=json,
+        config=config,
+        choices=choices,
+        rtl=rtl,
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,21 @@ MAX_REPORT = 64 << 20
 _VIVADO = {"utilization": parse_utilization, "timing": parse_timing, "power": parse_power}
 
 
-def collect_reports(folder: Path) -> dict[str, Any]:
+def collect_reports(folder: Path, kernels: Collection[str]) -> dict[str, Any]:
     """The numbers of all reports that are there: `hls` by kernel, `utilization`, `timing`, `power`.
+
+    Args:
+        folder: of the build.
+        kernels: those of high-level synthesis; reports of others are of an earlier build.
 
     Raises:
         BuildError: if a report is there and not complete.
     """
     found: dict[str, Any] = {"hls": {}}
     for path in sorted((folder / "reports").glob("hls_*.xml")):
-        found["hls"][path.stem.removeprefix("hls_")] = parse_csynth(_read(path), str(path))
+        name = path.stem.removeprefix("hls_")
+        if name in kernels:
+            found["hls"][name] = parse_csynth(_read(path), str(path))
     for name, parse in _VIVADO.items():
         path = folder / "reports" / f"{name}.rpt"
         if path.is_file():
@@ -50,6 +56,7 @@ def build_record(recipe: Recipe, folder: Path, tools: Tools, files: Sequence[Pat
     """
     design = recipe.design
     state = State.read(folder)
+    kernels = _kernels(recipe)
     return {
         "kind": KIND,
         "version": VERSION,
@@ -63,6 +70,7 @@ def build_record(recipe: Recipe, folder: Path, tools: Tools, files: Sequence[Pat
             kind: {"launcher": t.launcher, "release": t.release, "banner": t.banner} for kind, t in tools.items()
         },
         "hls4attn": origin(),
+        "kernels": kernels,
         "scripts": [
             {
                 "name": s.name,
@@ -72,9 +80,16 @@ def build_record(recipe: Recipe, folder: Path, tools: Tools, files: Sequence[Pat
             }
             for s in recipe.scripts
         ],
-        "reports": collect_reports(folder),
+        "reports": collect_reports(folder, [name for name, kind in kernels.items() if kind == "hls"]),
         "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }
+
+
+def _kernels(recipe: Recipe) -> dict[str, str]:
+    """What each kernel is made of: `hls` (C++) or `rtl` (Verilog)."""
+    kinds = {"hls": "hls", "kernel": "rtl"}
+    made = [(script.stage, script.name.removeprefix(f"{script.stage}_")) for script in recipe.scripts]
+    return {name: kinds[stage] for stage, name in made if stage in kinds}
 
 
 def _read(path: Path) -> bytes:

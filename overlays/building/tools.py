@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +79,10 @@ def find_tools() -> dict[Kind, Installed]:
     return found
 
 
-def missing(tools: Tools) -> list[str]:
-    """What is not there, as a user would look for it."""
+def missing(tools: Tools, wanted: Collection[Kind] = ("hls", "vivado")) -> list[str]:
+    """What is not there of the tools that are wanted, as a user would look for it."""
     names = {"hls": "Vitis HLS (vitis-run, vitis_hls or vivado_hls)", "vivado": "Vivado (vivado)"}
-    return [name for kind, name in names.items() if kind not in tools]
+    return [name for kind, name in names.items() if kind in wanted and kind not in tools]
 
 
 def identify(launcher: str, path: Path) -> Installed:

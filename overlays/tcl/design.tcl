@@ -8,7 +8,7 @@ proc hls4attn::stage_design {} {
     variable ip_repository
     variable ip_components
     foreach path $ip_components {
-        need_file $path "the stages hls and shell make it; run those first"
+        need_file $path "the stages hls, kernel and shell make it; run those first"
     }
     file delete -force [file dirname $project]
     add_board_files

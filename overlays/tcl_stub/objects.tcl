@@ -20,6 +20,8 @@ namespace eval dry {
         core       {name vendor library version taxonomy display_name description core_revision vendor_display_name
                     company_url supported_families}
         bus        {name slave_memory_map_ref interface_mode}
+        group      {name}
+        packaged   {name type}
         map        {name}
         block      {name base_address range width usage access}
         register   {name description address_offset size access reset_value}

@@ -47,7 +47,7 @@ dry::command vivado ipx::package_project {-import_files -force} \
         set top $::dry::properties(fileset,sources_1,top)
     }
     set interfaces [dict create]
-    foreach path $state(files) {
+    foreach path [lsearch -all -inline -regexp $state(files) {\.s?v$}] {
         set interfaces [dict merge $interfaces [::dry::verilog_interfaces $path $top]]
     }
     if {![dict size $interfaces]} {
@@ -77,6 +77,26 @@ dry::command vivado ipx::get_bus_interfaces {} {-of_objects} {
         return ""
     }
     return [::dry::object bus ipx:bus:$name]
+}
+
+# Both groups hold all sources, and what is data by its ending, with paths below the IP's folder.
+dry::command vivado ipx::get_file_groups {} {-of_objects} {
+    set name [lindex $words 0]
+    if {$name ni {xilinx_anylanguagesynthesis xilinx_anylanguagebehavioralsimulation}} {
+        if {![dict exists $opt -quiet]} {
+            ::dry::problem "ipx::get_file_groups: the IP has no $name"
+        }
+        return ""
+    }
+    return [::dry::object group ipx:group:$name]
+}
+
+dry::command vivado ipx::get_files {} {-of_objects} {
+    set found {}
+    foreach path [lsearch -all -inline -regexp $state(files) {\.(s?v|mem|dat)$}] {
+        lappend found [::dry::object packaged src/[file tail $path]]
+    }
+    return $found
 }
 
 dry::command vivado ipx::get_memory_maps {} {-of_objects} {

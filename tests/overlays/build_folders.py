@@ -4,9 +4,11 @@
 from pathlib import Path
 
 from hls4attn.hls.axis import KernelSource
+from hls4attn.hls.rtl.ip import RtlSource, write_ip
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.scripts import Script, overlay_scripts
 from hls4attn.overlays.shell import rtl_files
+from tests.echo_unit import echo
 
 
 def kernel_of(design: OverlayDesign, number: int, folder: Path) -> KernelSource:
@@ -30,9 +32,16 @@ def kernel_of(design: OverlayDesign, number: int, folder: Path) -> KernelSource:
     )
 
 
-def build_folder(design: OverlayDesign, folder: Path) -> tuple[Script, ...]:
-    """Write the sources of a build and return its scripts."""
-    kernels = [kernel_of(design, number, folder) for number in range(len(design.kernels))]
+def rtl_kernel_of(design: OverlayDesign, number: int, folder: Path) -> RtlSource:
+    """A kernel in Verilog."""
+    name = design.kernels[number].name
+    return write_ip(name, echo(), folder / "kernels" / name, design.board.part)
+
+
+def build_folder(design: OverlayDesign, folder: Path, rtl: bool = False) -> tuple[Script, ...]:
+    """Write the sources of a build, with kernels in Verilog or in C++, and return its scripts."""
+    write = rtl_kernel_of if rtl else kernel_of
+    kernels = [write(design, number, folder) for number in range(len(design.kernels))]
     (folder / "rtl").mkdir()
     for name, text in rtl_files(design).items():
         (folder / "rtl" / name).write_text(text)

@@ -173,7 +173,7 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         "get_property NAME $map",
         "interface s_axi_control has 2 address blocks",
     ),
-    "Verilog not added": ("shell", "    add_files -norecurse $rtl\n", "", "no module 'stream_model' with interfaces"),
+    "Verilog not added": ("shell", "    add_files -norecurse $files\n", "", "no module 'stream_model' with interfaces"),
     "design not opened": ("implementation", "    open_run impl_1\n", "", "report_utilization: no design is open"),
     "run not reset": (
         "implementation",

@@ -81,7 +81,7 @@ def test_a_stage_without_those_before_it(built: Built) -> None:
     _, folder, scripts = built
     report = dry_run(scripts[2:], folder)
     assert texts(report)[0] == "design: reads ip/stream_model/component.xml, which nothing made"
-    assert "the stages hls and shell make it; run those first" in texts(report)[2]
+    assert "the stages hls, kernel and shell make it; run those first" in texts(report)[2]
 
 
 def test_an_interface_that_the_verilog_lost(tmp_path: Path) -> None:
