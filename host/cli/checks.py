@@ -36,7 +36,9 @@ def verify(
     seed: Annotated[int, typer.Option(help="Of the random codes.")] = 0,
     stages: Annotated[
         str | None,
-        typer.Option(help="Comma-separated: keras,onnx,qonnx,onnxruntime,csim,rtl,netlist,board.", show_default=False),
+        typer.Option(
+            help="Comma-separated: keras, onnx, qonnx, onnxruntime, csim, rtl, netlist, board.", show_default=False
+        ),
     ] = None,
     rtl: Annotated[
         bool, typer.Option("--rtl", help="Also the Verilog, clock by clock; a model as --io io_stream, --lanes 1.")
