@@ -40,9 +40,6 @@ STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "rtl", "netlist", "bo
 #: Stages that run only if they are asked for: they take long, or tools that not everybody has.
 ON_REQUEST = ("rtl", "netlist")
 
-#: Choices of a design that there is RTL of, where nothing else is said.
-RTL_CHOICES: Mapping[str, Any] = {"io_type": "io_stream", "lanes": 1}
-
 
 @dataclass(frozen=True, eq=False)
 class Flow:
@@ -246,6 +243,14 @@ class Flow:
         except ToolError as error:
             found["board"] = str(error)
         return found
+
+    def for_rtl(self) -> Flow:
+        """The same, with one key at a time in attention where the number is left to us: there is RTL of no other."""
+        config = self.config
+        attention = any(node.spec or node.context for node in self.graph.nodes)
+        if config is None or config.io_type != "io_stream" or config.lanes or not attention:
+            return self
+        return replace(self, config=replace(config, lanes=1))
 
     def keras_stage(self) -> KerasStage:
         """The Keras model behind the file.

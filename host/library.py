@@ -116,9 +116,8 @@ def load(
             package = make_overlay(title, here, **options)
         if package is not None and type(package.design) is not OverlayDesign:
             return load_overlay(package, device)  # gain cells and operators bring their simulation
-        if device.computes == "rtl":
-            options = {"lanes": 1, **options}  # the one choice that there is RTL of
         flow = overlay_flow(name, here, **options)
+        flow = flow.for_rtl() if device.computes == "rtl" else flow
         package = package or flow.package
         if package.design.model_id != flow.model_id:
             raise DeviceError(

@@ -44,7 +44,7 @@ class RtlNetworkStage:
         if config.io_type != "io_stream":
             raise UnsupportedError(
                 f"There is RTL of streaming designs only. Received: {config.io_type}; use --io io_stream, or "
-                "HlsConfig(io_type='io_stream', lanes=1)"
+                "HlsConfig(io_type='io_stream')"
             )
         self._output = graph.output.name
         self._sim = NetworkSim(lower_design(graph, config), graph, netlist=netlist)

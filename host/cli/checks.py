@@ -41,10 +41,10 @@ def verify(
         ),
     ] = None,
     rtl: Annotated[
-        bool, typer.Option("--rtl", help="Also the Verilog, clock by clock; a model as --io io_stream, --lanes 1.")
+        bool, typer.Option("--rtl", help="Also the Verilog, clock by clock; a model as with --io io_stream, --lanes 1.")
     ] = False,
     netlist: Annotated[
-        bool, typer.Option("--netlist", help="Also what Yosys makes of the Verilog, on 20 samples.")
+        bool, typer.Option("--netlist", help="Also what Yosys makes of the Verilog, on a few samples.")
     ] = False,
     board: BoardName = None,
     json: JsonFile = None,

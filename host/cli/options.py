@@ -49,7 +49,7 @@ Rtl = Annotated[
     bool,
     typer.Option(
         "--rtl",
-        help="The emulated board runs the Verilog, clock by clock; as --io io_stream, --lanes 1.",
+        help="The emulated board runs the Verilog, clock by clock; as with --io io_stream, --lanes 1.",
         show_default=False,
     ),
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hls4attn.host.flow import RTL_CHOICES, Flow
+from hls4attn.host.flow import Flow
 from hls4attn.models.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def hls_settings(
         config: the file.
         choices: from the command line.
         defaults: for what neither of them says.
-        rtl: whether there must be RTL of the design: then its needs are the defaults.
+        rtl: whether there must be RTL of the design, which is io_stream then.
 
     Returns:
         The options, and whether the reuse factor is left to us.
@@ -52,7 +52,7 @@ def hls_settings(
     part = find_board(board).part
     given = {name: value for name, value in (choices or {}).items() if value is not None} | {"part": part}
     if rtl:
-        defaults = {**RTL_CHOICES, **(defaults or {})}
+        defaults = {"io_type": "io_stream", **(defaults or {})}
         if given.get("io_type") == "io_parallel":
             raise UnsupportedError("There is RTL of streaming designs only: leave --io io_parallel out, or --rtl")
     wished = {**(defaults or {}), **given}

@@ -40,8 +40,10 @@ def run(
     check_output(result, inputs=[path, data])
     check_output(json, inputs=[path, data, result])
     board = chosen_board(board)
-    settings, fitted = hls_settings(board, choices=choices, rtl=rtl or chosen_model() == "rtl")
+    wants_rtl = rtl or chosen_model() == "rtl"
+    settings, fitted = hls_settings(board, choices=choices, rtl=wants_rtl)
     flow = Flow.open(path, board=board, config=settings, fitted=fitted)
+    flow = flow.for_rtl() if wants_rtl else flow
     batch, labels = _batch(flow, data)
     codes = quantise_input(flow.graph, batch)
     clipped = _clipped(flow.graph.input.format, batch, codes)

@@ -66,6 +66,7 @@ def verify(
     try:
         if path is not None:
             flow = Flow.open(path, board=board, config=settings, fitted=fitted)
+            flow = flow.for_rtl() if wants_rtl else flow
             codes, described = verification_codes(flow.graph, samples, seed)
             out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
             tell_reuse(out, flow)

@@ -251,7 +251,7 @@ def test_run_counts_inputs_beyond_their_format(tmp_path, monkeypatch):
     """The input format is unsigned or signed with a few bits: 1e9 and -1e9 are beyond it, 0 is not."""
 
     @contextmanager
-    def on_board(flow):
+    def on_board(flow, model=None):
         predict = lambda batch: np.zeros((len(batch), 10))  # noqa: E731
         model = SimpleNamespace(predict=predict, device_tag="emulated:x", samples=2, cycles=None, cycles_are=None)
         yield SimpleNamespace(model=model)
