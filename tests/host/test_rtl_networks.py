@@ -16,6 +16,7 @@ from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.hwfile import lower_design
 from hls4attn.hls.rtl.net.sim import NetworkSim
 from hls4attn.hls.rtl.unit import rtl_dir
+from hls4attn.hls.stream.cycles import schedule
 from hls4attn.host import rtl_network
 from hls4attn.host.flow import Flow
 from hls4attn.host.ladder import climb
@@ -128,6 +129,26 @@ def test_a_board_that_is_served_runs_verilog_too(model: Path, tmp_path: Path, mo
         assert np.array_equal(kernel(codes), codes.swapaxes(1, 2))
         assert ("counted in simulated RTL" in kernel.cycles_are) == (wish == "rtl")
     assert kernel.cycles(5) == cycles_of(5)
+
+
+@pytest.mark.compile
+@pytest.mark.slow
+@pytest.mark.usefixtures("pynq_state")
+def test_the_bench_of_the_digits_model_runs_verilog(monkeypatch, capsys, tmp_path: Path) -> None:
+    """All test images; the batch's cycles are those of one packet, which keeps the pace of the slowest kernel."""
+    from hls4attn.host import connect
+
+    monkeypatch.setattr(connect, "_emulated", {})
+    path = tmp_path / "bench.json"
+    code, said, errors = command(capsys, monkeypatch, "bench", "--board", "emulated", "--rtl", "--json", path)
+    assert code == 0, errors
+    assert re.search(r"quality +accuracy 98\.\d+%, 0/360 mismatches", said)
+    assert re.search(r"cycles are +counted in simulated RTL +\n", said)
+    cycles = json.loads(path.read_text())["cycles"]
+    one, batch = cycles["one"], cycles["batch"]
+    flow = Flow.open(DIGITS, config=STREAM, fitted=True).for_rtl()
+    interval = schedule(lower_design(flow.graph, flow.settings)).interval
+    assert 0 <= batch - one - 63 * interval <= interval
 
 
 # ---- which designs ---------------------------------------------------------------------------------------------------
