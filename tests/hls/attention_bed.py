@@ -133,9 +133,7 @@ class AttentionBed:
         self.unit = bed_unit(node, self.kernel, hold, stall)
         self._sim = RtlSim(self.unit, sources)
 
-    def run(
-        self, q: Codes, k: Codes, v: Codes, lengths: Codes | None = None, stalls: tuple[int, int] = (0, 0)
-    ) -> BedRun:
+    def run(self, q: Codes, k: Codes, v: Codes, lengths: Codes | None = None, stalls: tuple[int, int] = (0, 0)) -> BedRun:
         """All sequences behind each other."""
         batch, rows, channels = q.shape
         tokens = np.full(batch, rows) if lengths is None else np.asarray(lengths)
