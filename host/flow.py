@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from hls4attn.host.connect import chosen_board
-from hls4attn.host.cycle_kernel import CountedKernel, CycleKernel
+from hls4attn.host.cycle_kernel import Clocked, CountedKernel, CycleKernel
 from hls4attn.host.library import find_overlay, identifier
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.models.errors import InputError, ToolError
@@ -167,7 +167,7 @@ class Flow:
             UnsupportedError: if there is no Verilog of it.
         """
         if model == "rtl":
-            stage = self.rtl_stage()
+            stage = self._packet_stage()
             return CountedKernel(lambda: stage, stage.cycles_are)
         from hls4attn.hls.axis import cycles_of
 
@@ -243,6 +243,14 @@ class Flow:
         except ToolError as error:
             found["board"] = str(error)
         return found
+
+    def _packet_stage(self) -> Clocked:
+        """The Verilog between the words of its streams; of gain cells, which are no kernel of their own, the unit."""
+        if self.rtl is None or any(node.cells for node in self.graph.nodes):
+            return self.rtl_stage()
+        from hls4attn.host.rtl_stage import RtlPacketStage
+
+        return RtlPacketStage(self.graph)
 
     def for_rtl(self) -> Flow:
         """The same, with one key at a time in attention where the number is left to us: there is RTL of no other."""

@@ -106,15 +106,15 @@ def simulated_operators(design: OperatorsDesign, model: str = "csim") -> MakeKer
 def _unit_or_simulated(flow: Flow) -> Kernel:
     """The unit of an operator; without one, C simulation and the cycle model, in words that hold for both."""
     from hls4attn.hls.rtl.unit import rtl_unit
-    from hls4attn.host.rtl_stage import RtlOperatorStage, operator_of
+    from hls4attn.host.rtl_stage import RtlPacketStage, operator_of
 
-    words = "counted in simulated RTL of the units, without adaptors; of an operator without a unit by the cycle model"
+    words = "counted in simulated RTL; of an operator without a streaming unit by the cycle model, not measured"
     try:
         rtl_unit(operator_of(flow.graph))
     except UnsupportedError:
         simulated = _Simulated(flow)
         return CycleKernel(simulated, simulated.cycles, words)
-    return CountedKernel(lambda: RtlOperatorStage(flow.graph), words)
+    return CountedKernel(lambda: RtlPacketStage(flow.graph), words)
 
 
 class _Simulated:

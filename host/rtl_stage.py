@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hls4attn.hls.rtl.gaincell import token_words
+from hls4attn.hls.rtl.net.words import from_words, to_words
+from hls4attn.hls.rtl.packed import packed_unit
 from hls4attn.hls.rtl.sim import RtlRun, RtlSim
 from hls4attn.hls.rtl.unit import rtl_unit
+from hls4attn.hls.stream.ports import PortRows, code_bits
 from hls4attn.models.errors import InputError
 from hls4attn.models.export.execute import Reference
 from hls4attn.models.export.graph import Graph
@@ -90,6 +94,40 @@ class RtlOperatorStage:
         each = f", {(run.ends[-1] - run.ends[0]) / (count - 1):.4g} a {unit}" if count > 1 else ""
         self.device_tag = f"{count} {unit}s of {n}{words}: {run.cycles:,} cycles{each}"
         return run
+
+
+class RtlPacketStage:
+    """An operator as a kernel of an overlay: its unit between words of 32 bits, a packet of whole samples at a time.
+
+    Args:
+        graph: of a score function or a norm alone.
+
+    Attributes:
+        cycles: of the last packet, from its first word offered to its last one taken; None before it.
+        cycles_are: where the cycles come from, in words.
+
+    Raises:
+        UnsupportedError: for an operator without a unit, or codes of more than 32 bits.
+        ToolError: if Verilator or a compiler is missing or fails.
+    """
+
+    cycles_are = "counted in simulated RTL"
+
+    def __init__(self, graph: Graph) -> None:
+        spec, source, answer = operator_of(graph), graph.input, graph.output
+        unit = rtl_unit(spec, row_max=source.shape[-1])
+        causal = bool(getattr(spec, "causal", False))
+        words = packed_unit(f"{unit.module}_words", unit, source.shape, (source.format, answer.format), causal)
+        self._sim, self._answer = RtlSim(words), answer
+        self._in, self._out = (PortRows(prod(t.shape), 1, code_bits(t.format, t.name)) for t in (source, answer))
+        self.cycles: int | None = None
+
+    def run(self, codes: Codes) -> Codes:
+        """Results of a packet."""
+        joined = np.arange(len(codes)) < len(codes) - 1
+        found = self._sim.run(to_words(codes, self._in), out_lengths=self._out.words, joined=joined)
+        self.cycles = found.cycles
+        return from_words(found.outputs, self._out, self._answer.format).reshape(-1, *self._answer.shape)
 
 
 def operator_of(graph: Graph) -> Any:
