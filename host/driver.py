@@ -177,7 +177,7 @@ def _prepare(package: Package, device: Any, kernel: Kernel | MakeCells | MakeKer
             )
         _check_real_part(package, device)
         return
-    kernel = simulated_kernel(package.design) if kernel is None else kernel
+    kernel = simulated_kernel(package.design, device.computes) if kernel is None else kernel
     if kernel is None:
         raise DeviceError(
             f"{device.tag} computes with a function in place of the logic: pass kernel=, for instance the C "

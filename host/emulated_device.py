@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hls4attn.host.board.ownership import refuse_if_busy
-from hls4attn.host.connect import DEFAULT_BOARD, ENVIRONMENT
+from hls4attn.host.connect import DEFAULT_BOARD, ENVIRONMENT, chosen_model
 from hls4attn.host.emulated.board import EmulatedBoard
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.kernel import Kernel
@@ -57,6 +57,9 @@ class EmulatedDevice(pynq.Device):
 
     Args:
         name: of a known board, or a `Board`.
+
+    Attributes:
+        computes: what overlays that bring no function compute with, see `connect`.
     """
 
     _probe_priority_ = 45  # unique among PYNQ's (40, 50, 100, 200): asked for explicitly, so before the real board
@@ -70,6 +73,7 @@ class EmulatedDevice(pynq.Device):
         self.board = EmulatedBoard(name if isinstance(name, Board) else board(name))
         super().__init__(f"emulated:{self.board.board.name}")
         self.name = self.board.board.name
+        self.computes = chosen_model()
         self.arch = "aarch64" if self.board.board.family == "zynquplus" else "armv7l"  # read by Clocks from 3.1
         self.capabilities = {"MEMORY_MAPPED": True}
         self._kernels: dict[str, Kernel | MakeCells | MakeKernels] = {}

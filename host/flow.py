@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from hls4attn.host.connect import chosen_board
-from hls4attn.host.cycle_kernel import CycleKernel
+from hls4attn.host.cycle_kernel import Clocked, CountedKernel, CycleKernel
 from hls4attn.host.library import find_overlay, identifier
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.models.errors import InputError, ToolError
@@ -29,10 +29,16 @@ if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
     from hls4attn.hls.csim import CSim
     from hls4attn.hls.project import Project
+    from hls4attn.host.rtl_network import RtlNetworkStage
+    from hls4attn.host.rtl_stage import RtlOperatorStage
     from hls4attn.overlays.design import OverlayDesign
     from hls4attn.overlays.package import Package
 
-STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "board")
+    RtlStage = RtlNetworkStage | RtlOperatorStage
+
+STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "rtl", "netlist", "board")
+#: Stages that run only if they are asked for: they take long, or tools that not everybody has.
+ON_REQUEST = ("rtl", "netlist")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +51,7 @@ class Flow:
         folder: where the project goes, or None for the cache.
         source: folder of the model file, where its Keras weights are.
         keras: opens the Keras stage, if not from `source`.
+        rtl: makes the stage of the streaming unit, or of its netlist, if the model is one operator.
         board: board name; `chosen_board` if not given.
         config: conversion options.
         fitted: whether the smallest reuse factor that fits the board replaces that of `config` (io_stream only).
@@ -55,6 +62,7 @@ class Flow:
     folder: Path | None = None
     source: Path | None = None
     keras: Callable[[Graph], KerasStage] | None = None
+    rtl: Callable[[Graph, bool], RtlStage] | None = None
     board: str = field(default_factory=chosen_board)
     config: HlsConfig | None = None
     fitted: bool = False
@@ -148,8 +156,19 @@ class Flow:
 
         return write_package(self.design, self.project.path / "overlay" / self.board)
 
-    def kernel(self) -> CycleKernel:
-        """What the emulated IP computes: the C simulation of the converted model, and the cycles of its design."""
+    def kernel(self, model: str = "csim") -> CycleKernel | CountedKernel:
+        """What the emulated IP computes.
+
+        Args:
+            model: "csim": the C simulation of the converted model, and the cycles of its design; "rtl": its Verilog,
+                which counts them.
+
+        Raises:
+            UnsupportedError: if there is no Verilog of it.
+        """
+        if model == "rtl":
+            stage = self._packet_stage()
+            return CountedKernel(lambda: stage, stage.cycles_are)
         from hls4attn.hls.axis import cycles_of
 
         cycles = cycles_of(self.project)
@@ -162,15 +181,21 @@ class Flow:
         return found if found and not found.emulation and found.design.model_id == self.model_id else None
 
     @contextmanager
-    def on_board(self) -> Iterator[Any]:
-        """The loaded overlay: on the board if it is there and the overlay was built, else on the emulated one."""
+    def on_board(self, model: str | None = None) -> Iterator[Any]:
+        """The loaded overlay: on the board if it is there and the overlay was built, else on the emulated one.
+
+        Args:
+            model: what an emulated board computes with, see `connect`; if given, it is one.
+        """
         from hls4attn.host.connect import connect, is_emulated
         from hls4attn.host.driver import load_overlay
 
-        device = connect(self.board, emulated=None if self.built else True, quiet=True)
+        real = model is None and self.built is not None
+        device = connect(self.board, emulated=None if real else True, quiet=True, model=model)
         emulated = is_emulated(device)
         package = self.package if emulated or self.built is None else self.built
-        with load_overlay(package, device, self.kernel() if emulated else None) as overlay:
+        kernel = self.kernel(device.computes) if emulated else None
+        with load_overlay(package, device, kernel) as overlay:
             yield overlay
 
     def stage(self, name: str) -> AbstractContextManager[Stage]:
@@ -192,6 +217,8 @@ class Flow:
             yield self.keras_stage()
         elif name == "csim":
             yield CsimStage(self.csim)
+        elif name in ON_REQUEST:
+            yield self.rtl_stage(name == "netlist")
         else:
             kinds = {"onnx": ReferenceEvaluatorStage, "qonnx": QonnxStage, "onnxruntime": OnnxRuntimeStage}
             yield kinds[name](self.graph, self.model)
@@ -217,6 +244,22 @@ class Flow:
             found["board"] = str(error)
         return found
 
+    def _packet_stage(self) -> Clocked:
+        """The Verilog between the words of its streams; of gain cells, which are no kernel of their own, the unit."""
+        if self.rtl is None or any(node.cells for node in self.graph.nodes):
+            return self.rtl_stage()
+        from hls4attn.host.rtl_stage import RtlPacketStage
+
+        return RtlPacketStage(self.graph)
+
+    def for_rtl(self) -> Flow:
+        """The same, with one key at a time in attention where the number is left to us: there is RTL of no other."""
+        config = self.config
+        attention = any(node.spec or node.context for node in self.graph.nodes)
+        if config is None or config.io_type != "io_stream" or config.lanes or not attention:
+            return self
+        return replace(self, config=replace(config, lanes=1))
+
     def keras_stage(self) -> KerasStage:
         """The Keras model behind the file.
 
@@ -228,6 +271,19 @@ class Flow:
         if self.keras is not None:
             return self.keras(self.graph)
         return keras_stage(self.graph, self.source or Path())
+
+    def rtl_stage(self, netlist: bool = False) -> RtlStage:
+        """The Verilog behind the file, or its netlist.
+
+        Raises:
+            UnsupportedError: if there is no Verilog of it.
+            ToolError: if Verilator, a compiler or Yosys is missing or fails.
+        """
+        if self.rtl is not None:
+            return self.rtl(self.graph, netlist)
+        from hls4attn.host.rtl_network import RtlNetworkStage
+
+        return RtlNetworkStage(self.graph, self.settings, netlist)
 
 
 def _is_file(path: Path) -> bool:

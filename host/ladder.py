@@ -23,7 +23,7 @@ from hls4attn.models.export.stages import OFF_GRID, Stage
 from hls4attn.models.formats import Codes
 
 #: Stages that are too slow for all samples get the first so many (corners and real data come first).
-SAMPLE_LIMITS = {"qonnx": 200}
+SAMPLE_LIMITS = {"qonnx": 200, "netlist": 20}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Rung:
         mismatches: how many of them differ in any element.
         seconds: wall time of the stage on this machine.
         difference: the first mismatch.
-        device: what a board says it is.
+        device: what a board says it is; of RTL, what went through it and how long that took.
+        cycles: clock cycles that were simulated for all of them; None where no clock runs.
     """
 
     stage: str
@@ -65,6 +66,7 @@ class Rung:
     seconds: float
     difference: Difference | None = None
     device: str = ""
+    cycles: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable row."""
@@ -74,6 +76,8 @@ class Rung:
             "samples": self.samples,
             "mismatches": self.mismatches,
         }
+        if self.cycles is not None:
+            row["cycles"] = self.cycles
         if self.difference:
             row["first"] = str(self.difference)
         return row
@@ -107,8 +111,9 @@ def climb(
     for name, open_stage in stages.items():
         tell(name)
         start = time.perf_counter()
-        count = min(len(codes), SAMPLE_LIMITS.get(name, len(codes)))
         with open_stage() as stage:
+            limit = getattr(stage, "sample_limit", SAMPLE_LIMITS.get(name, len(codes)))
+            count = min(len(codes), limit)
             received = stage.run(codes[:count])
             seconds = time.perf_counter() - start
             yield _compare(reference, stage, codes[:count], expected[:count], received, seconds, unit_axes)
@@ -125,14 +130,14 @@ def _compare(
 ) -> Rung:
     if received.shape != expected.shape:
         raise InputError(f"{stage.name}: output of shape {received.shape}, expected {expected.shape}")
+    device, cycles = getattr(stage, "device_tag", ""), getattr(stage, "cycles", None)  # of this run
     units = prod(expected.shape[:unit_axes])
     wrong = np.flatnonzero(np.any((received != expected).reshape(units, -1), axis=1))
     difference = None
     if wrong.size:
         sample = int(wrong[0]) * len(codes) // units
         difference = _locate(reference, stage, codes, sample, expected, received)
-    device = getattr(stage, "device_tag", "")
-    return Rung(stage.name, "reference", units, int(wrong.size), seconds, difference, device)
+    return Rung(stage.name, "reference", units, int(wrong.size), seconds, difference, device, cycles)
 
 
 def _locate(

@@ -82,6 +82,7 @@ def load(
     emulated: bool | None = None,
     folder: Path | str | None = None,
     quiet: bool = False,
+    model: str | None = None,
     **options: Any,
 ) -> ModelOverlay:
     """Connect, find an overlay and load it: the same line on a board and on a laptop.
@@ -92,6 +93,7 @@ def load(
         emulated: true or false to insist on an emulated or a real board.
         folder: of the user, where overlays are looked for first.
         quiet: do not print the line that says which device it is.
+        model: what an emulated board computes with, "csim" or "rtl", see `connect`.
         options: of `HlsConfig`, for an overlay that is made on the fly.
 
     Returns:
@@ -103,7 +105,7 @@ def load(
         InputError: if nothing of that name can be made for an emulated board.
         ModelFileError: if the files are damaged.
     """
-    device = connect(board, emulated, quiet=quiet)
+    device = connect(board, emulated, quiet=quiet, model=model)
     from hls4attn.host.driver import load_overlay  # needs PYNQ
 
     here = _board_of(device, board)
@@ -115,13 +117,14 @@ def load(
         if package is not None and type(package.design) is not OverlayDesign:
             return load_overlay(package, device)  # gain cells and operators bring their simulation
         flow = overlay_flow(name, here, **options)
+        flow = flow.for_rtl() if device.computes == "rtl" else flow
         package = package or flow.package
         if package.design.model_id != flow.model_id:
             raise DeviceError(
                 f"{package.bit} holds model {package.design.model_id[:16]}..., {name} of this version is "
                 f"{flow.model_id[:16]}...: remove the file, or build it again"
             )
-        return load_overlay(package, device, flow.kernel())
+        return load_overlay(package, device, flow.kernel(device.computes))
     if package is None or (package.emulation and not emulated_elsewhere(device)):
         places = ", ".join(map(str, overlay_folders(folder)))
         only = f"; {package.bit} only serves the emulated board" if package is not None else ""

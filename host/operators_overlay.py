@@ -12,9 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hls4attn.host.cycle_kernel import CountedKernel, CycleKernel
+from hls4attn.host.emulated.kernel import Kernel
 from hls4attn.host.emulated.operators import MakeKernels
 from hls4attn.host.flow import Flow
 from hls4attn.host.operator_models import OPERATORS, OperatorCase, operator_model
+from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.operators import Operator, OperatorsDesign
@@ -76,11 +79,12 @@ def operators_overlay(
     return design, sources
 
 
-def simulated_operators(design: OperatorsDesign) -> MakeKernels | None:
-    """What an emulated board computes for a bank: the C simulation of each operator, compiled when it is first used.
+def simulated_operators(design: OperatorsDesign, model: str = "csim") -> MakeKernels | None:
+    """What an emulated board computes for a bank: the simulation of each operator, compiled when it is first used.
 
     Args:
         design: of the bank.
+        model: "csim", or "rtl": the streaming unit of each operator that has one, and C simulation for the others.
 
     Returns:
         Makes the functions; None if the bank holds an operator that this package does not know in this form.
@@ -94,7 +98,23 @@ def simulated_operators(design: OperatorsDesign) -> MakeKernels | None:
         if flow.model_id != operator.model_id:
             return None
         flows.append(flow)
+    if model == "rtl":
+        return lambda: [_unit_or_simulated(flow) for flow in flows]
     return lambda: [_Simulated(flow) for flow in flows]
+
+
+def _unit_or_simulated(flow: Flow) -> Kernel:
+    """The unit of an operator; without one, C simulation and the cycle model, in words that hold for both."""
+    from hls4attn.hls.rtl.unit import rtl_unit
+    from hls4attn.host.rtl_stage import RtlPacketStage, operator_of
+
+    words = "counted in simulated RTL; of an operator without a streaming unit by the cycle model, not measured"
+    try:
+        rtl_unit(operator_of(flow.graph))
+    except UnsupportedError:
+        simulated = _Simulated(flow)
+        return CycleKernel(simulated, simulated.cycles, words)
+    return CountedKernel(lambda: RtlPacketStage(flow.graph), words)
 
 
 class _Simulated:

@@ -160,7 +160,7 @@ def _call(command: Sequence[str], folder: Path) -> str:
     except OSError as error:
         raise ToolError(f"{command[0]} does not run: {error.strerror}") from error
     if done.returncode != 0:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line]
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line or "no driver" in line]
         raise ToolError(f"{Path(command[0]).name}: {lines[0] if lines else f'exit status {done.returncode}'}")
     return done.stdout
 
@@ -173,11 +173,19 @@ def _synthesised(unit: RtlUnit, sources: Mapping[str, str], options: Sequence[st
     yosys = find_yosys()
     files = dict(sources) | {file: unit.roms[name].text() for name, file in unit.rom_files().items()}
     files[f"{_TOP}.v"] = unit.top(_TOP)
+    synth = f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf {' '.join(options)}"
     script = "\n".join(
         (
             f"read_verilog -sv -defer {' '.join(sources)} {_TOP}.v",
             f"hierarchy -check -top {_TOP}",
-            f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf {' '.join(options)}",
+            f"{synth} -run begin:coarse",
+            # On a copy: sign bits that the packing into DSP blocks lost show as wires without a source.
+            "design -push-copy",
+            "splitcells",
+            "opt_clean",
+            "check -assert",
+            "design -pop",
+            f"{synth} -run coarse:",
             "tee -q -o stat.json stat -json -tech xilinx",
             "write_verilog -noattr net.v",
         )

@@ -56,7 +56,7 @@ def bench_board(
         rail: power rail whose energy counts.
         folder: where built overlays are looked for first.
         json: file for the figures.
-        options: of `HlsConfig`, for an emulated board.
+        options: of `load`: of `HlsConfig`, for an emulated board, and what it computes with.
 
     Raises:
         MismatchError: after everything was written, if the board differs from the reference.

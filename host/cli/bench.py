@@ -17,6 +17,7 @@ from hls4attn.host.cli.options import (
     Lanes,
     ParallelHeads,
     Reuse,
+    Rtl,
     choices_given,
 )
 from hls4attn.models.errors import InputError
@@ -68,11 +69,12 @@ def bench_board(
     reuse: Reuse = None,
     lanes: Lanes = None,
     parallel_heads: ParallelHeads = None,
+    rtl: Rtl = False,
 ) -> None:
     """An overlay on a board: quality and cycles; on a real one time, clock and energy too."""
     from hls4attn.host.bench.report import bench_board as measure_board
 
-    choices = choices_given(io, reuse, lanes, parallel_heads)
+    choices = choices_given(io, reuse, lanes, parallel_heads) | ({"model": "rtl"} if rtl else {})
     measure_board(out, model, board, batch=batch, seconds=seconds, rail=rail, folder=folder, json=json, **choices)
 
 

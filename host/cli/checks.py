@@ -16,6 +16,7 @@ from hls4attn.host.cli.options import (
     Lanes,
     ParallelHeads,
     Reuse,
+    Rtl,
     choices_given,
     refuse_options,
 )
@@ -34,8 +35,17 @@ def verify(
     samples: Annotated[int, typer.Option(help="Samples of a model, rows of an operator.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the random codes.")] = 0,
     stages: Annotated[
-        str | None, typer.Option(help="Comma-separated: keras,onnx,qonnx,onnxruntime,csim,board.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Comma-separated: keras, onnx, qonnx, onnxruntime, csim, rtl, netlist, board.", show_default=False
+        ),
     ] = None,
+    rtl: Annotated[
+        bool, typer.Option("--rtl", help="Also the Verilog, clock by clock; a model as with --io io_stream, --lanes 1.")
+    ] = False,
+    netlist: Annotated[
+        bool, typer.Option("--netlist", help="Also what Yosys makes of the Verilog, on a few samples.")
+    ] = False,
     board: BoardName = None,
     json: JsonFile = None,
     io: IoType = None,
@@ -50,7 +60,8 @@ def verify(
         raise InputError("Give either a model file or --operator NAME")
     names = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
     choices = choices_given(io, reuse, lanes, parallel_heads)
-    climb(out, err, model, operator, samples, seed, names, board, json, choices)
+    requested = [name for name, wanted in (("rtl", rtl), ("netlist", netlist)) if wanted]
+    climb(out, err, model, operator, samples, seed, names, board, json, choices, requested)
 
 
 def run(
@@ -75,6 +86,7 @@ def run(
     reuse: Reuse = None,
     lanes: Lanes = None,
     parallel_heads: ParallelHeads = None,
+    rtl: Rtl = False,
     prompt: Annotated[
         str | None, typer.Option(help="char-gpt: what the text begins with [ROMEO:].", show_default=False)
     ] = None,
@@ -90,12 +102,12 @@ def run(
 
     if str(model) == char_gpt.NAME:
         structure = {"io": io, "reuse": reuse, "lanes": lanes, "parallel-heads": parallel_heads}
-        refuse_options(str(model), "run", input=data, output=result, **structure)
+        refuse_options(str(model), "run", input=data, output=result, rtl=rtl or None, **structure)
         text, count = (char_gpt.PROMPT if prompt is None else prompt), (200 if tokens is None else tokens)
         char_gpt.run(out, board, text, count, seed or 0, weights, json)
         return
     refuse_options(model.name, "run", prompt=prompt, tokens=tokens, seed=seed, weights=weights)
-    run_model(out, err, model, board, data, result, json, choices_given(io, reuse, lanes, parallel_heads))
+    run_model(out, err, model, board, data, result, json, choices_given(io, reuse, lanes, parallel_heads), rtl)
 
 
 def report(

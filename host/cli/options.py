@@ -45,6 +45,14 @@ ParallelHeads = Annotated[
     int | None,
     typer.Option("--parallel-heads", help="io_stream: heads that attention takes at a time [1].", show_default=False),
 ]
+Rtl = Annotated[
+    bool,
+    typer.Option(
+        "--rtl",
+        help="The emulated board runs the Verilog, clock by clock; as with --io io_stream, --lanes 1.",
+        show_default=False,
+    ),
+]
 Clock = Annotated[
     float | None,
     typer.Option(

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.connect import chosen_board
-from hls4attn.host.library import BRING_KERNELS, make_overlay
+from hls4attn.host.connect import chosen_board, chosen_model
+from hls4attn.host.library import BRING_KERNELS, make_overlay, overlay_flow
 from hls4attn.host.simulated import simulated_kernel
 from hls4attn.models.errors import DeviceError, Hls4attnError, ToolError
 from hls4attn.models.zoo import zoo_model
@@ -36,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="python -m hls4attn.host.remote",
-        description="Serve an emulated board to PYNQ's own remote client, from pynq 3.1 on. It is not protected: "
-        "whoever reaches the port may use it.",
+        description="Serve an emulated board to PYNQ's own remote client, from pynq 3.1 on; with "
+        "HLS4ATTN_EMULATED_MODEL=rtl it runs Verilog. It is not protected: whoever reaches the port may use it.",
     )
     parser.add_argument(
         "sources",
@@ -76,10 +76,11 @@ def _serve(given: argparse.Namespace) -> int:
 def _overlay(source: str, board: str, folder: Path) -> Served:
     """An overlay, written if it is not there, and what its logic computes."""
     if source.endswith(".onnx"):
-        flow = _converting(source).flow.Flow.open(Path(source), board=board)
-        return write_package(flow.design, folder / board), flow.kernel()
+        kind, model = _converting(source).flow.Flow, chosen_model()
+        flow = overlay_flow(source, board).for_rtl() if model == "rtl" else kind.open(Path(source), board=board)
+        return write_package(flow.design, folder / board), flow.kernel(model)
     package = make_overlay(source, board, folder / board) if source in BRING_KERNELS else read_package(source)
-    kernel = simulated_kernel(package.design)
+    kernel = simulated_kernel(package.design, chosen_model())
     if kernel is None:
         raise DeviceError(f"{package.bit} does not say what its logic computes: name the model's .onnx file instead")
     return package, kernel

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hls4attn.host.flow import Flow
-from hls4attn.models.errors import InputError
+from hls4attn.models.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
@@ -32,6 +32,7 @@ def hls_settings(
     config: Path | None = None,
     choices: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    rtl: bool = False,
 ) -> tuple[HlsConfig, bool]:
     """Conversion options from a file and from the command line, which must not contradict each other.
 
@@ -40,6 +41,7 @@ def hls_settings(
         config: the file.
         choices: from the command line.
         defaults: for what neither of them says.
+        rtl: whether there must be RTL of the design, which is io_stream then.
 
     Returns:
         The options, and whether the reuse factor is left to us.
@@ -49,6 +51,10 @@ def hls_settings(
 
     part = find_board(board).part
     given = {name: value for name, value in (choices or {}).items() if value is not None} | {"part": part}
+    if rtl:
+        defaults = {"io_type": "io_stream", **(defaults or {})}
+        if given.get("io_type") == "io_parallel":
+            raise UnsupportedError("There is RTL of streaming designs only: leave --io io_parallel out, or --rtl")
     wished = {**(defaults or {}), **given}
     if config is None:
         return HlsConfig(**wished), "reuse_factor" not in given

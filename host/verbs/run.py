@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from hls4attn.host.connect import chosen_board
+from hls4attn.host.connect import chosen_board, chosen_model
 from hls4attn.host.flow import Flow
 from hls4attn.host.paths import check_output, read_npy
 from hls4attn.host.verbs.common import hls_settings, working
@@ -34,17 +34,20 @@ def run(
     result: Path | None,
     json: Path | None,
     choices: Mapping[str, Any] | None = None,
+    rtl: bool = False,
 ) -> None:
-    """Run a batch on the board."""
+    """Run a batch on the board; with `rtl` on an emulated one that runs the Verilog."""
     check_output(result, inputs=[path, data])
     check_output(json, inputs=[path, data, result])
     board = chosen_board(board)
-    settings, fitted = hls_settings(board, choices=choices)
+    wants_rtl = rtl or chosen_model() == "rtl"
+    settings, fitted = hls_settings(board, choices=choices, rtl=wants_rtl)
     flow = Flow.open(path, board=board, config=settings, fitted=fitted)
+    flow = flow.for_rtl() if wants_rtl else flow
     batch, labels = _batch(flow, data)
     codes = quantise_input(flow.graph, batch)
     clipped = _clipped(flow.graph.input.format, batch, codes)
-    with working(err, "loading the overlay") as tell, flow.on_board() as overlay:
+    with working(err, "loading the overlay") as tell, flow.on_board("rtl" if rtl else None) as overlay:
         tell("running")
         values = overlay.model.predict(batch)
         tag, samples = overlay.model.device_tag, overlay.model.samples

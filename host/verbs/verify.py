@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from hls4attn.host.connect import chosen_board
-from hls4attn.host.flow import STAGES, Flow
+from hls4attn.host.connect import chosen_board, chosen_model
+from hls4attn.host.flow import ON_REQUEST, STAGES, Flow
 from hls4attn.host.ladder import Rung, climb
 from hls4attn.host.paths import check_output
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.verbs.common import hls_settings, tell_reuse, working
-from hls4attn.models.errors import InputError, MismatchError
+from hls4attn.models.errors import InputError, MismatchError, UnsupportedError
 from hls4attn.models.files import write_json
 from hls4attn.models.formats import Codes
 from hls4attn.models.operators import GainCellSpec
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
+    from hls4attn.host.rtl_stage import RtlOperatorStage
     from hls4attn.models.export.graph import Graph
     from hls4attn.models.export.keras_stage import KerasStage
     from hls4attn.models.export.stages import Stage
@@ -42,33 +43,42 @@ def verify(
     board: str | None,
     json: Path | None,
     choices: Mapping[str, Any] | None = None,
+    requested: Sequence[str] = (),
 ) -> None:
-    """Climb the ladder for a model or an operator.
+    """Climb the ladder for a model or an operator; `requested` are stages besides those of `names`.
 
     Raises:
+        InputError: if nothing could be compared.
         MismatchError: after all rungs, if any stage differs.
     """
     unknown = [n for n in names or () if n not in STAGES]
     if unknown or names == []:
         raise InputError(f"Unknown stages {unknown}; known: {', '.join(STAGES)}")
+    requested = [s for s in ON_REQUEST if s in requested or s in (names or ())]
+    names = None if names is None else [n for n in names if n not in requested]
     if seed < 0:
         raise InputError(f"The seed must not be negative. Received: {seed}")
     check_output(json, inputs=[path])
     board = chosen_board(board)
-    settings, fitted = hls_settings(board, choices=choices)
+    wants_rtl = bool(requested) or chosen_model() == "rtl"
+    settings, fitted = hls_settings(board, choices=choices, rtl=path is not None and wants_rtl)
     rungs: list[Rung] = []
     try:
         if path is not None:
             flow = Flow.open(path, board=board, config=settings, fitted=fitted)
+            flow = flow.for_rtl() if wants_rtl else flow
             codes, described = verification_codes(flow.graph, samples, seed)
             out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
             tell_reuse(out, flow)
-            climb_and_print(out, err, flow, codes, names, into=rungs)
+            climb_and_print(out, err, flow, codes, names, into=rungs, requested=requested)
         else:
-            _verify_operator(out, err, operator or "", samples, seed, names, board, rungs, settings, fitted)
+            arguments = (operator or "", samples, seed, names, requested, board, rungs, settings, fitted)
+            _verify_operator(out, err, *arguments)
     finally:
         if json and rungs:
             write_json(json, [r.to_json() for r in rungs])
+    if not rungs:
+        raise InputError("Nothing was compared; see the lines above")
     wrong = sorted({r.stage for r in rungs if r.mismatches})
     if wrong:
         raise MismatchError(f"stages that differ from the reference: {', '.join(wrong)}")
@@ -81,6 +91,7 @@ def _verify_operator(
     rows: int,
     seed: int,
     names: list[str] | None,
+    requested: list[str],
     board: str,
     rungs: list[Rung],
     settings: HlsConfig,
@@ -106,6 +117,7 @@ def _verify_operator(
             config=settings,
             fitted=fitted,
             keras=lambda graph, s=spec: _operator_keras_stage(graph, s),  # type: ignore[misc]
+            rtl=_operator_rtl_stage,
         )
         codes = operator_codes(flow.graph, rows, seed)
         axes = 2 if is_norm(spec) else 3
@@ -120,7 +132,30 @@ def _verify_operator(
         further = {}
         if isinstance(spec, GainCellSpec):
             further[NAME] = partial(coprocessor_stage, flow.graph, spec, board)
-        climb_and_print(out, err, flow, codes, names, unit_axes=axes, into=rungs, further=further)
+        there = _with_unit(out, spec, requested)
+        if there or names != []:
+            climb_and_print(out, err, flow, codes, names, axes, rungs, further, there)
+
+
+def _with_unit(out: Console, spec: Any, requested: list[str]) -> list[str]:
+    """The requested stages if the operator has a streaming unit; else none, and a line that says why."""
+    if not requested:
+        return []
+    from hls4attn.hls.rtl.unit import rtl_unit
+
+    try:
+        rtl_unit(spec)
+    except UnsupportedError as error:
+        for stage in requested:
+            out.print(f"  {stage:<12} not compared: {error}", soft_wrap=True, markup=False, highlight=False)
+        return []
+    return requested
+
+
+def _operator_rtl_stage(graph: Graph, netlist: bool) -> RtlOperatorStage:
+    from hls4attn.host.rtl_stage import RtlOperatorStage
+
+    return RtlOperatorStage(graph, netlist)
 
 
 def _operator_keras_stage(graph: Graph, spec: Any) -> KerasStage:
@@ -139,14 +174,17 @@ def climb_and_print(
     unit_axes: int = 1,
     into: list[Rung] | None = None,
     further: Mapping[str, Callable[[], AbstractContextManager[Stage]]] | None = None,
+    requested: Sequence[str] = (),
 ) -> list[Rung]:
     """One line a rung; `into` receives the rungs as they finish, so that they outlast the error of a later one.
 
-    Without `names` every stage runs; Keras and the board are left out, with a note, where they are not there.  Those in
-    `further` run where the board does.
+    Without `names` every stage runs, of those `ON_REQUEST` the `requested` ones; Keras and the board are left out, with
+    a note, where they are not there.  Those in `further` run where the board does.
     """
-    wanted = list(names or STAGES)
-    if names is None:
+    if names is not None:
+        wanted = [*names, *requested]
+    else:
+        wanted = [s for s in STAGES if s not in ON_REQUEST or s in requested]
         for stage, reason in flow.absent_stages().items():
             wanted.remove(stage)
             out.print(f"  {stage:<12} not compared: {reason}", soft_wrap=True, markup=False)
@@ -161,7 +199,7 @@ def climb_and_print(
             line.append(f"{rung.mismatches}/{rung.samples} mismatches", style=colour)
             line.append(f"  against the {rung.against}, {rung.seconds:.1f} s")
             line.append(f"  ({rung.device})" if rung.device else "")
-            out.print(line, soft_wrap=True)
+            out.print(line, soft_wrap=True, highlight=False)
             if rung.difference:
                 out.print(f"               {rung.difference}", soft_wrap=True, markup=False)
     return rungs

