@@ -114,7 +114,10 @@ def counterexample(module: Module, claim: Claim, timeout_s: int = 60) -> dict[st
         SimulationError: if z3 comes to no result.
         ToolError: if z3 is missing.
     """
-    z3 = _z3()
+    try:
+        import z3
+    except ImportError as error:
+        raise ToolError("No z3; it is one of the packages of: pip install 'hls4attn[dev]'") from error
     asked: dict[tuple[str, int], z3.BitVecRef] = {}
 
     def at(name: str, clock: int) -> z3.BitVecRef:
@@ -152,13 +155,7 @@ def _with_constants(unit: RtlUnit, text: str) -> str:
     for name, value in (values | {name: f'"{file}"' for name, file in unit.rom_files().items()}).items():
         text, count = re.subn(rf"(\bparameter (?:int )?{name} *= *)(?:\"[^\"]*\"|[^\s,]+)", rf"\g<1>{value}", text)
         if count != 1:
-            raise SpecError(f"{unit.module}: {count} parameters {name}; there must be one, with a default that is one word")
+            raise SpecError(
+                f"{unit.module}: {count} parameters {name}; there must be one, with a default that is one word"
+            )
     return text
-
-
-def _z3():  # type: ignore[no-untyped-def]  # a module
-    try:
-        import z3
-    except ImportError as error:
-        raise ToolError("No z3; it is one of the packages of: pip install 'hls4attn[dev]'") from error
-    return z3

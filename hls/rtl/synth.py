@@ -155,6 +155,11 @@ def cell_models(yosys: str) -> Path:
 
 
 def call_yosys(command: Sequence[str], folder: Path) -> str:
+    """What a command prints that is run in a folder.
+
+    Raises:
+        ToolError: if it does not run, or fails.
+    """
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:

@@ -70,9 +70,7 @@ class Case:
         """The unit with the mistake."""
         texts = self.unit.sources()
         assert texts[self.file].count(self.right) == 1, f"{self.file}: {self.right!r}"
-        return replace(
-            self.unit, files=(), texts=texts | {self.file: texts[self.file].replace(self.right, self.wrong)}
-        )
+        return replace(self.unit, files=(), texts=texts | {self.file: texts[self.file].replace(self.right, self.wrong)})
 
 
 def by_formula(spec: ConSmaxSpec) -> list[list[int]]:

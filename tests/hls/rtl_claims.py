@@ -72,9 +72,7 @@ def limit(levels: int) -> Claim:
 
 def multiple(factor: int) -> Claim:
     """op_multiple: the product, modulo the output's range."""
-    return lambda at: integer(at("y", 0)) == integer(
-        z3.Extract(at("y", 0).size() - 1, 0, integer(at("x", 0)) * factor)
-    )
+    return lambda at: integer(at("y", 0)) == integer(z3.Extract(at("y", 0).size() - 1, 0, integer(at("x", 0)) * factor))
 
 
 def pick(count: int, width: int) -> Claim:
@@ -113,7 +111,8 @@ def log2exp(pairs: Sequence[tuple[int, int]], code_width: int) -> Claim:
         above, below = natural(at("above", 0), bits), natural(at("below", 0), bits)
         k, top = natural(at("exponent", 3), bits), (1 << code_width) - 1
         right = [
-            z3.Implies(at("head", 0) == n, rounded(k, (above - below) * f, 1 << p, 0, top)) if len(pairs) > 1
+            z3.Implies(at("head", 0) == n, rounded(k, (above - below) * f, 1 << p, 0, top))
+            if len(pairs) > 1
             else rounded(k, (above - below) * f, 1 << p, 0, top)
             for n, (f, p) in enumerate(pairs)
         ]
@@ -198,7 +197,9 @@ def product_of_nibbles(nibbles: int, bits: int) -> Claim:
 
         m = [natural(part, wide) for part in parts("mantissas", bits)]
         e = parts("shifts", at("shifts", 0).size() // nibbles)
-        product, total = (m[0] * m[1], e[0] + e[1]) if nibbles == 2 else ((m[0] * m[1]) * (m[2] * m[3]), sum(e[1:], e[0]))
+        product, total = (
+            (m[0] * m[1], e[0] + e[1]) if nibbles == 2 else ((m[0] * m[1]) * (m[2] * m[3]), sum(e[1:], e[0]))
+        )
         given = going(at, *(("run", t) for t in range(steps)))
         return z3.Implies(given, z3.And(at("product", steps) == product, at("sum", steps) == total))
 
@@ -213,9 +214,7 @@ def rounded_product(nibbles: int, bits: int, code_width: int, base: int, keep: s
         wide = 2 * width + 8
         x, s, p = natural(at("product", 0), wide), integer(at("sum", 0), wide), natural(at("p", 2), wide)
         normal = z3.UGE(at("product", 0), 1 << (width - nibbles))  # each mantissa has its leading one
-        right = z3.If(
-            s < 0, p == top, z3.If(s > width, p == 0, rounded(p, x, power(s + base, wide), 0, top))
-        )
+        right = z3.If(s < 0, p == top, z3.If(s > width, p == 0, rounded(p, x, power(s + base, wide), 0, top)))
         kept = z3.Extract(place, place, at(keep, 1)) == 1
         return z3.Implies(z3.And(normal, going(at, ("run", 0), ("run", 1))), z3.If(kept, right, p == 0))
 
@@ -259,9 +258,7 @@ def sum_of_powers(sum_frac: int) -> Claim:
         right = floored(added, z3.BitVecVal(1 << sum_frac, 64), power(natural(at("k", 0))), 0, 1 << sum_frac)
         room = before + (1 << sum_frac) < (1 << at("sum", 0).size())
         valid = z3.Extract(2, 2, at("valid", 0)) == 1
-        return z3.Implies(
-            z3.And(room, valid, going(at, ("x_on", 0))), z3.If(at("k_keep", 0) == 1, right, added == 0)
-        )
+        return z3.Implies(z3.And(room, valid, going(at, ("x_on", 0))), z3.If(at("k_keep", 0) == 1, right, added == 0))
 
     return claim
 
@@ -331,15 +328,19 @@ def root(root_bits: int, variance_bits: int) -> Claim:
             e, r = natural(at("exponent", t), bits), natural(at("root", t), bits)
             scaled = v << (2 * (root_bits - 1 - e))  # e may exceed root_bits - 1
             lowered = z3.If(e > root_bits - 1, v >> (2 * (e - root_bits + 1)), scaled)
-            right = z3.And(power(2 * e, bits) <= v, v < power(2 * e + 2, bits), r * r <= lowered, lowered < (r + 1) * (r + 1))
+            right = z3.And(
+                power(2 * e, bits) <= v, v < power(2 * e + 2, bits), r * r <= lowered, lowered < (r + 1) * (r + 1)
+            )
             each.append(z3.Implies(going(at, ("rooting", t), ("rooted", t)), right))
-        return z3.Implies(z3.And(v > 0, *begun, going(at, *(("rst_n", t) for t in range(steps.stop - 1)))), z3.And(*each))
+        return z3.Implies(
+            z3.And(v > 0, *begun, going(at, *(("rst_n", t) for t in range(steps.stop - 1)))), z3.And(*each)
+        )
 
     return claim
 
 
 def ratio_of_root(root_bits: int, ratio_bits: int) -> Claim:
-    """op_layernorm: ``(2^(ratio_bits + root_bits) + floor(root / 2)) div root`` for every root that begins with a one."""
+    """op_layernorm: ``(2^(ratio_bits + root_bits) + floor(root / 2)) div root`` for every root of full length."""
 
     def claim(at: At) -> z3.BoolRef:
         clocks = ratio_bits + 4
@@ -367,9 +368,7 @@ def ratio_of_sum(exp_frac: int, quotient_bits: int, longest: int) -> Claim:
         given = going(at, ("divide", 0), *(("rst_n", t) for t in range(clocks)))
         given = z3.And(given, total >= 1 << exp_frac, total <= longest << exp_frac)
         given = z3.And(given, *(at("divide", t) == 0 for t in range(1, clocks)))
-        return z3.Implies(
-            given, z3.And(at("finished", clocks) == 1, r * total <= dividend, dividend < (r + 1) * total)
-        )
+        return z3.Implies(given, z3.And(at("finished", clocks) == 1, r * total <= dividend, dividend < (r + 1) * total))
 
     return claim
 

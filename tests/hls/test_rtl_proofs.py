@@ -139,7 +139,11 @@ STAGES = {
     "ConSmaxSplit: product": (
         rtl_unit(SPLIT),
         claims.product_of_nibbles(2, 8),
-        ("op_consmax_split.sv", "shifts[0 +: SUM_W] + shifts[SUM_W +: SUM_W];\n        end\n    end else", "'0; end end else"),
+        (
+            "op_consmax_split.sv",
+            "shifts[0 +: SUM_W] + shifts[SUM_W +: SUM_W];\n        end\n    end else",
+            "'0; end end else",
+        ),
     ),
     "ConSmaxSplit: rounding": (
         rtl_unit(SPLIT),
@@ -199,7 +203,11 @@ STAGES = {
     "IntegerSoftmax: ratio": (
         rtl_unit(SHORT),
         claims.ratio_of_sum(6, 8, 5),
-        ("op_softmax.sv", "quotient <= {quotient[RATIO_W-2:0], !negative}", "quotient <= {quotient[RATIO_W-2:0], 1'b1}"),
+        (
+            "op_softmax.sv",
+            "quotient <= {quotient[RATIO_W-2:0], !negative}",
+            "quotient <= {quotient[RATIO_W-2:0], 1'b1}",
+        ),
     ),
     "AILayerNorm: sum": (
         stats("paper"),
@@ -210,7 +218,8 @@ STAGES = {
         f"AILayerNorm: squares, {name}": (
             stats(name),
             squares_claim(AILAYERNORM, name),
-            ("op_ailn_stats.sv", "coarse = |m4[7:6]", "coarse = m4[7]") if name != "exact"
+            ("op_ailn_stats.sv", "coarse = |m4[7:6]", "coarse = m4[7]")
+            if name != "exact"
             else ("op_ailn_stats.sv", "index = {a4, m4}", "index = {a3, m4}"),
         )
         for name in ("paper", "lut32", "exact")
