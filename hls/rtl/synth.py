@@ -103,7 +103,7 @@ def _count(module: str, cells: Mapping[str, int], tool: str) -> Resources:
     return Resources(**found, tool=tool)
 
 
-def gate_library(unit: RtlUnit, sources: Mapping[str, str]) -> Path:
+def gate_library(unit: RtlUnit, sources: Mapping[str, str], harness: Path | None = None) -> Path:
     """The simulation of a unit's netlist, gate by gate: memories in LUTs, since block RAMs have no open model.
 
     Raises:
@@ -116,7 +116,7 @@ def gate_library(unit: RtlUnit, sources: Mapping[str, str]) -> Path:
         raise ToolError(f"{unit.module}: the netlist holds block RAMs, which have no open model to simulate")
     # Yosys leaves resets of DSP blocks open, which parts tie to 0; here they must not start at random.
     options = ("--bbox-unsup", "--x-initial", "0")
-    return verilated_library(unit, text, top=_TOP, options=options)
+    return verilated_library(unit, text, top=_TOP, options=options, harness=harness)
 
 
 def find_yosys() -> str:

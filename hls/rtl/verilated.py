@@ -111,7 +111,11 @@ def generics(unit: RtlUnit, folder: Path) -> list[str]:
 
 
 def verilated_library(
-    unit: RtlUnit, sources: Mapping[str, str], top: str | None = None, options: Sequence[str] = ()
+    unit: RtlUnit,
+    sources: Mapping[str, str],
+    top: str | None = None,
+    options: Sequence[str] = (),
+    harness: Path | None = None,
 ) -> Path:
     """The shared library of a unit and the harness, from the cache if nothing it depends on has changed.
 
@@ -120,13 +124,14 @@ def verilated_library(
         sources: text of every source, by file name.
         top: top module if it is not the unit's own with its parameters: a netlist, which has none.
         options: more options of Verilator.
+        harness: C++ that drives it; that of units if not given.
 
     Raises:
         ToolError: if there is no Verilator or no compiler, or one of them fails.
     """
     verilator, compiler = find_verilator(), find_compiler()
     versions, include = _tools(verilator, compiler)
-    harness = sim_dir() / HARNESS
+    harness = harness or sim_dir() / HARNESS
     roms = {file: unit.roms[name].text() for name, file in unit.rom_files().items()} if top is None else {}
     folder = (
         cache_dir()
