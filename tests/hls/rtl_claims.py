@@ -7,7 +7,7 @@ Rounding and division are said as inequalities, not as shifts: ``y`` is ``x / un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import z3
 
@@ -424,3 +424,44 @@ def inside(claim: Claim, prefix: str, places: dict[str, str] | None = None, bits
         return name_of
 
     return lambda at: claim(found(at))
+
+
+def requantised(settings: Mapping[str, int]) -> Claim:
+    """net_tail: ``core scale 2^shift + offset`` rounded, made positive and limited, or wrapped.
+
+    Args:
+        settings: parameters of the module. Its offset comes with the half of rounding in it.
+    """
+
+    def claim(at: At) -> z3.BoolRef:
+        get = {"SCALE": 0, "OFFSET": 0, "SHIFT": 0, "DROPPED": 0, "EVEN": 0, "RELU": 0, "OUT_SIGNED": 1, "LIMIT": 0}
+        get |= dict(settings)
+        bits = settings["SUM_W"] + settings["OUT_W"] + 16
+        clock, width = 1 + get["SCALE"], get["OUT_W"]
+        unit, up = 1 << max(get["DROPPED"], 0), 1 << max(-get["DROPPED"], 0)
+        half = unit // 2 if get["OFFSET"] and get["ROUNDS"] else 0
+        x = integer(at("core", 0), bits) * (integer(at("scale", 0), bits) if get["SCALE"] else 1) << get["SHIFT"]
+        x = (x + (integer(at("offset", 0), bits) - half if get["OFFSET"] else 0)) * up
+        x = z3.If(x < 0, 0, x) if get["RELU"] else x
+        y = (integer if get["OUT_SIGNED"] else natural)(at("code", clock), bits)
+        low = -(1 << width - 1) + (get["LIMIT"] == 1) if get["OUT_SIGNED"] else 0
+        high = (1 << width - get["OUT_SIGNED"]) - 1
+        if get["LIMIT"] == 2:
+            # What is left of x behind y, whatever was wrapped away, is less than a unit.
+            rest = z3.Extract(width + unit.bit_length() - 2, 0, x + half - y * unit)
+            right = z3.ULT(natural(rest, bits), unit)
+        elif get["EVEN"]:
+            right = to_even(y, x, unit, low, high)
+        else:
+            right = (rounded if half else floored)(y, x, unit, low, high)
+        return z3.Implies(going(at, *(("en", t) for t in range(clock))), right)
+
+    return claim
+
+
+def to_even(y: z3.BitVecRef, x: z3.BitVecRef, unit: int, low: int, high: int) -> z3.BoolRef:
+    """y is ``x / unit`` to the nearest, ties to the even one, limited to low and high."""
+    even = y & 1 == 0
+    above = z3.Implies(y < high, z3.Or(2 * x < (2 * y + 1) * unit, z3.And(even, 2 * x == (2 * y + 1) * unit)))
+    below = z3.Implies(y > low, z3.Or(2 * x > (2 * y - 1) * unit, z3.And(even, 2 * x == (2 * y - 1) * unit)))
+    return z3.And(y >= low, y <= high, above, below)

@@ -62,8 +62,11 @@ class KernelUnit(RtlUnit):
         return (
             "// SPDX-License-Identifier: Apache-2.0\n`default_nettype none\n"
             f"module {name} (\n    " + ",\n    ".join(declared) + "\n);\n"
-            f"{self.module} #(\n    " + ",\n    ".join(settings) + "\n) kernel (\n    "
-            + ",\n    ".join(f".{port}({port})" for port in ports) + "\n);\nendmodule\n`default_nettype wire\n"
+            f"{self.module} #(\n    "
+            + ",\n    ".join(settings)
+            + "\n) kernel (\n    "
+            + ",\n    ".join(f".{port}({port})" for port in ports)
+            + "\n);\nendmodule\n`default_nettype wire\n"
         )
 
 

@@ -90,9 +90,7 @@ def by_parts(codes: Codes, by: int, rows: int, channels: int, lanes: int) -> Cod
     return np.pad(given, ((0, 0), (0, -channels % lanes))).reshape(-1, lanes)
 
 
-def tail_constants(
-    tail: RtlTail, rows: int, channels: int, lanes: int
-) -> tuple[dict[str, int], dict[str, Rom]]:
+def tail_constants(tail: RtlTail, rows: int, channels: int, lanes: int) -> tuple[dict[str, int], dict[str, Rom]]:
     """Parameters and tables of `net_tails`, but for LANES, PARTS, ROWS, CORE_W and DSP."""
     parameters = {**tail.parameters, "SCALE_BY": tail.scale_by, "OFFSET_BY": tail.offset_by}
     roms = {}
