@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ _LOWER = """
 proc
 flatten
 setattr -set keep 1 w:* w:$* %d
+{free}
 setundef -undriven {undriven}
 setundef -anyseq
 opt_clean
@@ -67,13 +68,16 @@ class Module:
     state: int
 
     @classmethod
-    def of(cls, unit: RtlUnit, sources: Mapping[str, str] | None = None, netlist: bool = False) -> Module:
+    def of(
+        cls, unit: RtlUnit, sources: Mapping[str, str] | None = None, netlist: bool = False, free: Sequence[str] = ()
+    ) -> Module:
         """Read a unit, or any module that is described like one.
 
         Args:
             unit: module, sources, parameters and tables; its ports may be any.
             sources: text of sources, by file name, in place of the files' own.
             netlist: take what synthesis for 7-series parts makes of it, cell by cell.
+            free: wires that have any value, whatever drives them.
 
         Raises:
             ToolError: if Yosys is missing or fails.
@@ -88,7 +92,10 @@ class Module:
             script += "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -nobram\nrename -top net\n"
             script += "write_verilog -noattr net.v\ndesign -reset\nread_verilog net.v cells_sim.v\n"
             script += "hierarchy -check -top net\n"
-        lower = _LOWER.format(undriven="-zero" if netlist else "-anyseq")
+        lower = _LOWER.format(
+            undriven="-zero" if netlist else "-anyseq",
+            free=f"cutpoint {' '.join(f'w:{n}' for n in free)}" if free else "",
+        )
         with tempfile.TemporaryDirectory() as folder:
             for name, text in {**files, **roms, "prove.ys": script + lower}.items():
                 (Path(folder) / name).write_text(text, encoding="utf-8")

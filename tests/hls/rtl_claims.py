@@ -465,3 +465,32 @@ def to_even(y: z3.BitVecRef, x: z3.BitVecRef, unit: int, low: int, high: int) ->
     above = z3.Implies(y < high, z3.Or(2 * x < (2 * y + 1) * unit, z3.And(even, 2 * x == (2 * y + 1) * unit)))
     below = z3.Implies(y > low, z3.Or(2 * x > (2 * y - 1) * unit, z3.And(even, 2 * x == (2 * y - 1) * unit)))
     return z3.And(y >= low, y <= high, above, below)
+
+
+def packed_products(weight_bits: int, in_bits: int, sum_bits: int) -> Claim:
+    """net_dense: both products that share a block, ``w1 x 2^sum_bits + w0 x`` in a word of two sums."""
+
+    def claim(at: At) -> z3.BoolRef:
+        bits = 2 * sum_bits
+        w1 = integer(z3.Extract(2 * weight_bits, weight_bits, at("weights", 0)), bits)
+        w0 = integer(z3.Extract(weight_bits - 1, 0, at("weights", 0)), bits)
+        w1 = w1 + z3.If(w0 < 0, z3.BitVecVal(1, bits), z3.BitVecVal(0, bits))  # the entry is w1 2^weight_bits + w0
+        x = integer(z3.Extract(in_bits - 1, 0, at("part", 0)), bits)
+        given = z3.And(w1 >= -(1 << weight_bits - 1), w1 < 1 << weight_bits - 1, going(at, ("run", 0)))
+        return z3.Implies(given, at("group[0].terms", 1) == (w1 * x << sum_bits) + w0 * x)
+
+    return claim
+
+
+def packed_sums(sum_bits: int) -> Claim:
+    """net_dense: the two sums of a word, ``s1 2^sum_bits + s0``."""
+
+    def claim(at: At) -> z3.BoolRef:
+        s0 = integer(z3.Extract(sum_bits - 1, 0, at("cores", 0)), 2 * sum_bits)
+        s1 = integer(z3.Extract(2 * sum_bits - 1, sum_bits, at("cores", 0)), 2 * sum_bits)
+        word = at("group[0].acc", 0)
+        # The largest s1 has no room for what is given back.
+        given = z3.Extract(2 * sum_bits - 1, sum_bits, word) != (1 << sum_bits - 1) - 1
+        return z3.Implies(given, (s1 << sum_bits) + s0 == word)
+
+    return claim
