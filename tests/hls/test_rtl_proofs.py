@@ -85,12 +85,26 @@ PIECES = {
 }
 
 
+#: Those that take the solver longer than a few seconds.
+LONG = (
+    "log2exp of 12 bits",
+    "log2exp of heads",
+    "IntegerLayerNorm: root",
+    "IntegerLayerNorm: ratio",
+    "GainCell: pulses",
+)
+
+
+def marked(name: str) -> object:
+    return pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+
+
 @cache
 def module(name: str, netlist: bool) -> Module:
     return Module.of(PIECES[name][0], netlist=netlist)
 
 
-@pytest.mark.parametrize("name", PIECES)
+@pytest.mark.parametrize("name", [marked(name) for name in PIECES])
 def test_pieces(name: str) -> None:
     unit, claim, (right, wrong) = PIECES[name]
     assert counterexample(module(name, False), claim) is None
@@ -235,7 +249,7 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [marked(name) for name in STAGES])
 def test_stages(name: str) -> None:
     unit, claim, (file, right, wrong) = STAGES[name]
     assert counterexample(Module.of(unit), claim) is None
