@@ -23,7 +23,7 @@ from hls4attn.models.operators.ailn_stages import MAX_QUANTISED, square_scale, s
 from hls4attn.models.operators.e2stages import PAPER_DIVIDER
 from hls4attn.models.zoo import zoo_model
 
-HERE = "hls4attn report claims"
+HERE, BENCH = "hls4attn report claims", "hls4attn bench hardware"
 _SCORES = Fixed(8, 4)
 #: Rows of the encoder's evidence that the table quotes.
 _MINILM_ROWS = ("E2Softmax", "AILayerNorm", "SOLE", "integer both")
@@ -168,8 +168,20 @@ def sole_claims() -> list[Claim]:
             *_minilm_figures(),
             "task accuracy; linear maps stay FP32",
         ),
-        ("2.82x and 3.32x area efficiency", "28 nm", "not measured", "", "an area: no synthesis is run here"),
-        ("3.04x and 3.86x energy efficiency", "28 nm", "not measured", "", "any joule"),
+        (
+            "2.82x and 3.32x area efficiency",
+            "28 nm",
+            f"{_sizes('e2softmax', 'softmax')}; {_sizes('ailayernorm', 'layernorm')}",
+            BENCH,
+            "an area of silicon, or a ratio to the paper's baselines",
+        ),
+        (
+            "3.04x and 3.86x energy efficiency",
+            "28 nm",
+            f"{_changes('e2softmax', 'softmax')}; {_changes('ailayernorm', 'layernorm')}",
+            BENCH,
+            "any joule: changes of nets are a proxy, memories and glitches are left out",
+        ),
         ("36.2x and 61.3x over a 2080 Ti", "DeiT-Tiny", "not measured", "", "a speed-up over any GPU"),
         ("1 GHz", "28 nm", "not measured", "", "a clock frequency"),
     ]
@@ -209,6 +221,36 @@ def _minilm_figures() -> tuple[str, str]:
     return text, "python -m hls4attn.models.zoo.minilm --sentences FILE"
 
 
+def _hardware(name: str) -> dict[str, Any]:
+    """Committed figures of a streaming unit."""
+    path = Path(__file__).parent / "bench" / "hardware.json"
+    try:
+        found: dict[str, Any] = next(u for u in json.loads(path.read_text())["units"] if u["name"] == name)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise ModelFileError(f"{path} is missing or not what {BENCH} writes: {error}") from error
+    return found
+
+
+def _sizes(ours: str, other: str) -> str:
+    """Estimated sizes of two streaming units for rows of 1,024, in words."""
+    parts = []
+    for unit in map(_hardware, (ours, other)):
+        size = unit["size"]
+        logic, memory = size["lut"] + size["lutram"], size["bram18"]
+        parts.append(f"{unit['title']} {logic} LUT, {size['ff']} FF, {size['dsp']} DSP, {memory} BRAM18")
+    return f"{' against '.join(parts)} ({_hardware(ours)['size']['tool']}, xc7, an estimate)"
+
+
+def _changes(ours: str, other: str) -> str:
+    """Changes of nets of two streaming units' netlists, in words."""
+    one, two = map(_hardware, (ours, other))
+    first, second = (unit["toggles"]["per_row"] for unit in (one, two))
+    return (
+        f"{one['title']} {first:,.0f} changes of nets a row of 64 against {two['title']} {second:,.0f}: "
+        f"x{second / first:.1f}"
+    )
+
+
 def consmax_claims() -> list[Claim]:
     """Section ConSmax."""
     direct, split = consmax_table_hits()
@@ -234,7 +276,20 @@ def consmax_claims() -> list[Claim]:
             "that one gamma suits every length",
         ),
         ("perplexity within 0.9 %", "6 layers, width 384, 30k steps", "not measured", "", "language-model quality"),
-        ("2.75x and 13.75x area, 3.35x and 7.5x power", "16 nm", "not measured", "", "area or power"),
+        (
+            "2.75x and 13.75x area",
+            "16 nm",
+            f"{_sizes('consmax', 'softmax')}; {_sizes('consmax-split', 'softmax')}",
+            BENCH,
+            "an area of silicon, or a ratio to the paper's baselines",
+        ),
+        (
+            "3.35x and 7.5x power",
+            "16 nm",
+            f"{_changes('consmax', 'softmax')}; {_changes('consmax-split', 'softmax')}",
+            BENCH,
+            "any watt: changes of nets are a proxy, memories and glitches are left out",
+        ),
     ]
     return [Claim("ConSmax", *row) for row in claims]
 

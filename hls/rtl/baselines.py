@@ -57,9 +57,7 @@ class TableSoftmax:
         if self.norm_width not in (0, width - 1, width):
             raise SpecError(f"norm_width must be 0, {width - 1} or {width}. Received: {self.norm_width}")
         if not 1 <= self.out_frac < 2 * TABLE_FRAC or not 1 <= self.out_width <= 16:
-            raise SpecError(
-                f"Results have 1 to 16 bits. Received: {self.out_width} with {self.out_frac} behind the point"
-            )
+            raise SpecError(f"Results have 1 to 16 bits. Received: {self.out_width}, fraction {self.out_frac}")
 
     @property
     def distance_bits(self) -> int:

@@ -106,5 +106,5 @@ def _frequency(module: str, nextpnr: str, tool: str, netlist: str, seed: int) ->
             raise ToolError(f"Cannot write {kept.parent}: {error.strerror}; set HLS4ATTN_CACHE") from error
     clocks = json.loads(kept.read_text()).get("fmax", {})
     if len(clocks) != 1:
-        raise ToolError(f"{module}: {tool} reports {len(clocks)} clocks, and the unit has one")
+        raise ToolError(f"{module}: {tool} reports {len(clocks)} clocks with a path between registers, not one")
     return float(next(iter(clocks.values()))["achieved"])

@@ -105,7 +105,7 @@ def hardware(
     json: JsonFile = None,
 ) -> None:
     """Streaming units in logic: size by Yosys, cycles, relative speed and activity, beside softmaxes of others."""
-    from hls4attn.host.bench.hardware import parse_row_lengths, parse_units, print_hardware
+    from hls4attn.host.bench.hardware_table import parse_row_lengths, parse_units, print_hardware
 
     names, rows = parse_units(units), parse_row_lengths(lengths)
     print_hardware(out, err, names, rows, part, ecp5, toggles, vivado, json)
