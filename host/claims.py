@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hls4attn.host.gain_claims import gain_rows
+from hls4attn.host.hardware_claims import BENCH, changes, sizes
 from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.models.files import write_json
 from hls4attn.models.formats import Codes, Fixed
@@ -23,7 +24,7 @@ from hls4attn.models.operators.ailn_stages import MAX_QUANTISED, square_scale, s
 from hls4attn.models.operators.e2stages import PAPER_DIVIDER
 from hls4attn.models.zoo import zoo_model
 
-HERE, BENCH = "hls4attn report claims", "hls4attn bench hardware"
+HERE = "hls4attn report claims"
 _SCORES = Fixed(8, 4)
 #: Rows of the encoder's evidence that the table quotes.
 _MINILM_ROWS = ("E2Softmax", "AILayerNorm", "SOLE", "integer both")
@@ -171,14 +172,14 @@ def sole_claims() -> list[Claim]:
         (
             "2.82x and 3.32x area efficiency",
             "28 nm",
-            f"{_sizes('e2softmax', 'softmax')}; {_sizes('ailayernorm', 'layernorm')}",
+            f"{sizes('e2softmax', 'softmax')}; {sizes('ailayernorm', 'layernorm')}",
             BENCH,
             "an area of silicon, or a ratio to the paper's baselines",
         ),
         (
             "3.04x and 3.86x energy efficiency",
             "28 nm",
-            f"{_changes('e2softmax', 'softmax')}; {_changes('ailayernorm', 'layernorm')}",
+            f"{changes('e2softmax', 'softmax')}; {changes('ailayernorm', 'layernorm')}",
             BENCH,
             "any joule: changes of nets are a proxy, memories and glitches are left out",
         ),
@@ -221,36 +222,6 @@ def _minilm_figures() -> tuple[str, str]:
     return text, "python -m hls4attn.models.zoo.minilm --sentences FILE"
 
 
-def _hardware(name: str) -> dict[str, Any]:
-    """Committed figures of a streaming unit."""
-    path = Path(__file__).parent / "bench" / "hardware.json"
-    try:
-        found: dict[str, Any] = next(u for u in json.loads(path.read_text())["units"] if u["name"] == name)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise ModelFileError(f"{path} is missing or not what {BENCH} writes: {error}") from error
-    return found
-
-
-def _sizes(ours: str, other: str) -> str:
-    """Estimated sizes of two streaming units for rows of 1,024, in words."""
-    parts = []
-    for unit in map(_hardware, (ours, other)):
-        size = unit["size"]
-        logic, memory = size["lut"] + size["lutram"], size["bram18"]
-        parts.append(f"{unit['title']} {logic} LUT, {size['ff']} FF, {size['dsp']} DSP, {memory} BRAM18")
-    return f"{' against '.join(parts)} ({_hardware(ours)['size']['tool']}, xc7, an estimate)"
-
-
-def _changes(ours: str, other: str) -> str:
-    """Changes of nets of two streaming units' netlists, in words."""
-    one, two = map(_hardware, (ours, other))
-    first, second = (unit["toggles"]["per_row"] for unit in (one, two))
-    return (
-        f"{one['title']} {first:,.0f} changes of nets a row of 64 against {two['title']} {second:,.0f}: "
-        f"x{second / first:.1f}"
-    )
-
-
 def consmax_claims() -> list[Claim]:
     """Section ConSmax."""
     direct, split = consmax_table_hits()
@@ -279,14 +250,14 @@ def consmax_claims() -> list[Claim]:
         (
             "2.75x and 13.75x area",
             "16 nm",
-            f"{_sizes('consmax', 'softmax')}; {_sizes('consmax-split', 'softmax')}",
+            f"{sizes('consmax', 'softmax')}; {sizes('consmax-split', 'softmax')}",
             BENCH,
             "an area of silicon, or a ratio to the paper's baselines",
         ),
         (
             "3.35x and 7.5x power",
             "16 nm",
-            f"{_changes('consmax', 'softmax')}; {_changes('consmax-split', 'softmax')}",
+            f"{changes('consmax', 'softmax')}; {changes('consmax-split', 'softmax')}",
             BENCH,
             "any watt: changes of nets are a proxy, memories and glitches are left out",
         ),

@@ -60,7 +60,8 @@ def activity(unit: RtlUnit, rows: ArrayLike) -> Activity:
     nets = _nets(json.loads((folder / "net.json").read_text())["modules"][TOP])
     text = {"net.v": _counting((folder / "net.v").read_text(), nets)}
     text["cells_sim.v"] = cell_models(find_yosys()).read_text()
-    library = verilated_library(unit, text, top=TOP, options=("--bbox-unsup", "--x-initial", "0"))
+    # A few thousand clocks: less time than it takes to optimise the code.
+    library = verilated_library(unit, text, top=TOP, options=("--bbox-unsup", "--x-initial", "0"), flags=("-O0",))
     codes = np.asarray(rows)
     found = RtlSim(unit, library=library).run(codes)
     if not np.array_equal(found.outputs, RtlSim(unit).run(codes).outputs):

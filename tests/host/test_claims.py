@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hls4attn.host import claims
+from hls4attn.host import claims, hardware_claims
 from hls4attn.models.errors import InputError, ModelFileError
 
 
@@ -58,7 +58,7 @@ def test_hardware_rows_are_the_committed_figures(monkeypatch, tmp_path):
     ratio = units["layernorm"]["toggles"]["per_row"] / units["ailayernorm"]["toggles"]["per_row"]
     assert f"x{ratio:.1f}" in rows["3.04x and 3.86x energy efficiency"].measured
     assert "proxy" in power.not_shown
-    monkeypatch.setattr(claims, "__file__", str(tmp_path / "claims.py"))
+    monkeypatch.setattr(hardware_claims, "__file__", str(tmp_path / "hardware_claims.py"))
     with pytest.raises(ModelFileError, match="hardware.json is missing"):
         claims.consmax_claims()
 
