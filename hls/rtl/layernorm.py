@@ -87,8 +87,12 @@ def root_steps(spec: IntegerLayerNormSpec, codes: Codes) -> Codes:
     total = codes.sum(axis=-1)
     variance = spec.channels * (codes * codes).sum(axis=-1) - total * total
     _, e = spec.reciprocal_root(np.maximum(variance, 1))
-    top = max(_total_width(spec) - 1, 1) - 1
-    return np.asarray(top - e + spec.root_bits)
+    return np.asarray(most_steps(spec) - e)
+
+
+def most_steps(spec: IntegerLayerNormSpec) -> int:
+    """Clocks of the root of a row of the smallest variance."""
+    return max(_total_width(spec) - 1, 1) - 1 + spec.root_bits
 
 
 def row_latency(spec: IntegerLayerNormSpec, steps: int) -> int:

@@ -49,13 +49,15 @@ module op_layernorm #(
 );
 
 // All that is multiplied is signed from its first sum on: Yosys packs sums in front of a product into the wider adder of
-// a DSP block, where one that wraps would not be the same.
+// a DSP block, where one that wraps would not be the same.  No register behind a product is wider than the product: Yosys
+// 0.70 moves the product's bits of such a register into the DSP block and leaves its sign bits without a source.
 localparam int LOG = $clog2(CHANNELS);
 localparam int PLACE_W = LOG > 0 ? LOG : 1;
 localparam int TOTAL_W = IN_W + LOG;
 localparam int CENTRED_W = TOTAL_W + 1;
 localparam int FACTOR_W = TOTAL_W + 2;
 localparam int VARIANCE_W = 2 * (TOTAL_W - 1) > 2 ? 2 * (TOTAL_W - 1) : 2;
+localparam int ADDED_W = FACTOR_W + IN_W < VARIANCE_W ? FACTOR_W + IN_W : VARIANCE_W;
 localparam int TOP = VARIANCE_W / 2 - 1;  // largest e
 localparam int E_W = $clog2(TOP + ROOT_BITS + 1);
 localparam int REST_W = ROOT_BITS + 3;
@@ -87,7 +89,7 @@ reg signed [IN_W-1:0] x_1, x_2, x_3;
 reg signed [TOTAL_W-1:0] total, total_2;
 reg signed [TOTAL_W:0] scaled_2;
 reg signed [FACTOR_W-1:0] factor_3;
-reg signed [VARIANCE_W-1:0] product_4;
+reg signed [ADDED_W-1:0] product_4;
 reg [VARIANCE_W-1:0] power;  // at no time negative, nor more than fits
 reg [4:1] valid;
 reg [5:1] last;
@@ -102,6 +104,7 @@ wire [IN_W-1:0] x_0 = IN_SIGNED != 0 ? s_tdata : s_tdata ^ HALF_RANGE;
 wire signed [TOTAL_W-1:0] total_next = total + TOTAL_W'(x_1);
 wire root_taken;
 wire signed [TOTAL_W:0] channels_x_1;
+wire [VARIANCE_W-1:0] added_4 = VARIANCE_W'(product_4);
 
 op_multiple #(
     .FACTOR(CHANNELS),
@@ -123,7 +126,7 @@ always @(posedge clk) begin
     factor_3 <= FACTOR_W'(scaled_2) - (FACTOR_W'(total_2) <<< 1);
     product_4 <= factor_3 * x_3;
     if (valid[4])
-        power <= first_4 ? product_4 : power + product_4;
+        power <= first_4 ? added_4 : power + added_4;
     if (last[1])
         totals[summed] <= total_next;
     if (!rst_n) begin

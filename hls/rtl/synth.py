@@ -104,7 +104,7 @@ def _count(module: str, cells: Mapping[str, int], tool: str) -> Resources:
     return Resources(**found, tool=tool)
 
 
-def gate_library(unit: RtlUnit, sources: Mapping[str, str]) -> Path:
+def gate_library(unit: RtlUnit, sources: Mapping[str, str], harness: Path | None = None) -> Path:
     """The simulation of a unit's netlist, gate by gate: memories in LUTs, since block RAMs have no open model.
 
     Raises:
@@ -116,7 +116,7 @@ def gate_library(unit: RtlUnit, sources: Mapping[str, str]) -> Path:
         raise ToolError(f"{unit.module}: the netlist holds block RAMs, which have no open model to simulate")
     # Yosys leaves resets of DSP blocks open, which parts tie to 0; here they must not start at random.
     options = ("--bbox-unsup", "--x-initial", "0")
-    return verilated_library(unit, text, top=TOP, options=options)
+    return verilated_library(unit, text, top=TOP, options=options, harness=harness)
 
 
 def without_block_rams(sources: Mapping[str, str]) -> dict[str, str]:
@@ -180,15 +180,23 @@ def call_tool(command: Sequence[str], folder: Path, errors_too: bool = False) ->
     except OSError as error:
         raise ToolError(f"{command[0]} does not run: {error.strerror}") from error
     if done.returncode != 0:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line]
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line or "no driver" in line]
         raise ToolError(f"{Path(command[0]).name}: {lines[0] if lines else f'exit status {done.returncode}'}")
     return done.stdout + (done.stderr if errors_too else "")
 
 
 def _synthesised(unit: RtlUnit, sources: Mapping[str, str], options: Sequence[str]) -> Path:
     """Folder with ``stat.json`` and ``net.v`` of a 7-series part, from the cache if there."""
+    synth = f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf {' '.join(options)}"
     commands = (
-        f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf {' '.join(options)}",
+        f"{synth} -run begin:coarse",
+        # On a copy: sign bits that the packing into DSP blocks lost show as wires without a source.
+        "design -push-copy",
+        "splitcells",
+        "opt_clean",
+        "check -assert",
+        "design -pop",
+        f"{synth} -run coarse:",
         "tee -q -o stat.json stat -json -tech xilinx",
         "write_verilog -noattr net.v",
     )

@@ -48,6 +48,7 @@ class Rom:
     Args:
         words: entries in the order of their addresses; negative ones are stored in two's complement.
         width: bits of an entry.
+        lanes: entries that are read at once, the first in the low bits.
 
     Raises:
         SpecError: for entries that do not fit.
@@ -55,12 +56,15 @@ class Rom:
 
     words: Codes
     width: int
+    lanes: int = 1
 
     def __post_init__(self) -> None:
         words = np.ascontiguousarray(self.words, dtype=np.int64).ravel()
         object.__setattr__(self, "words", words)
         if not words.size or not 1 <= self.width <= 64:
             raise SpecError(f"A table has entries of 1 to 64 bits. Received: {words.size} of {self.width} bits")
+        if self.lanes < 1 or words.size % self.lanes:
+            raise SpecError(f"{words.size} entries are no words of {self.lanes} each")
         low = int(words.min())
         high = max(int(words.max()), -low - 1 if low < 0 else 0)
         if high >> (self.width - (1 if low < 0 else 0)):
@@ -68,8 +72,14 @@ class Rom:
 
     def text(self) -> str:
         """The file: a hexadecimal word a line, with a newline behind the last (some readers drop it otherwise)."""
-        mask, digits = (1 << self.width) - 1, -(-self.width // 4)
-        return "".join(f"{int(w) & mask:0{digits}x}\n" for w in self.words)
+        mask, digits = (1 << self.width) - 1, -(-self.lanes * self.width // 4)
+        text = []
+        for entries in self.words.reshape(-1, self.lanes).tolist():
+            word = 0
+            for entry in reversed(entries):
+                word = word << self.width | entry & mask
+            text.append(f"{word:0{digits}x}\n")
+        return "".join(text)
 
 
 @dataclass(frozen=True, eq=False)

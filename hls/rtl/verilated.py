@@ -116,6 +116,7 @@ def verilated_library(
     top: str | None = None,
     options: Sequence[str] = (),
     flags: Sequence[str] = (),
+    harness: Path | None = None,
 ) -> Path:
     """The shared library of a unit and the harness, from the cache if nothing it depends on has changed.
 
@@ -125,13 +126,14 @@ def verilated_library(
         top: top module if it is not the unit's own with its parameters: a netlist, which has none.
         options: more options of Verilator.
         flags: more flags of the compiler.
+        harness: C++ that drives it; that of units if not given.
 
     Raises:
         ToolError: if there is no Verilator or no compiler, or one of them fails.
     """
     verilator, compiler = find_verilator(), find_compiler()
     versions, include = _tools(verilator, compiler)
-    harness = sim_dir() / HARNESS
+    harness = harness or sim_dir() / HARNESS
     roms = {file: unit.roms[name].text() for name, file in unit.rom_files().items()} if top is None else {}
     folder = (
         cache_dir()

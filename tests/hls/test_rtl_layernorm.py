@@ -13,7 +13,7 @@ from hls4attn.hls.rtl.layernorm import root_steps, row_interval, row_latency
 from hls4attn.hls.rtl.sim import RtlSim
 from hls4attn.hls.rtl.synth import resources
 from hls4attn.hls.rtl.unit import rtl_unit
-from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.errors import ToolError, UnsupportedError
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import IntegerLayerNormSpec
 
@@ -115,19 +115,22 @@ def test_rows_longer_than_asked_for_are_refused() -> None:
         rtl_unit(SPECS["64"], 63)
 
 
-#: With DSP blocks Yosys's netlists of these give other codes than the Verilog; of 64 channels without them the same.
-LONG = ("33, unsigned", "64", "70")
-DIFFERS = pytest.mark.xfail(
-    strict=True, reason="33 channels or more: the netlist with DSP blocks differs; the cause is not known"
-)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(n, marks=DIFFERS) if n in LONG else n for n in SPECS])
+@pytest.mark.parametrize("name", SPECS)
 def test_the_netlist_does_the_same(name: str) -> None:
     codes = batch(SPECS[name])
     run = RtlSim(rtl_unit(SPECS[name]), netlist=True).run(codes, stalls=(30, 30))
     assert np.array_equal(run.outputs, SPECS[name].reference(codes))
+
+
+@pytest.mark.slow
+def test_bits_that_yosys_loses_are_an_error() -> None:
+    unit = rtl_unit(SPECS["64"])
+    right, wrong = "reg signed [ADDED_W-1:0] product_4", "reg signed [VARIANCE_W-1:0] product_4"
+    text = unit.sources()["op_layernorm.sv"]
+    assert text.count(right) == 1
+    with pytest.raises(ToolError, match="no driver"):
+        RtlSim(unit, {"op_layernorm.sv": text.replace(right, wrong)}, netlist=True)
 
 
 @pytest.mark.slow
