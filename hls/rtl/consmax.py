@@ -17,6 +17,8 @@ def unit(spec: ConSmaxSpec, row_max: int) -> RtlUnit:
 
 def _direct(spec: ConSmaxSpec, row_max: int) -> RtlUnit:
     on_grid = spec.table << np.array(spec.head_shift)[:, None]
+    # A symmetric format has no lowest code, and a table by bits has a word for it.
+    on_grid = np.pad(on_grid, ((0, 0), ((1 << spec.in_format.width) - on_grid.shape[1], 0)), mode="edge")
     out_width, user_width = spec.out_format.width, 1 + head_bits(spec.heads)
     return RtlUnit(
         "op_consmax",

@@ -39,6 +39,7 @@ module op_e2softmax #(
     parameter int PER_HEAD = 0,
     parameter int HEADS = 1,
     parameter int MUX_BITS = 1,  // the divider has 2, 4 or 8 mantissas C
+    parameter int EXPONENTS = 0,  // 1: {q, ks, k} of an element that is not masked, in place of p
     parameter CODE_FILE = "op_e2softmax_code_file.mem",  // p of every {q, k + ks}
     parameter HEAD_FILE = "op_e2softmax_head_file.mem"
 ) (
@@ -218,18 +219,31 @@ generate
     end
 endgenerate
 
-reg [OUT_W-1:0] codes[0:(1<<(MUX_BITS+SHIFT_W))-1];
-initial $readmemh(CODE_FILE, codes);
-reg [MUX_BITS+SHIFT_W-1:0] index;
 reg index_valid, index_last, index_keep;
+wire [OUT_W-1:0] result;
+
+generate
+    if (EXPONENTS != 0) begin : gen_exponents
+        reg [OUT_W-1:0] divider;
+        always_ff @(posedge clk) if (y_on) divider <= {y_q, y_ks, y_k};
+        assign result = divider;
+    end else begin : gen_codes
+        reg [OUT_W-1:0] codes[0:(1<<(MUX_BITS+SHIFT_W))-1];
+        initial $readmemh(CODE_FILE, codes);
+        reg [MUX_BITS+SHIFT_W-1:0] index;
+        always_ff @(posedge clk) begin
+            if (y_on) index <= {y_q, {{(SHIFT_W - CODE_W) {1'b0}}, y_k} + {{(SHIFT_W - KS_W) {1'b0}}, y_ks}};
+        end
+        assign result = codes[index];
+    end
+endgenerate
 
 always_ff @(posedge clk) begin
     if (y_on) begin
-        index <= {y_q, {{(SHIFT_W - CODE_W) {1'b0}}, y_k} + {{(SHIFT_W - KS_W) {1'b0}}, y_ks}};
         index_last <= y_last;
         index_keep <= y_keep;
         if (!index_keep) m_tdata <= '0;
-        else m_tdata <= codes[index];
+        else m_tdata <= result;
         m_tlast <= index_last;
     end
 end

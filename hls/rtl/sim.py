@@ -29,6 +29,7 @@ class _Job(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("out", "starts", "ends")),
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_int64) for name in ("stall_in", "stall_out", "patience")),
+        ("joined", ctypes.c_void_p),
         ("toggles", ctypes.c_void_p),
     )
 
@@ -93,6 +94,7 @@ class RtlSim:
         lengths: ArrayLike | None = None,
         out_lengths: ArrayLike | None = None,
         patience: int = 100_000,
+        joined: ArrayLike | None = None,
     ) -> RtlRun:
         """Send rows one behind the other through a unit that was just reset.
 
@@ -106,6 +108,7 @@ class RtlSim:
             lengths: elements of each row that are sent; n if not given.
             out_lengths: elements of each row that come out; `lengths` if not given.
             patience: clocks without a word on either side before the unit counts as stuck.
+            joined: whether each row goes on in the packet of the next one, without TLAST at its end; none if not given.
 
         Raises:
             InputError: for codes, heads or lengths that do not fit the unit.
@@ -122,9 +125,10 @@ class RtlSim:
         arrays = (data, np.ascontiguousarray(user[inside]), sent, given)
         toggles = ctypes.c_uint64()
         places = (a.ctypes.data for a in (flat, starts, ends))
-        job = _Job(
-            *(a.ctypes.data for a in arrays), len(codes), *places, seed, *stalls, patience, ctypes.addressof(toggles)
-        )
+        wanted = np.asarray(False if joined is None else joined, dtype=np.uint8)
+        follows = np.ascontiguousarray(np.broadcast_to(wanted, len(codes)))
+        numbers = (seed, *stalls, patience, follows.ctypes.data, ctypes.addressof(toggles))
+        job = _Job(*(a.ctypes.data for a in arrays), len(codes), *places, *numbers)
         message, first = ctypes.create_string_buffer(_MESSAGE_BYTES), ctypes.c_int64()
         cycles = self._entry(ctypes.byref(job), ctypes.byref(first), message, ctypes.c_int64(_MESSAGE_BYTES))
         if cycles < 0:

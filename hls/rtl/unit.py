@@ -125,7 +125,7 @@ class RtlUnit:
             if not path.is_file():
                 raise SpecError(f"{self.module}: no source {path.name} in {path.parent}")
             found[path.name] = path.read_text(encoding="utf-8")
-        return found | self.texts
+        return found | dict(self.texts)
 
     def rom_files(self) -> dict[str, str]:
         """Name of the file of each table, by parameter."""

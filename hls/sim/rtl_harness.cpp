@@ -34,12 +34,15 @@ struct random_bits {
 // Place in rows of run-time length.
 struct cursor {
     const int64_t *lengths;
+    const uint8_t *joined;
     int64_t rows, row, column, count;
-    cursor(const int64_t *lengths, int64_t rows) : lengths(lengths), rows(rows), row(0), column(0), count(0) {}
+    cursor(const int64_t *lengths, const uint8_t *joined, int64_t rows)
+        : lengths(lengths), joined(joined), rows(rows), row(0), column(0), count(0) {}
     bool done() const { return row == rows; }
-    bool last() const { return column + 1 == lengths[row]; }
+    bool ends() const { return column + 1 == lengths[row]; }
+    bool last() const { return ends() && !(joined && joined[row]); }
     void next() {
-        column = last() ? 0 : column + 1;
+        column = ends() ? 0 : column + 1;
         row += column == 0;
         count++;
     }
@@ -93,6 +96,7 @@ struct job {
     uint64_t seed;
     int64_t stall_in, stall_out; // per cent of clocks without s_tvalid, without m_tready
     int64_t patience;            // clocks without a word on either side
+    const uint8_t *joined;       // a row each: whether the next one follows in the same packet; null if none does
     uint64_t *toggles;           // of a netlist that counts them; else 0
 };
 
@@ -118,7 +122,7 @@ static int64_t run(const job &j, int64_t &first) {
         clock(unit);
     }
     unit.rst_n = 1;
-    cursor in(j.in_lengths, j.rows), out(j.out_lengths, j.rows);
+    cursor in(j.in_lengths, j.joined, j.rows), out(j.out_lengths, j.joined, j.rows);
     const bool check = j.stall_in || j.stall_out;
     bool offered = false, held = false;
     int64_t idle = 0, clocks = 0, end = 0;
