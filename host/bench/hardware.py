@@ -17,6 +17,7 @@ LENGTHS = (16, 64, 256, 1024)
 #: Rows of the activity: short enough for a netlist's simulation.
 ACTIVE_ROWS, ACTIVE_LENGTH = 16, 64
 ERROR_ROWS = 200
+NO_SIZE = "Yosys takes too long to build its products from LUTs"
 NO_TOGGLES = "its netlist takes too long to simulate"
 NO_SPEED = "it does not fit the ECP5 that the others are placed on"
 
@@ -31,7 +32,7 @@ class Hardware:
         baseline: whether it is there to be compared with.
         row_max: longest row that it is made for.
         size: by Yosys, with DSP blocks.
-        without_dsp: by Yosys, without.
+        without_dsp: by Yosys, without; None where that takes too long.
         cycles: of a row, by its length.
         error: root-mean-square difference from the real softmax in 1/256, by length; empty for other functions.
         ecp5: place and route, None if not asked for or not possible.
@@ -46,7 +47,7 @@ class Hardware:
     baseline: bool
     row_max: int
     size: Resources
-    without_dsp: Resources
+    without_dsp: Resources | None
     cycles: Mapping[int, RowCycles]
     error: Mapping[int, float]
     ecp5: Speed | None = None
@@ -93,7 +94,11 @@ def measure(
     """
     subject, row_max = SUBJECTS[name], max(lengths)
     unit, notes = subject.unit(row_max), []
-    speed = active = None
+    speed = active = plain = None
+    if subject.tokens is None:
+        plain = resources(unit, dsp=False)
+    else:
+        notes.append(f"no size without DSP: {NO_SIZE}")
     if ecp5 and subject.tokens is None:
         speed = ecp5_speed(unit)
     elif ecp5:
@@ -110,7 +115,7 @@ def measure(
         baseline=subject.baseline,
         row_max=row_max,
         size=resources(unit),
-        without_dsp=resources(unit, dsp=False),
+        without_dsp=plain,
         cycles={n: subject.cycles(n, row_max) for n in lengths},
         error={n: round(error(score_rows(ERROR_ROWS, n, seed=1)), 3) for n in lengths} if error else {},
         ecp5=speed,

@@ -111,8 +111,10 @@ def _table(found: Sequence[Hardware], lengths: Sequence[int]) -> Table:
     for head in ("Vivado LUT", "FF", "DSP", "BRAM18", "MHz") if vivado else ():
         table.add_column(head, justify="right")
     for f in found:
-        size = (f.size.lut, f.size.lutram, f.size.ff, f.size.dsp, f.size.bram18, f.without_dsp.lut)
-        cells = [f"{n:,}" for n in size] + [f"{f.cycles[n].interval:,.6g}" for n in lengths]
+        size = (f.size.lut, f.size.lutram, f.size.ff, f.size.dsp, f.size.bram18)
+        cells = [f"{n:,}" for n in size]
+        cells.append("-" if f.without_dsp is None else f"{f.without_dsp.lut:,}")
+        cells += [f"{f.cycles[n].interval:,.6g}" for n in lengths]
         cells.append(f"{f.cycles[lengths[-1]].latency:,}")
         cells.append("-" if f.ecp5 is None else f"{f.ecp5.median:.0f}")
         cells.append("-" if f.toggles is None else f"{f.toggles.per_row:,.0f}")
