@@ -17,7 +17,7 @@ LENGTHS = (16, 64, 256, 1024)
 #: Rows of the activity: short enough for a netlist's simulation.
 ACTIVE_ROWS, ACTIVE_LENGTH = 16, 64
 ERROR_ROWS = 200
-NO_SIZE = "Yosys takes too long to build its products from LUTs"
+NO_SIZE = "all of its products in LUTs are a longer synthesis than this table is worth"
 NO_TOGGLES = "its netlist takes too long to simulate"
 NO_SPEED = "it does not fit the ECP5 that the others are placed on"
 
