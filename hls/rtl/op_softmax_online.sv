@@ -11,7 +11,8 @@
 // One pass less than the maximum first: no second buffer, a row less of latency.  The price is a product in the loop of
 // the sum, which has to be done within a clock, and its rounding at every new maximum.
 //
-// Cycles:   N a row of N elements, if N exceeds the OUT_FRAC + GUARD + 4 clocks of a division.
+// Cycles:   N a row of N elements, if N exceeds the OUT_FRAC + GUARD + 4 clocks of a division; as many more where a row
+//           fills the buffer (N_MAX a power of two of at least 1024), which is read when the row has been divided.
 // Row:      1 to N_MAX elements; a longer one is never taken to its end.
 // Source:   Milakov and Gimelshein, arXiv 1805.02867, algorithm 3.
 `default_nettype none

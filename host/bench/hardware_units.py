@@ -177,7 +177,7 @@ SUBJECTS: dict[str, Subject] = {
         marks=(
             *(Mark("lut", 210), Mark("lutram", 27), Mark("ff", 207), Mark("bram18", 2), Mark("dsp", 0)),
             Mark("cycles_per_element", 1.003),
-            Mark("ecp5_mhz", 126, "within what the placer's seeds spread", least=True),
+            Mark("ecp5_mhz", 126, "the mark is the best of seeds between 118 and 126, this a median", least=True),
         ),
     ),
     "e2softmax-online": _score(
