@@ -156,7 +156,9 @@ def test_the_committed_figures_are_complete():
 
 
 def test_the_readme_has_them():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (
+        (Path(__file__).parents[2] / "README.md").read_text().partition("`hls4attn bench hardware --ecp5` compares")[2]
+    )
     for unit in json.loads(COMMITTED.read_text())["units"]:
         size = unit["size"]
         row = re.search(rf"^\| {re.escape(unit['title'])} \|(.*)\|$", readme, re.MULTILINE)
