@@ -174,6 +174,7 @@ reg [6:3] y_last;
 reg [4:3] y_keep;
 reg [IN_W-1:0] y_distance;
 wire [ROM_W-1:0] y_entry;
+wire [ROM_W-1:0] y_exp = y_keep[4] ? y_entry : '0;
 reg [RATIO_W-1:0] ratio_3, ratio_4;
 reg [PRODUCT_W-1:0] product, rounded;
 wire [OUT_W+PRODUCT_W-DOWN-1:0] whole = {{OUT_W{1'b0}}, rounded[PRODUCT_W-1:DOWN]};
@@ -187,7 +188,7 @@ always_ff @(posedge clk) begin
         ratio_3 <= ratios[left[QUEUE_W-1:0]];
         ratio_4 <= ratio_3;
         y_keep <= {y_keep[3], word_2[IN_W]};
-        product <= (y_keep[4] ? y_entry : {ROM_W{1'b0}}) * ratio_4;
+        product <= y_exp * ratio_4;
         rounded <= product + HALF_STEP;
         m_tdata <= |whole[OUT_W+PRODUCT_W-DOWN-1:OUT_W] ? '1 : whole[OUT_W-1:0];
         y_last <= {y_last[5:3], word_2[IN_W+1]};
