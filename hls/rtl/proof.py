@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hls4attn.hls.rtl.synth import call_yosys, cell_models, find_yosys
+from hls4attn.hls.rtl.synth import call_tool, cell_models, find_yosys
 from hls4attn.hls.rtl.unit import RtlUnit
 from hls4attn.models.errors import SimulationError, SpecError, ToolError
 
@@ -99,7 +99,7 @@ class Module:
         with tempfile.TemporaryDirectory() as folder:
             for name, text in {**files, **roms, "prove.ys": script + lower}.items():
                 (Path(folder) / name).write_text(text, encoding="utf-8")
-            call_yosys([yosys, "-q", "-s", "prove.ys"], Path(folder))
+            call_tool([yosys, "-q", "-s", "prove.ys"], Path(folder))
             text = (Path(folder) / "top.smt2").read_text(encoding="utf-8")
         widths = {name: int(width) for name, width in _WIRE.findall(text)}
         found = _STATE.search(text)

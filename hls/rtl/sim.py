@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,7 @@ class _Job(ctypes.Structure):
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_int64) for name in ("stall_in", "stall_out", "patience")),
         ("joined", ctypes.c_void_p),
+        ("toggles", ctypes.c_void_p),
     )
 
 
@@ -42,6 +44,7 @@ class RtlRun:
         first: clock of the first word taken from the output.
         starts: clock of the first word of each row that went in.
         ends: clock after the last word of each row came out.
+        toggles: changes of all nets, of a netlist that counts them; else 0.
     """
 
     outputs: Codes
@@ -49,6 +52,7 @@ class RtlRun:
     first: int
     starts: Codes
     ends: Codes
+    toggles: int = 0
 
 
 class RtlSim:
@@ -58,21 +62,26 @@ class RtlSim:
         unit: the unit.
         sources: text of sources, by file name, in place of the files' own.
         netlist: simulate what Yosys makes of it instead, gate by gate.
+        library: compiled simulation to take instead.
 
     Raises:
         ToolError: if Verilator, a compiler or Yosys is missing or fails.
     """
 
-    def __init__(self, unit: RtlUnit, sources: Mapping[str, str] | None = None, netlist: bool = False) -> None:
+    def __init__(
+        self,
+        unit: RtlUnit,
+        sources: Mapping[str, str] | None = None,
+        netlist: bool = False,
+        library: Path | None = None,
+    ) -> None:
         self.unit = unit
         text = unit.sources() | dict(sources or {})
-        if netlist:
+        if library is None and netlist:
             from hls4attn.hls.rtl.synth import gate_library
 
             library = gate_library(unit, text)
-        else:
-            library = verilated_library(unit, text)
-        self._entry = ctypes.CDLL(str(library)).hls4attn_rtl
+        self._entry = ctypes.CDLL(str(library or verilated_library(unit, text))).hls4attn_rtl
         self._entry.restype = ctypes.c_int64
 
     def run(
@@ -114,18 +123,19 @@ class RtlSim:
         flat = np.zeros(int(given.sum()), dtype=np.uint64)
         starts, ends = np.zeros(len(codes), dtype=np.int64), np.zeros(len(codes), dtype=np.int64)
         arrays = (data, np.ascontiguousarray(user[inside]), sent, given)
+        toggles = ctypes.c_uint64()
         places = (a.ctypes.data for a in (flat, starts, ends))
         wanted = np.asarray(False if joined is None else joined, dtype=np.uint8)
         follows = np.ascontiguousarray(np.broadcast_to(wanted, len(codes)))
-        numbers = (seed, *stalls, patience)
-        job = _Job(*(a.ctypes.data for a in arrays), len(codes), *places, *numbers, follows.ctypes.data)
+        numbers = (seed, *stalls, patience, follows.ctypes.data, ctypes.addressof(toggles))
+        job = _Job(*(a.ctypes.data for a in arrays), len(codes), *places, *numbers)
         message, first = ctypes.create_string_buffer(_MESSAGE_BYTES), ctypes.c_int64()
         cycles = self._entry(ctypes.byref(job), ctypes.byref(first), message, ctypes.c_int64(_MESSAGE_BYTES))
         if cycles < 0:
             raise SimulationError(f"{self.unit.module}: {message.value.decode(errors='replace')}")
         outputs = np.zeros((len(codes), int(given.max())), dtype=np.int64)
         outputs[np.arange(outputs.shape[1]) < given[:, None]] = self._signed(flat.astype(np.int64))
-        return RtlRun(outputs, int(cycles), first.value, starts, ends)
+        return RtlRun(outputs, int(cycles), first.value, starts, ends, toggles.value)
 
     def _inputs(
         self, rows: ArrayLike, heads: ArrayLike | None, keep: ArrayLike | None, lengths: ArrayLike | None

@@ -25,7 +25,8 @@ from hls4attn.hls.rtl.verilated import verilated_library
 from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 
-_TOP = "unit_top"
+#: Module without parameters that a netlist is made of.
+TOP = "unit_top"
 #: Older ones lose the clock enable of shift registers, and read signed casts differently.
 _VERSION = (0, 70)
 #: LUTs that a cell of distributed memory occupies.
@@ -82,7 +83,7 @@ def resources(unit: RtlUnit, dsp: bool = True) -> Resources:
     """
     folder = _synthesised(unit, unit.sources(), () if dsp else ("-nodsp",))
     report = json.loads((folder / "stat.json").read_text())
-    return _count(unit.module, report["design"]["num_cells_by_type"], _yosys_version(find_yosys()))
+    return _count(unit.module, report["design"]["num_cells_by_type"], yosys_version(find_yosys()))
 
 
 def _count(module: str, cells: Mapping[str, int], tool: str) -> Resources:
@@ -109,14 +110,18 @@ def gate_library(unit: RtlUnit, sources: Mapping[str, str], harness: Path | None
     Raises:
         ToolError: if a tool is missing or fails.
     """
-    in_luts = {name: _BLOCK_STYLE.sub("", text) for name, text in sources.items()}
-    folder = _synthesised(unit, in_luts, ("-nobram",))
+    folder = _synthesised(unit, without_block_rams(sources), ("-nobram",))
     text = {"net.v": (folder / "net.v").read_text(), "cells_sim.v": cell_models(find_yosys()).read_text()}
     if "RAMB" in text["net.v"]:
         raise ToolError(f"{unit.module}: the netlist holds block RAMs, which have no open model to simulate")
     # Yosys leaves resets of DSP blocks open, which parts tie to 0; here they must not start at random.
     options = ("--bbox-unsup", "--x-initial", "0")
-    return verilated_library(unit, text, top=_TOP, options=options, harness=harness)
+    return verilated_library(unit, text, top=TOP, options=options, harness=harness)
+
+
+def without_block_rams(sources: Mapping[str, str]) -> dict[str, str]:
+    """The same sources, none of which asks for a block RAM."""
+    return {name: _BLOCK_STYLE.sub("", text) for name, text in sources.items()}
 
 
 def find_yosys() -> str:
@@ -134,8 +139,13 @@ def find_yosys() -> str:
 
 
 @cache
-def _yosys_version(yosys: str) -> str:
-    done = call_yosys([yosys, "-V"], Path())
+def yosys_version(yosys: str) -> str:
+    """Name and version of a Yosys.
+
+    Raises:
+        ToolError: if it does not run, or is too old.
+    """
+    done = call_tool([yosys, "-V"], Path())
     match = re.match(r"Yosys (\d+)\.(\d+)", done)
     if match is None or tuple(map(int, match.groups())) < _VERSION:
         raise ToolError(
@@ -154,11 +164,16 @@ def cell_models(yosys: str) -> Path:
     raise ToolError(f"No xilinx/cells_sim.v in the installation of {yosys}")
 
 
-def call_yosys(command: Sequence[str], folder: Path) -> str:
-    """What a command prints that is run in a folder.
+def call_tool(command: Sequence[str], folder: Path, errors_too: bool = False) -> str:
+    """What a command prints.
+
+    Args:
+        command: the command line.
+        folder: where it runs.
+        errors_too: take what it prints as errors for an answer, too.
 
     Raises:
-        ToolError: if it does not run, or fails.
+        ToolError: if it does not run or fails, with its first error.
     """
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
@@ -167,37 +182,51 @@ def call_yosys(command: Sequence[str], folder: Path) -> str:
     if done.returncode != 0:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line or "no driver" in line]
         raise ToolError(f"{Path(command[0]).name}: {lines[0] if lines else f'exit status {done.returncode}'}")
-    return done.stdout
+    return done.stdout + (done.stderr if errors_too else "")
 
 
 def _synthesised(unit: RtlUnit, sources: Mapping[str, str], options: Sequence[str]) -> Path:
-    """Folder with ``stat.json`` and ``net.v``, from the cache if there.
+    """Folder with ``stat.json`` and ``net.v`` of a 7-series part, from the cache if there."""
+    synth = f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf {' '.join(options)}"
+    commands = (
+        f"{synth} -run begin:coarse",
+        # On a copy: sign bits that the packing into DSP blocks lost show as wires without a source.
+        "design -push-copy",
+        "splitcells",
+        "opt_clean",
+        "check -assert",
+        "design -pop",
+        f"{synth} -run coarse:",
+        "tee -q -o stat.json stat -json -tech xilinx",
+        "write_verilog -noattr net.v",
+    )
+    return run_yosys(unit, sources, commands, ("stat.json", "net.v"))
+
+
+def run_yosys(unit: RtlUnit, sources: Mapping[str, str], commands: Sequence[str], results: Sequence[str]) -> Path:
+    """Run commands of Yosys on a unit that has been read, with `TOP` at the top of its hierarchy.
 
     All paths that Yosys sees are relative: the one from PyPI has a file system of its own.
+
+    Args:
+        unit: the unit.
+        sources: text of every source, by file name.
+        commands: what follows ``hierarchy``.
+        results: files that they write.
+
+    Returns:
+        Folder with the results, from the cache if nothing that they depend on has changed.
+
+    Raises:
+        ToolError: if Yosys is missing or fails.
     """
     yosys = find_yosys()
     files = dict(sources) | {file: unit.roms[name].text() for name, file in unit.rom_files().items()}
-    files[f"{_TOP}.v"] = unit.top(_TOP)
-    synth = f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf {' '.join(options)}"
-    script = "\n".join(
-        (
-            f"read_verilog -sv -defer {' '.join(sources)} {_TOP}.v",
-            f"hierarchy -check -top {_TOP}",
-            f"{synth} -run begin:coarse",
-            # On a copy: sign bits that the packing into DSP blocks lost show as wires without a source.
-            "design -push-copy",
-            "splitcells",
-            "opt_clean",
-            "check -assert",
-            "design -pop",
-            f"{synth} -run coarse:",
-            "tee -q -o stat.json stat -json -tech xilinx",
-            "write_verilog -noattr net.v",
-        )
-    )
-    parts = [_yosys_version(yosys), script, *(part for pair in sorted(files.items()) for part in pair)]
+    files[f"{TOP}.v"] = unit.top(TOP)
+    read = (f"read_verilog -sv -defer {' '.join(sources)} {TOP}.v", f"hierarchy -check -top {TOP}")
+    script = "\n".join((*read, *commands))
+    parts = [yosys_version(yosys), script, *(part for pair in sorted(files.items()) for part in pair)]
     folder = cache_dir() / "rtl" / ("synth_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32])
-    results = ("stat.json", "net.v")
     if all((folder / name).is_file() for name in results):
         return folder
     try:
@@ -205,7 +234,7 @@ def _synthesised(unit: RtlUnit, sources: Mapping[str, str], options: Sequence[st
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             for name, text in {**files, "unit.ys": script}.items():
                 (Path(scratch) / name).write_text(text)
-            call_yosys([yosys, "-q", "-s", "unit.ys"], Path(scratch))
+            call_tool([yosys, "-q", "-s", "unit.ys"], Path(scratch))
             for name in results:
                 atomic_write(folder / name, (Path(scratch) / name).read_bytes())
     except OSError as error:

@@ -115,6 +115,7 @@ def verilated_library(
     sources: Mapping[str, str],
     top: str | None = None,
     options: Sequence[str] = (),
+    flags: Sequence[str] = (),
     harness: Path | None = None,
 ) -> Path:
     """The shared library of a unit and the harness, from the cache if nothing it depends on has changed.
@@ -124,6 +125,7 @@ def verilated_library(
         sources: text of every source, by file name.
         top: top module if it is not the unit's own with its parameters: a netlist, which has none.
         options: more options of Verilator.
+        flags: more flags of the compiler.
         harness: C++ that drives it; that of units if not given.
 
     Raises:
@@ -142,6 +144,7 @@ def verilated_library(
             *_FLAGS,
             *_VERILATE,
             *options,
+            *flags,
             top or unit.module,
             str(sorted(unit.parameters.items())),
             *(part for pair in (*sources.items(), *roms.items()) for part in pair),
@@ -171,6 +174,15 @@ def verilated_library(
         # One translation unit: Verilator's headers are read once, which is most of the work for a small unit.
         parts = [harness, *sorted(made.glob("Vunit*.cpp"))]
         (made / "all.cpp").write_text("".join(f'#include "{path}"\n' for path in parts))
-        command = [*compiler, *_FLAGS, "-shared", "-pthread", *_includes(include), f"-I{made}", str(made / "all.cpp")]
+        command = [
+            *compiler,
+            *_FLAGS,
+            *flags,
+            "-shared",
+            "-pthread",
+            *_includes(include),
+            f"-I{made}",
+            str(made / "all.cpp"),
+        ]
         _compile([*command, *_runtime(compiler, versions, include)], target, f"{unit.module}: its simulation")
     return target

@@ -97,7 +97,13 @@ struct job {
     int64_t stall_in, stall_out; // per cent of clocks without s_tvalid, without m_tready
     int64_t patience;            // clocks without a word on either side
     const uint8_t *joined;       // a row each: whether the next one follows in the same packet; null if none does
+    uint64_t *toggles;           // of a netlist that counts them; else 0
 };
+
+template <class unit_type> auto toggles_of(const unit_type &unit, int) -> decltype(uint64_t(unit.toggles)) {
+    return unit.toggles;
+}
+template <class unit_type> uint64_t toggles_of(const unit_type &, long) { return 0; }
 
 // Clocks from the first word offered to the last one taken.
 static int64_t run(const job &j, int64_t &first) {
@@ -168,6 +174,7 @@ static int64_t run(const job &j, int64_t &first) {
                                      : unit.s_tready ? place("no m_tvalid", out) : place("no s_tready", in) + "; " + place("output stands", out));
         }
     }
+    *j.toggles = toggles_of(unit, 0);
     unit.final();
     return end;
 }

@@ -94,6 +94,25 @@ def attention(
     print_growth(out, err, parse_lengths(lengths), score, head_dim, heads, lanes, json, chart)
 
 
+@group.command()
+def hardware(
+    units: Annotated[str | None, typer.Option(help="Comma-separated names of units [all].", show_default=False)] = None,
+    lengths: Annotated[
+        str, typer.Option(help="Comma-separated row lengths; units are made for the longest.")
+    ] = "16,64,256,1024",
+    part: Annotated[str, typer.Option(help="Family of the sizes: xc7.")] = "xc7",
+    ecp5: Annotated[bool, typer.Option("--ecp5", help="Also place and route for an ECP5.")] = False,
+    toggles: Annotated[bool, typer.Option(help="Count what changes in the netlists.")] = True,
+    vivado: Annotated[bool, typer.Option(help="Implement with the Vivado on PATH, if there is one.")] = True,
+    json: JsonFile = None,
+) -> None:
+    """Streaming units in logic: size by Yosys, cycles, relative speed and activity, beside softmaxes of others."""
+    from hls4attn.host.bench.hardware_table import parse_row_lengths, parse_units, print_hardware
+
+    names, rows = parse_units(units), parse_row_lengths(lengths)
+    print_hardware(out, err, names, rows, part, ecp5, toggles, vivado, json)
+
+
 @group.command("gpu-attention")
 def gpu_attention(json: JsonFile = None) -> None:
     """Single-token cached attention on this machine's GPU, the baseline of the gain-cell figures."""

@@ -2,12 +2,13 @@
 """The claims table holds what its functions measure; those are checked against closed forms and published notes."""
 
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from hls4attn.host import claims
-from hls4attn.models.errors import InputError
+from hls4attn.host import claims, hardware_claims
+from hls4attn.models.errors import InputError, ModelFileError
 
 
 def test_divider_error_is_the_integral_over_the_mantissa():
@@ -41,6 +42,25 @@ def test_direct_table_is_exact_and_the_split_one_nearly():
     direct, split = claims.consmax_table_hits()
     assert direct == 256
     assert 240 <= split < 256
+
+
+def test_hardware_rows_are_the_committed_figures(monkeypatch, tmp_path):
+    units = {
+        u["name"]: u
+        for u in json.loads((Path(claims.__file__).parent / "bench" / "hardware.json").read_text())["units"]
+    }
+    rows = {c.claim: c for c in claims.consmax_claims() + claims.sole_claims()}
+    area, power = rows["2.75x and 13.75x area"], rows["3.35x and 7.5x power"]
+    for name in ("consmax", "consmax-split", "softmax"):
+        size = units[name]["size"]
+        assert f"{units[name]['title']} {size['lut'] + size['lutram']} LUT, {size['ff']} FF" in area.measured
+        assert f"{units[name]['toggles']['per_row']:,.0f}" in power.measured
+    ratio = units["layernorm"]["toggles"]["per_row"] / units["ailayernorm"]["toggles"]["per_row"]
+    assert f"x{ratio:.1f}" in rows["3.04x and 3.86x energy efficiency"].measured
+    assert "proxy" in power.not_shown
+    monkeypatch.setattr(hardware_claims, "__file__", str(tmp_path / "hardware_claims.py"))
+    with pytest.raises(ModelFileError, match="hardware.json is missing"):
+        claims.consmax_claims()
 
 
 def test_table_and_json(tmp_path):

