@@ -120,7 +120,8 @@ class _Clocks:
     def _clock(self, sent: int, given: int, samples: int) -> tuple[int, int, bool]:
         """One clock of all: who gives, who takes; then every edge."""
         design, fifos = self._design, self._fifos
-        put, got = set(), set()
+        put: set[str] = set()
+        got: set[str] = set()
         steps: list[tuple[Machine, tuple[bool, ...], bool]] = []
         for node, kernel in self._nodes:
             here = [fifos[name].valid and ready for name, ready in zip(node.inputs, kernel.ready, strict=True)]
