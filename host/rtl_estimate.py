@@ -110,7 +110,7 @@ def as_dict(found: Fastest, target: Capacity) -> dict[str, Any]:
                 "name": n.name,
                 "products": n.products,
                 "in": _place(n.dsp, n.name in found.budget.chosen),
-                "dsp": n.dsp if n.name in found.budget.chosen else 0,
+                "dsp": n.fixed + (n.dsp if n.name in found.budget.chosen else 0),
                 "lut_estimate": n.lut + (0 if n.name in found.budget.chosen else n.lut_products),
             }
             for n in found.budget.nodes
@@ -133,7 +133,12 @@ def _table(found: Budget, design: Design) -> Table:
         lut = size.lut + (0 if chosen else size.lut_products)
         place = _place(size.dsp, chosen)
         table.add_row(
-            size.name, node.kernel.function, f"{size.products:,}", place, f"{size.dsp if chosen else 0:,}", f"{lut:,}"
+            size.name,
+            node.kernel.function,
+            f"{size.products:,}",
+            place,
+            f"{size.fixed + chosen * size.dsp:,}",
+            f"{lut:,}",
         )
     table.add_row("FIFOs", "", "", "", "", f"{found.fifo_lut:,}")
     table.add_row("total", "", f"{sum(n.products for n in found.nodes):,}", "", f"{found.dsp:,}", f"{found.lut:,}")

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attention_cases import E2, NARROW, S8, consmax
+from attention_cases import CONTEXT, E2, NARROW, S8, consmax
 from hls_networks import ZOO, chain, digits, long_skip, residuals, streamed
+from hls_sole import ailayernorm
 
+from hls4attn.hls.bench import norm_graph
 from hls4attn.hls.rtl.cycles import unit_cycles
 from hls4attn.hls.rtl.net.cycles import NetworkCycles, network_cycles
 from hls4attn.hls.rtl.net.score_machines import E2Softmax, Held, Softmax
@@ -19,7 +21,7 @@ from hls4attn.hls.stream.attention_graph import AttentionFormats, attention_grap
 from hls4attn.models.errors import InputError
 from hls4attn.models.export import Graph, read_graph
 from hls4attn.models.export.execute import random_codes
-from hls4attn.models.operators import ScoreSpec, SoftmaxSpec
+from hls4attn.models.operators import E2ContextSpec, ScoreSpec, SoftmaxSpec
 
 pytestmark = pytest.mark.compile
 SAMPLES = 4
@@ -27,7 +29,7 @@ PLAIN = AttentionFormats()
 SOFTMAX = SoftmaxSpec(S8, (0.3, 0.25))
 
 #: Score function, rows, formats, choices.
-ATTENTIONS: dict[str, tuple[ScoreSpec, int, AttentionFormats, Mapping[str, int]]] = {
+ATTENTIONS: dict[str, tuple[ScoreSpec | E2ContextSpec, int, AttentionFormats, Mapping[str, int]]] = {
     "consmax, chunks and groups": (consmax(4), 7, PLAIN, {"parallel_heads": 2, "reuse_factor": 3}),
     "consmax": (consmax(2), 7, PLAIN, {}),
     "consmax, causal, requantised": (consmax(2, causal=True), 9, NARROW, {"parallel_heads": 2}),
@@ -37,6 +39,7 @@ ATTENTIONS: dict[str, tuple[ScoreSpec, int, AttentionFormats, Mapping[str, int]]
     "e2softmax": (E2, 14, PLAIN, {}),
     "e2softmax, causal": (replace(E2, causal=True), 24, PLAIN, {"parallel_heads": 2}),
     "e2softmax, online": (replace(E2, slice_length=8), 20, PLAIN, {"parallel_heads": 2}),
+    "e2context, online": (replace(CONTEXT, slice_length=4, causal=True), 13, PLAIN, {"parallel_heads": 2}),
 }
 GRAPHS = {
     "one tensor, two readers": (lambda: residuals(2), {"reuse_factor": 3}),
@@ -44,6 +47,8 @@ GRAPHS = {
     "from a vector": (lambda: chain((12,), (3, 4), (12,)), {"reuse_factor": 5}),
     "nine readers": (lambda: residuals(9), {"reuse_factor": 2}),
     "long skip": (long_skip, {"lanes": 1}),
+    "norm of one unit": (lambda: replace(norm_graph(ailayernorm(24), 9), name="norms"), {"reuse_factor": 24}),
+    "norm of four units": (lambda: replace(norm_graph(ailayernorm(12), 5), name="norms"), {"reuse_factor": 6}),
     "long skip, slower": (long_skip, {"lanes": 1, "reuse_factor": 4, "parallel_heads": 2}),
 }
 FAST = ("consmax, chunks and groups", "one tensor, two readers")
@@ -83,7 +88,7 @@ def test_streams_that_part_and_meet(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["consmax", "softmax"])
+@pytest.mark.parametrize("model", ["consmax", "softmax", "sole"])
 def test_digits(model: str) -> None:
     graph = read_graph(ZOO / f"{model}.onnx")
     choices = {"lanes": 1, "parallel_heads": 2}

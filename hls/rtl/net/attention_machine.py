@@ -129,21 +129,22 @@ class _Scores:
 
 
 class _Context:
-    """net_attention_context.sv: a row of results is started when one of two registers for rows is free."""
+    """net_attention_context.sv: a row of results is started when there is a place for it behind."""
+
+    _PLACES = 16  # PLACE_W of net_attention_rows.sv
 
     def __init__(self, ints: Mapping[str, int], rows: int) -> None:
         chunks, groups = _structure(ints)
         depth = 4 + bool(ints.get("P_ROUND", 0)) + 3 * bool(ints.get("E_FORM", 0)) + (2 if ints.get("SCALE", 0) else 1)
         self.values = _Bank(rows, groups * chunks)
         self._walk = _Walk(rows, groups, chunks, bool(ints.get("CAUSAL", 0)))
-        self._rows_out = 0
+        self._promised = self._complete = 0  # rows that were started, that wait to be shown
         self._results: deque[bool] = deque([False] * depth)  # whether a row is complete
-        self._waiting = False
         self.valid = False
 
     def _open(self, last: bool) -> bool:
         starts = last and self._walk.group == 0 and self._walk.chunk == 0
-        return self.values.full and not (starts and self._rows_out >= 2)
+        return self.values.full and not (starts and self._promised >= self._PLACES)
 
     def takes(self, last: bool | None) -> bool:
         """Whether the probability on show is taken."""
@@ -154,13 +155,13 @@ class _Context:
         walk = self._walk
         goes = last is not None and self._open(last)
         starts = goes and bool(last) and walk.group == 0 and walk.chunk == 0
-        self._rows_out += starts - gave
+        self._promised += starts - gave
         complete = self._results.pop()
         self._results.appendleft(goes and walk.row_ends)
         if not self.valid or gave:
-            self.valid, self._waiting = self._waiting or complete, False
-        elif complete:
-            self._waiting = True
+            self.valid = self._complete > 0
+            self._complete -= self.valid
+        self._complete += complete
         release = goes and walk.ends
         if goes:
             walk.step()

@@ -27,6 +27,7 @@ from hls4attn.models.export.graph import Graph
 #: LUTs of a part beyond which a placer is not trusted to finish.
 FILLED = 0.97
 _CONTROL = 40  # LUTs of counters and handshakes of a module
+_NORM_LUT, _NORM_DSP = 450, 2  # of a norm's unit, as Yosys has them for AILayerNorm
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class NodeSize:
         dsp: DSP blocks, if it may take them.
         lut: LUTs, estimated, if it takes these DSP blocks.
         lut_products: LUTs that its products take in their place.
+        fixed: DSP blocks that it takes in any case: those of a norm's units.
     """
 
     name: str
@@ -46,6 +48,7 @@ class NodeSize:
     dsp: int
     lut: int
     lut_products: int
+    fixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Budget:
     @property
     def dsp(self) -> int:
         """DSP blocks."""
-        return sum(n.dsp for n in self.nodes if n.name in self.chosen)
+        return sum(n.fixed + (n.name in self.chosen) * n.dsp for n in self.nodes)
 
     @property
     def lut(self) -> int:
@@ -88,7 +91,7 @@ def budget(design: Design, graph: Graph, dsp: int) -> Budget:
     if dsp < 0:
         raise InputError(f"{design.name}: no {dsp} DSP blocks")
     sizes = tuple(node_size(n, rtl_kernel(n, graph, True), rtl_kernel(n, graph, False)) for n in design.nodes)
-    return Budget(sizes, _most_saved(sizes, dsp), _fifo_lut(design))
+    return Budget(sizes, _most_saved(sizes, max(dsp - sum(s.fixed for s in sizes), 0)), _fifo_lut(design))
 
 
 def _most_saved(sizes: Iterable[NodeSize], dsp: int) -> frozenset[str]:
@@ -123,6 +126,11 @@ def node_size(node: HwNode, kernel: RtlKernel, plain: RtlKernel) -> NodeSize:
         return _dense(node, ints, dict(plain.parameters))
     if "LANES" in ints:
         return _by_lanes(node, ints)
+    if "UNITS" in ints:
+        products, dsp, tail, in_luts = _tail(ints, ints["UNITS"], ints["CORE_W"])
+        rows = _choice(ints["CHANNELS"], ints["UNITS"] * ints["IN_W"])
+        lut = ints["UNITS"] * (_NORM_LUT + 2 * _CONTROL) + rows + tail
+        return NodeSize(node.name, products, dsp, lut, in_luts, _NORM_DSP * ints["UNITS"])
     bits = sum(rom.width * ceil_div(len(rom.words), 64) for rom in kernel.roms.values())
     moved = 2 * kernel.output if node.op == "AttnPermute" else 0
     return NodeSize(node.name, 0, 0, bits + moved + (0 if node.copies else _CONTROL), 0)

@@ -12,6 +12,7 @@ from hls4attn.hls.rtl.net.attention_machine import Attention
 from hls4attn.hls.rtl.net.kernel import RtlKernel, rtl_kernel
 from hls4attn.hls.rtl.net.machines import Fifo, Machine, Pack, Permute, Pipeline, Unpack, tree_depth
 from hls4attn.hls.rtl.net.network import stream_depths
+from hls4attn.hls.rtl.net.norm_machine import Norm
 from hls4attn.hls.stream.cycles import ceil_div, is_attention, rows_of
 from hls4attn.hls.stream.packets import flag_depth
 from hls4attn.hls.stream.ports import PortRows, port_rows
@@ -119,7 +120,8 @@ class _Clocks:
     def _clock(self, sent: int, given: int, samples: int) -> tuple[int, int, bool]:
         """One clock of all: who gives, who takes; then every edge."""
         design, fifos = self._design, self._fifos
-        put, got = set(), set()
+        put: set[str] = set()
+        got: set[str] = set()
         steps: list[tuple[Machine, tuple[bool, ...], bool]] = []
         for node, kernel in self._nodes:
             here = [fifos[name].valid and ready for name, ready in zip(node.inputs, kernel.ready, strict=True)]
@@ -180,15 +182,23 @@ def machine(node: HwNode, kernel: RtlKernel, rows: int) -> Machine:
         return Attention(ints, rows)
     if node.op == "AttnPermute":
         return Permute(ints)
+    if node.op == "AttnAILayerNorm" and ints["CHANNELS"] > 1:
+        return Norm(ints)
+    return _pipeline(node, kernel, rows)
+
+
+def _pipeline(node: HwNode, kernel: RtlKernel, rows: int) -> Pipeline:
+    """A machine of net_front, arithmetic and net_back."""
+    ints = dict(kernel.parameters)
     tail = 2 if ints.get("SCALE_BY") else 1
     if node.op == "AttnDense":
         steps = ceil_div(ints["N_IN"], ints["IN_BLOCK"]) * ceil_div(ints["N_OUT"], ints["OUT_BLOCK"])
         return Pipeline(steps, tree_depth(ints["IN_BLOCK"]) + 2 + tail)
+    if "LANES" not in ints:
+        raise UnsupportedError(f"{node.name}: no cycle model for {kernel.module}, whose clocks depend on the data")
     steps = ceil_div(ints["CHANNELS"], ints["LANES"])
     if node.op == "AttnAffine":
         return Pipeline(steps, tail)
     if node.op in ("AttnAdd", "AttnMultiply"):
         return Pipeline(steps, 1 + tail, inputs=2)
-    if node.op == "AttnReduceSum":
-        return Pipeline(steps, 1 + tail, count=rows)
-    raise UnsupportedError(f"{node.name}: no cycle model for {kernel.module}")
+    return Pipeline(steps, 1 + tail, count=rows)  # the sum over rows
