@@ -61,7 +61,8 @@ class CoprocessorStage:
         self._node = graph.nodes[-1]
         if self._node.cells is None:
             raise InputError(f"The graph does not end with gain cells but with {self._node.name}")
-        self.device_tag = str(model.device_tag)
+        remark = ", C simulation: there is no RTL of the co-processor"
+        self.device_tag = f"{model.device_tag}{remark if getattr(model.device, 'computes', None) == 'rtl' else ''}"
 
     def run(self, codes: Codes) -> Codes:
         """Sums of each sequence, from an empty window on, in packets of 1, 2, 3, ... tokens."""

@@ -50,10 +50,11 @@ class CountedKernel:
     Args:
         open_stage: makes what runs; called with the first packet, since that may compile for a while.
         cycles_are: where the cycles come from, in words.
+        made_as: how it is made, in words.
     """
 
-    def __init__(self, open_stage: Callable[[], Clocked], cycles_are: str) -> None:
-        self._open, self.cycles_are = open_stage, cycles_are
+    def __init__(self, open_stage: Callable[[], Clocked], cycles_are: str, made_as: str = "") -> None:
+        self._open, self.cycles_are, self.made_as = open_stage, cycles_are, made_as
 
     @cached_property
     def _stage(self) -> Clocked:

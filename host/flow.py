@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from hls4attn.host.connect import chosen_board
 from hls4attn.host.cycle_kernel import Clocked, CountedKernel, CycleKernel
 from hls4attn.host.library import find_overlay, identifier
 from hls4attn.host.pynq_compat import import_pynq
-from hls4attn.models.errors import InputError, ToolError
+from hls4attn.models.errors import InputError, ToolError, UnsupportedError
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.keras_stage import KEY_WEIGHTS, KerasStage, keras_stage, require_keras
 from hls4attn.models.export.reader import load_model, read_graph
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
     from hls4attn.hls.csim import CSim
     from hls4attn.hls.project import Project
+    from hls4attn.hls.rtl.unit import RtlUnit
+    from hls4attn.host.rtl_choice import RtlChoice
     from hls4attn.host.rtl_network import RtlNetworkStage
     from hls4attn.host.rtl_stage import RtlOperatorStage
     from hls4attn.overlays.design import OverlayDesign
@@ -55,6 +57,7 @@ class Flow:
         board: board name; `chosen_board` if not given.
         config: conversion options.
         fitted: whether the smallest reuse factor that fits the board replaces that of `config` (io_stream only).
+        fastest: whether the fastest Verilog that fits the board replaces the choices of `config`, see `for_rtl`.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Flow:
     board: str = field(default_factory=chosen_board)
     config: HlsConfig | None = None
     fitted: bool = False
+    fastest: bool = False
 
     @classmethod
     def open(cls, path: Path, **options: Any) -> Flow:
@@ -109,12 +113,59 @@ class Flow:
         from hls4attn.host.estimate import capacity
         from hls4attn.overlays.boards import board
 
+        if self.fastest:
+            return self.rtl_choice.config
         target = board(self.board)
         config = self.config or HlsConfig(part=target.part)
         if not self.fitted or config.io_type != "io_stream":
             return config
         plain = lower_graph(self.graph)
         return replace(config, reuse_factor=auto_reuse(lambda c: to_stream(plain, c), config, capacity(target)))
+
+    @cached_property
+    def rtl_choice(self) -> RtlChoice:
+        """How the model's Verilog is made.
+
+        Raises:
+            UnsupportedError: if there is none of it, or it fits no board.
+        """
+        from hls4attn.host.rtl_choice import rtl_choice
+
+        free = self.config if self.fastest else None
+        return rtl_choice(self.graph, free or self.settings, self.board, free is not None)
+
+    @cached_property
+    def no_rtl(self) -> str | None:
+        """Why there is no Verilog, whatever the user chooses; None if there is.
+
+        Raises:
+            UnsupportedError: if other choices would help.
+        """
+        try:
+            _ = self._unit if self.rtl is not None else self.rtl_choice
+        except UnsupportedError as error:
+            if self.rtl is not None or self.fastest:
+                return str(error)
+            reason = self._plain.no_rtl
+            if reason is None:
+                raise
+            return reason
+        return None
+
+    @property
+    def _unit(self) -> RtlUnit:
+        from hls4attn.hls.rtl.unit import rtl_unit
+        from hls4attn.host.rtl_stage import operator_of
+
+        return rtl_unit(operator_of(self.graph))
+
+    @property
+    def _plain(self) -> Flow:
+        """The same with nothing chosen by the user."""
+        from hls4attn.hls.config import HlsConfig
+        from hls4attn.overlays.boards import board
+
+        return replace(self, config=HlsConfig(part=board(self.board).part, io_type="io_stream"), fastest=True)
 
     @cached_property
     def project(self) -> Project:
@@ -161,18 +212,21 @@ class Flow:
 
         Args:
             model: "csim": the C simulation of the converted model, and the cycles of its design; "rtl": its Verilog,
-                which counts them.
+                which counts them.  Where there is no Verilog it is the C simulation, and `cycles_are` says so.
 
         Raises:
-            UnsupportedError: if there is no Verilog of it.
+            UnsupportedError: if there is Verilog of it, but not with these choices.
         """
+        words = "by the cycle model of the design and its adaptors, not measured"
         if model == "rtl":
-            stage = self._packet_stage()
-            return CountedKernel(lambda: stage, stage.cycles_are)
+            if self.no_rtl is None:
+                stage = self._packet_stage()
+                made = self.rtl_choice.words if self.rtl is None else ""
+                return CountedKernel(lambda: stage, stage.cycles_are, made)
+            words += f"; C simulation, for want of RTL: {self.no_rtl}"
         from hls4attn.hls.axis import cycles_of
 
-        cycles = cycles_of(self.project)
-        return CycleKernel(self.csim.run, cycles, "by the cycle model of the design and its adaptors, not measured")
+        return CycleKernel(self.csim.run, cycles_of(self.project), words)
 
     @cached_property
     def built(self) -> Package | None:
@@ -212,7 +266,7 @@ class Flow:
     def _stage(self, name: str) -> Iterator[Stage]:
         if name == "board":
             with self.on_board() as overlay:
-                yield BoardStage(self.graph, overlay.model)
+                yield BoardStage(self.graph, overlay.model, self._computed(overlay.device))
         elif name == "keras":
             yield self.keras_stage()
         elif name == "csim":
@@ -252,13 +306,40 @@ class Flow:
 
         return RtlPacketStage(self.graph)
 
-    def for_rtl(self) -> Flow:
-        """The same, with one key at a time in attention where the number is left to us: there is RTL of no other."""
+    def _computed(self, device: Any) -> str:
+        """What an emulated board computed with, if it was asked for Verilog."""
+        from hls4attn.host.connect import is_emulated
+
+        if not is_emulated(device) or device.computes != "rtl":
+            return ""
+        return ", simulated RTL" if self.no_rtl is None else ", C simulation: there is no RTL of it"
+
+    def for_rtl(self, given: Collection[str] = ()) -> Flow:
+        """The same for Verilog; what the user left open becomes the fastest that fits the board.
+
+        If he chose the reuse factor or the heads at a time, all that is left is one key at a time in attention: there
+        is RTL of no other number.
+
+        Args:
+            given: names of the conversion options that the user gave.
+        """
         config = self.config
-        attention = any(node.spec or node.context for node in self.graph.nodes)
-        if config is None or config.io_type != "io_stream" or config.lanes or not attention:
+        if config is None or config.io_type != "io_stream" or self.rtl is not None:
             return self
-        return replace(self, config=replace(config, lanes=1))
+        heads = "parallel_heads" in given or config.parallel_heads > 1
+        if self.fitted and not heads and config.lanes in {0, 1}:
+            return replace(self, fitted=False, fastest=True)
+        attention = any(node.spec or node.context for node in self.graph.nodes)
+        return replace(self, config=replace(config, lanes=1)) if attention and not config.lanes else self
+
+    def where_rtl(self, given: Collection[str] = ()) -> Flow:
+        """`for_rtl` where there is Verilog of the model; else the same as it was.
+
+        Raises:
+            UnsupportedError: if there is Verilog of it, but not with these choices.
+        """
+        found = self.for_rtl(given)
+        return found if found.no_rtl is None else self
 
     def keras_stage(self) -> KerasStage:
         """The Keras model behind the file.
@@ -283,7 +364,7 @@ class Flow:
             return self.rtl(self.graph, netlist)
         from hls4attn.host.rtl_network import RtlNetworkStage
 
-        return RtlNetworkStage(self.graph, self.settings, netlist)
+        return RtlNetworkStage(self.graph, self.rtl_choice, netlist)
 
 
 def _is_file(path: Path) -> bool:
@@ -315,10 +396,10 @@ class BoardStage:
 
     name = "board"
 
-    def __init__(self, graph: Graph, driver: Any) -> None:
+    def __init__(self, graph: Graph, driver: Any, computed: str = "") -> None:
         self._graph = graph
         self._driver = driver
-        self.device_tag = str(driver.device_tag)
+        self.device_tag = f"{driver.device_tag}{computed}"
 
     def run(self, codes: Codes) -> Codes:
         """Output codes."""

@@ -57,6 +57,7 @@ class Rung:
         difference: the first mismatch.
         device: what a board says it is; of RTL, what went through it and how long that took.
         cycles: clock cycles that were simulated for all of them; None where no clock runs.
+        case: of an operator, its name; "" of a model.
     """
 
     stage: str
@@ -67,10 +68,12 @@ class Rung:
     difference: Difference | None = None
     device: str = ""
     cycles: int | None = None
+    case: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable row."""
-        row: dict[str, Any] = {
+        row: dict[str, Any] = {"case": self.case} if self.case else {}
+        row |= {
             "stage": self.stage,
             "against": self.against,
             "samples": self.samples,

@@ -117,7 +117,7 @@ def load(
         if package is not None and type(package.design) is not OverlayDesign:
             return load_overlay(package, device)  # gain cells and operators bring their simulation
         flow = overlay_flow(name, here, **options)
-        flow = flow.for_rtl() if device.computes == "rtl" else flow
+        flow = flow.where_rtl(options) if device.computes == "rtl" else flow
         package = package or flow.package
         if package.design.model_id != flow.model_id:
             raise DeviceError(

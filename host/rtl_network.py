@@ -6,15 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hls4attn.hls.hwfile import lower_design
 from hls4attn.hls.rtl.net.sim import NetworkSim
 from hls4attn.host.rtl_stage import NETLIST, RTL
-from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes
 
 if TYPE_CHECKING:
-    from hls4attn.hls.config import HlsConfig
+    from hls4attn.host.rtl_choice import RtlChoice
 
 
 class RtlNetworkStage:
@@ -22,7 +20,7 @@ class RtlNetworkStage:
 
     Args:
         graph: the model.
-        config: choices of the design, which must be io_stream.
+        choice: its design, and which products are DSP blocks.
         netlist: simulate the netlist, gate by gate.
 
     Attributes:
@@ -32,22 +30,17 @@ class RtlNetworkStage:
         cycles_are: where the cycles come from, in words.
 
     Raises:
-        UnsupportedError: for a design, or a node of it, without RTL.
+        UnsupportedError: for a node without RTL.
         ToolError: if Verilator, a compiler or Yosys is missing or fails.
     """
 
     cycles_are = "counted in simulated RTL"
 
-    def __init__(self, graph: Graph, config: HlsConfig, netlist: bool = False) -> None:
+    def __init__(self, graph: Graph, choice: RtlChoice, netlist: bool = False) -> None:
         self.name = NETLIST if netlist else RTL
         self.sample_limit = 4 if netlist else 2000
-        if config.io_type != "io_stream":
-            raise UnsupportedError(
-                f"There is RTL of streaming designs only. Received: {config.io_type}; use --io io_stream, or "
-                "HlsConfig(io_type='io_stream')"
-            )
         self._output = graph.output.name
-        self._sim = NetworkSim(lower_design(graph, config), graph, netlist=netlist)
+        self._sim = NetworkSim(choice.design, graph, choice.budget.chosen, netlist)
         self.device_tag = ""
         self.cycles: int | None = None
 

@@ -14,7 +14,7 @@ from hls4attn.hls.rtl.gaincell import token_words
 from hls4attn.hls.rtl.net.words import from_words, to_words
 from hls4attn.hls.rtl.packed import packed_unit
 from hls4attn.hls.rtl.sim import RtlRun, RtlSim
-from hls4attn.hls.rtl.unit import rtl_unit
+from hls4attn.hls.rtl.unit import RtlUnit, rtl_unit
 from hls4attn.hls.stream.ports import PortRows, code_bits
 from hls4attn.models.errors import InputError
 from hls4attn.models.export.execute import Reference
@@ -114,11 +114,8 @@ class RtlPacketStage:
     cycles_are = "counted in simulated RTL"
 
     def __init__(self, graph: Graph) -> None:
-        spec, source, answer = operator_of(graph), graph.input, graph.output
-        unit = rtl_unit(spec, row_max=source.shape[-1])
-        causal = bool(getattr(spec, "causal", False))
-        words = packed_unit(f"{unit.module}_words", unit, source.shape, (source.format, answer.format), causal)
-        self._sim, self._answer = RtlSim(words), answer
+        source, answer = graph.input, graph.output
+        self._sim, self._answer = RtlSim(unit_in_words(graph, "operator")), answer
         self._in, self._out = (PortRows(prod(t.shape), 1, code_bits(t.format, t.name)) for t in (source, answer))
         self.cycles: int | None = None
 
@@ -128,6 +125,22 @@ class RtlPacketStage:
         found = self._sim.run(to_words(codes, self._in), out_lengths=self._out.words, joined=joined)
         self.cycles = found.cycles
         return from_words(found.outputs, self._out, self._answer.format).reshape(-1, *self._answer.shape)
+
+
+def unit_in_words(graph: Graph, name: str) -> RtlUnit:
+    """The streaming unit of an operator as a kernel of an overlay: whole samples in words of 32 bits.
+
+    Args:
+        graph: of a score function or a norm alone; its input says how long rows are.
+        name: of the operator; the unit's is ``<name>_words``.
+
+    Raises:
+        UnsupportedError: for an operator without a unit, or codes of more than 32 bits.
+    """
+    spec, shape = operator_of(graph), graph.input.shape
+    formats = (graph.input.format, graph.output.format)
+    unit = rtl_unit(spec, row_max=shape[-1])
+    return packed_unit(f"{name}_words", unit, shape, formats, bool(getattr(spec, "causal", False)))
 
 
 def operator_of(graph: Graph) -> Any:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 from hls4attn.host.emulated.cells import MakeCells
 from hls4attn.host.emulated.operators import MakeKernels
-from hls4attn.models.errors import ToolError, UnsupportedError
+from hls4attn.models.errors import ToolError
 from hls4attn.overlays.design import OverlayDesign
 from hls4attn.overlays.gaincell import GainCellDesign
 from hls4attn.overlays.operators import OperatorsDesign
@@ -19,17 +19,10 @@ def simulated_kernel(design: OverlayDesign, model: str = "csim") -> MakeCells | 
 
     Args:
         design: of the overlay.
-        model: "csim" or "rtl", see `connect`.
-
-    Raises:
-        UnsupportedError: for the RTL of gain cells, whose unit does not keep its window from packet to packet here.
+        model: "csim" or "rtl", see `connect`.  The co-processor of gain cells is C++ alone, which its cycles say.
     """
     if isinstance(design, GainCellDesign):
-        if model == "rtl":
-            raise UnsupportedError(
-                f"{design.name}: the co-processor of gain cells runs in C simulation only; connect(model='csim')"
-            )
-        return partial(_cells, design)
+        return _Cells(design, "; C simulation: there is no RTL of the co-processor" if model == "rtl" else "")
     if isinstance(design, OperatorsDesign):
         try:
             from hls4attn.host.operators_overlay import simulated_operators
@@ -39,13 +32,24 @@ def simulated_kernel(design: OverlayDesign, model: str = "csim") -> MakeCells | 
     return None
 
 
-def _cells(design: GainCellDesign) -> Any:
-    """A layer's heads in C simulation; slowly, with the same codes, where its tools are not installed."""
-    try:
-        from hls4attn.hls.gaincell_sim import GainCellSim
+@dataclass(frozen=True)
+class _Cells:
+    """A layer's heads in C simulation; slowly, with the same codes, where its tools are not installed.
 
-        return GainCellSim(design.spec, design.current_width)
-    except (ModuleNotFoundError, ToolError):  # no ONNX, headers or compiler, as on a board
-        from hls4attn.host.emulated.reference_cells import ReferenceCells
+    Attributes:
+        design: of the overlay.
+        remark: on where its cycles come from.
+    """
 
-        return ReferenceCells(design.spec)
+    design: GainCellDesign
+    remark: str
+
+    def __call__(self) -> Any:
+        try:
+            from hls4attn.hls.gaincell_sim import GainCellSim
+
+            return GainCellSim(self.design.spec, self.design.current_width)
+        except (ModuleNotFoundError, ToolError):  # no ONNX, headers or compiler, as on a board
+            from hls4attn.host.emulated.reference_cells import ReferenceCells
+
+            return ReferenceCells(self.design.spec)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +53,15 @@ class Plan:
     place: str = HLS_FOLDER
 
 
-def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, fitted: bool, rtl: bool = False) -> Plan:
+def make_plan(
+    overlay: str,
+    model: Path | None,
+    board: str,
+    config: HlsConfig,
+    fitted: bool,
+    rtl: bool = False,
+    given: Collection[str] = (),
+) -> Plan:
     """The plan of an overlay.
 
     Args:
@@ -63,6 +71,7 @@ def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, f
         config: conversion options.
         fitted: whether the smallest reuse factor that fits replaces that of `config`.
         rtl: whether kernels are Verilog, in place of C++ for high-level synthesis.
+        given: names of the conversion options that the user gave.
 
     Raises:
         InputError: for an unknown overlay, or a model where none can be given.
@@ -70,7 +79,7 @@ def make_plan(overlay: str, model: Path | None, board: str, config: HlsConfig, f
         ModelFileError: for a file that is no model.
     """
     if overlay == "digits":
-        return _model_plan(model, board, config, fitted, rtl)
+        return _model_plan(model, board, config, fitted, rtl, given)
     if overlay == "gaincell":
         return _cells_plan(model, board, config)
     if overlay != "operators":
@@ -107,16 +116,15 @@ def _npz(arrays: Mapping[str, Codes]) -> bytes:
     return buffer.getvalue()
 
 
-def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool, rtl: bool) -> Plan:
+def _model_plan(
+    model: Path | None, board: str, config: HlsConfig, fitted: bool, rtl: bool, given: Collection[str]
+) -> Plan:
     from hls4attn.host.flow import Flow
     from hls4attn.host.samples import verification_codes
     from hls4attn.models.export.execute import Reference
 
-    # RTL has choices of its own, where the user made none
-    free = rtl and fitted and (config.lanes, config.parallel_heads) == (1, 1)
-    flow = Flow.open(
-        model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted and not free
-    )
+    flow = Flow.open(model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted)
+    flow = flow.for_rtl(given) if rtl else flow
     flow = replace(flow, name="digits") if model is None else flow
     settings = flow.settings
     design = flow.design
@@ -132,7 +140,7 @@ def _model_plan(model: Path | None, board: str, config: HlsConfig, fitted: bool,
 
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
     if rtl:
-        write, notes = network_kernel(flow, free)
+        write, notes = network_kernel(flow)
         return Plan(design, write, notes, extra, RTL_FOLDER)
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
     return Plan(design, sources, (note,), extra)

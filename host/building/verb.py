@@ -107,7 +107,7 @@ def build(
             file = config if name == OVERLAYS[0] else None
             try:
                 with working(err, f"{name}: reading"):
-                    plan = make_plan(name, model, board, *hls_settings(board, file, mine, defaults), rtl)
+                    plan = make_plan(name, model, board, *hls_settings(board, file, mine, defaults), rtl, set(mine))
                 target = _folder(folder, f"{plan.design.name}-{board}", overlay)
                 results.append(_build_one(out, err, plan, target, job))
             except Hls4attnError as error:

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hls4attn.models.errors import UnsupportedError
 
@@ -20,16 +19,11 @@ if TYPE_CHECKING:
     Sources = Callable[[Path], tuple[RtlSource, ...]]
 
 
-#: LUTs that DMA, interconnects and shell take beside a kernel: an assumption, since no such overlay was synthesised.
-AROUND = 6000
-
-
-def network_kernel(flow: Flow, fitted: bool) -> tuple[Sources, tuple[str, ...]]:
+def network_kernel(flow: Flow) -> tuple[Sources, tuple[str, ...]]:
     """The kernel of a model; what has no RTL is refused at once.
 
     Args:
-        flow: of the model, in io_stream.
-        fitted: whether heads at a time and clocks a row are chosen here: the fastest that fit the board.
+        flow: of the model, `for_rtl`.
 
     Returns:
         The function that writes it, and what is known of it, in words.
@@ -37,33 +31,14 @@ def network_kernel(flow: Flow, fitted: bool) -> tuple[Sources, tuple[str, ...]]:
     Raises:
         UnsupportedError: naming the node, or saying that nothing fits.
     """
-    from hls4attn.hls.hwfile import lower_design
     from hls4attn.hls.rtl.ip import write_ip
-    from hls4attn.hls.rtl.net.budget import budget, fastest
-    from hls4attn.hls.rtl.net.cycles import network_cycles
     from hls4attn.hls.rtl.net.network import network_unit
-    from hls4attn.host.estimate import capacity
-    from hls4attn.overlays.boards import board
 
-    room = capacity(board(flow.board))
-    room = room if room.lut is None else replace(room, lut=room.lut - AROUND)
-    if fitted:
-        found = fastest(lambda config: lower_design(flow.graph, config), flow.graph, flow.settings, room)
-        design, size, clocks = found.design, found.budget, found.clocks
-        choice = f"{found.config.parallel_heads} heads at a time: the fastest that fits by count"
-    else:
-        design = lower_design(flow.graph, flow.settings)
-        size, clocks = budget(design, flow.graph, room.dsp or 0), network_cycles(design, flow.graph)
-        choice = f"reuse factor {flow.settings.reuse_factor}"
-    unit = network_unit(design, flow.graph, size.chosen)
-    notes = (
-        f"Verilog, io_stream, {choice}",
-        f"{clocks.latency:,} clocks from the first word of a sample to the last of its answer, by the model of the RTL",
-        f"{size.dsp} DSP blocks, roughly {size.lut:,} LUT: counted, not synthesised; {AROUND:,} LUT are assumed around",
-    )
+    choice = flow.rtl_choice
+    unit = network_unit(choice.design, flow.graph, choice.budget.chosen)
     (kernel,) = flow.design.kernels
     title = f"{flow.name} between AXI streams, by hls4attn"
-    return lambda folder: (write_ip(kernel.name, unit, folder / kernel.name, flow.settings.part, title),), notes
+    return lambda folder: (write_ip(kernel.name, unit, folder / kernel.name, flow.settings.part, title),), choice.notes
 
 
 def rtl_operators(board: str) -> tuple[OperatorsDesign, Sources, tuple[str, ...]]:
@@ -76,13 +51,14 @@ def rtl_operators(board: str) -> tuple[OperatorsDesign, Sources, tuple[str, ...]
         Its design, the function that writes its kernels, and a line for each operator that was left out.
     """
     from hls4attn.hls.rtl.ip import write_ip
-    from hls4attn.host.operators_overlay import bank_cases, operators_overlay
+    from hls4attn.host.operators_overlay import bank_cases, operator_flow, operators_overlay
+    from hls4attn.host.rtl_stage import unit_in_words
 
     units: dict[OperatorCase, RtlUnit] = {}
     left_out = []
     for case in bank_cases():
         try:
-            units[case] = _unit(case, board)
+            units[case] = unit_in_words(operator_flow(case, board).graph, case.name)
         except UnsupportedError as error:
             left_out.append(f"left out: {case.name}: {error}")
     design, _ = operators_overlay(board, cases=units)
@@ -95,20 +71,3 @@ def rtl_operators(board: str) -> tuple[OperatorsDesign, Sources, tuple[str, ...]
         )
 
     return design, sources, tuple(left_out)
-
-
-def _unit(case: OperatorCase, board: str) -> RtlUnit:
-    """The unit of an operator, for the rows that it has in the bank.
-
-    Raises:
-        UnsupportedError: if there is none.
-    """
-    from hls4attn.hls.rtl.packed import packed_unit
-    from hls4attn.hls.rtl.unit import rtl_unit
-    from hls4attn.host.operators_overlay import operator_flow
-
-    spec: Any = case.spec()
-    graph = operator_flow(case, board).graph
-    shape, formats = graph.input.shape, (graph.input.format, graph.output.format)
-    unit = rtl_unit(spec, row_max=shape[-1])
-    return packed_unit(f"{case.name}_words", unit, shape, formats, getattr(spec, "causal", False))

@@ -47,12 +47,13 @@ class CellKernel(StreamKernel):
 
     Args:
         design: ports, layers and table.
-        make: called once a layer.
+        make: called once a layer; an attribute `remark` says more on where the cycles come from.
         base: first address.
         size: in bytes.
     """
 
     def __init__(self, design: GainCellDesign, make: MakeCells, base: int, size: int) -> None:
+        self._remark = str(getattr(make, "remark", ""))
         self._layers = [make() for _ in range(design.layers)]
         self._spec, self._limit = design.spec, 1 << (design.current_width - 1)
         self._table_shape = design.table.shape
@@ -101,7 +102,7 @@ class CellKernel(StreamKernel):
     @property
     def cycles_are(self) -> str | None:
         """Where CYCLES comes from."""
-        return "by the heads' formula, not measured"
+        return f"by the heads' formula, not measured{self._remark}"
 
     def accept(self, packet: bytes) -> bool:
         """Offer a packet; false while TREADY is low."""

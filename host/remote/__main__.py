@@ -77,7 +77,7 @@ def _overlay(source: str, board: str, folder: Path) -> Served:
     """An overlay, written if it is not there, and what its logic computes."""
     if source.endswith(".onnx"):
         kind, model = _converting(source).flow.Flow, chosen_model()
-        flow = overlay_flow(source, board).for_rtl() if model == "rtl" else kind.open(Path(source), board=board)
+        flow = overlay_flow(source, board).where_rtl() if model == "rtl" else kind.open(Path(source), board=board)
         return write_package(flow.design, folder / board), flow.kernel(model)
     package = make_overlay(source, board, folder / board) if source in BRING_KERNELS else read_package(source)
     kernel = simulated_kernel(package.design, chosen_model())

@@ -71,5 +71,8 @@ def hls_settings(
 def tell_reuse(out: Console, flow: Flow) -> None:
     """Say what was chosen for the user."""
     settings = flow.settings
-    if flow.fitted and settings.io_type == "io_stream":
+    if flow.fastest:
+        for note in flow.rtl_choice.notes:
+            out.print(note, soft_wrap=True, markup=False, highlight=False)
+    elif flow.fitted and settings.io_type == "io_stream":
         out.print(f"io_stream, reuse factor {settings.reuse_factor}: the smallest that fits {flow.board}", markup=False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,15 +14,12 @@ from rich.console import Console
 from hls4attn.host.connect import chosen_board, chosen_model
 from hls4attn.host.flow import Flow
 from hls4attn.host.paths import check_output, read_npy
-from hls4attn.host.verbs.common import hls_settings, working
-from hls4attn.models.errors import InputError
+from hls4attn.host.verbs.common import hls_settings, tell_reuse, working
+from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.keras_stage import KEY_MODEL
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.formats import MAX_WIDTH, Codes, Fixed
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(
@@ -43,7 +40,9 @@ def run(
     wants_rtl = rtl or chosen_model() == "rtl"
     settings, fitted = hls_settings(board, choices=choices, rtl=wants_rtl)
     flow = Flow.open(path, board=board, config=settings, fitted=fitted)
-    flow = flow.for_rtl() if wants_rtl else flow
+    flow = flow.where_rtl(choices or {}) if wants_rtl else flow
+    if rtl and flow.no_rtl is not None:
+        raise UnsupportedError(f"{path.name}: {flow.no_rtl}; leave out --rtl")
     batch, labels = _batch(flow, data)
     codes = quantise_input(flow.graph, batch)
     clipped = _clipped(flow.graph.input.format, batch, codes)
@@ -54,6 +53,8 @@ def run(
         cycles, cycles_are = overlay.model.cycles, overlay.model.cycles_are
         saturated = Reference(flow.graph).saturations(codes)
     summary: dict[str, Any] = {"model": path.name, "device": tag, "samples": len(batch), "counter": samples}
+    if wants_rtl:
+        tell_reuse(out, flow)
     out.print(f"{path.name} on {tag}: {len(batch)} samples (the IP counted {samples})", soft_wrap=True, markup=False)
     if cycles is not None:
         out.print(f"cycles: {cycles:,}, {cycles_are}", highlight=False, markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -19,10 +20,12 @@ from hls4attn.host.ladder import Rung, climb
 from hls4attn.host.paths import check_output
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.verbs.common import hls_settings, tell_reuse, working
-from hls4attn.models.errors import InputError, MismatchError, UnsupportedError
+from hls4attn.models.errors import InputError, MismatchError
 from hls4attn.models.files import write_json
 from hls4attn.models.formats import Codes
 from hls4attn.models.operators import GainCellSpec
+
+RTL, NETLIST = ON_REQUEST
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
@@ -60,17 +63,21 @@ def verify(
         raise InputError(f"The seed must not be negative. Received: {seed}")
     check_output(json, inputs=[path])
     board = chosen_board(board)
+    if operator and RTL in requested and NETLIST not in requested and names is None:
+        requested.append(NETLIST)  # of a unit it takes seconds
     wants_rtl = bool(requested) or chosen_model() == "rtl"
     settings, fitted = hls_settings(board, choices=choices, rtl=path is not None and wants_rtl)
     rungs: list[Rung] = []
     try:
         if path is not None:
             flow = Flow.open(path, board=board, config=settings, fitted=fitted)
-            flow = flow.for_rtl() if wants_rtl else flow
+            flow = flow.where_rtl(choices or {}) if wants_rtl else flow
             codes, described = verification_codes(flow.graph, samples, seed)
             out.print(f"{path.name}: {described}", soft_wrap=True, markup=False)
             tell_reuse(out, flow)
-            climb_and_print(out, err, flow, codes, names, into=rungs, requested=requested)
+            there = _in_rtl(out, flow, requested)
+            if there or names != []:
+                climb_and_print(out, err, flow, codes, names, into=rungs, requested=there)
         else:
             arguments = (operator or "", samples, seed, names, requested, board, rungs, settings, fitted)
             _verify_operator(out, err, *arguments)
@@ -132,23 +139,19 @@ def _verify_operator(
         further = {}
         if isinstance(spec, GainCellSpec):
             further[NAME] = partial(coprocessor_stage, flow.graph, spec, board)
-        there = _with_unit(out, spec, requested)
+        there = _in_rtl(out, flow, requested)
         if there or names != []:
-            climb_and_print(out, err, flow, codes, names, axes, rungs, further, there)
+            climb_and_print(out, err, flow, codes, names, axes, rungs, further, there, case.name)
 
 
-def _with_unit(out: Console, spec: Any, requested: list[str]) -> list[str]:
-    """The requested stages if the operator has a streaming unit; else none, and a line that says why."""
-    if not requested:
-        return []
-    from hls4attn.hls.rtl.unit import rtl_unit
-
-    try:
-        rtl_unit(spec)
-    except UnsupportedError as error:
+def _in_rtl(out: Console, flow: Flow, requested: list[str]) -> list[str]:
+    """The requested stages if there is Verilog; else none, and a line that says why."""
+    if requested and flow.no_rtl is not None:
         for stage in requested:
-            out.print(f"  {stage:<12} not compared: {error}", soft_wrap=True, markup=False, highlight=False)
+            out.print(f"  {stage:<12} not compared: {flow.no_rtl}", soft_wrap=True, markup=False, highlight=False)
         return []
+    if RTL in requested and NETLIST not in requested and flow.rtl is None:
+        out.print(f"  {NETLIST:<12} not compared: synthesis of a whole model takes many minutes; add --netlist")
     return requested
 
 
@@ -175,6 +178,7 @@ def climb_and_print(
     into: list[Rung] | None = None,
     further: Mapping[str, Callable[[], AbstractContextManager[Stage]]] | None = None,
     requested: Sequence[str] = (),
+    case: str = "",
 ) -> list[Rung]:
     """One line a rung; `into` receives the rungs as they finish, so that they outlast the error of a later one.
 
@@ -193,7 +197,7 @@ def climb_and_print(
         stages: dict[str, Any] = {n: partial(flow.stage, n) for n in wanted}
         stages |= dict(further or {}) if "board" in wanted else {}
         for rung in climb(flow.graph, stages, codes, tell, unit_axes):
-            rungs.append(rung)
+            rungs.append(replace(rung, case=case))
             colour = "red" if rung.mismatches else "green"
             line = Text(f"  {rung.stage:<12} ")
             line.append(f"{rung.mismatches}/{rung.samples} mismatches", style=colour)
