@@ -76,11 +76,16 @@ def rtl_choice(graph: Graph, config: HlsConfig, board: str, free: bool) -> RtlCh
         )
     room = rtl_room(board)
     if free:
-        found = fastest(lambda c: lower_design(graph, c), graph, config, room)
+        attention = any(node.spec or node.context for node in graph.nodes)
+
+        def plain(chosen: HlsConfig) -> HlsConfig:
+            return chosen if attention else replace(chosen, lanes=0, parallel_heads=1)  # which would have no effect
+
+        found = fastest(lambda chosen: lower_design(graph, plain(chosen)), graph, config, room)
         paces = sorted(set(found.config.layer_reuse_factor.values()))
         each = f", {' to '.join({str(paces[0]): 0, str(paces[-1]): 0})} clocks a row in dense layers" if paces else ""
         words = f"{_heads(found.config)}{each}: the fastest that fits {board} by count"
-        return RtlChoice(found.config, found.design, found.budget, found.clocks.latency, words)
+        return RtlChoice(plain(found.config), found.design, found.budget, found.clocks.latency, words)
     design = lower_design(graph, config)
     size = budget(design, graph, room.dsp or 0)
     words = f"{_heads(config)}, reuse factor {config.reuse_factor}"

@@ -61,7 +61,9 @@ def measure(
     quality = _quality(model, vectors, batch) if vectors is not None else None
     cycles = _cycles(model, codes)
     emulated = is_emulated(overlay.device) or emulated_elsewhere(overlay.device)
-    one = many = energy = clock = None
+    one = many = energy = clock = simulated = None
+    if model.made_as is not None:
+        simulated = batch / time_once(model, codes)
     if not emulated:
         clock = _read_clock()
         one = time_runs(model, codes[:1], seconds)
@@ -81,6 +83,8 @@ def measure(
         one=one,
         many=many,
         energy=energy,
+        made_as=model.made_as,
+        simulated_per_s=simulated,
     )
 
 
@@ -120,6 +124,13 @@ def _cycles(model: Any, codes: Codes) -> Cycles | None:
         counts.append(model.cycles)
     one, many = counts[1] - counts[0], counts[2] - counts[1]
     return Cycles(one, many, model.cycles_are) if min(one, many) > 0 else None
+
+
+def time_once(model: Any, codes: Codes) -> float:
+    """Seconds of one prediction on this computer."""
+    start = time.perf_counter()
+    model.predict_codes(codes)
+    return time.perf_counter() - start
 
 
 def time_runs(model: Any, codes: Codes, seconds: float) -> Wall:

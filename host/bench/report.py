@@ -126,6 +126,10 @@ def _lines(found: BoardBench) -> Iterator[tuple[str, str]]:
         yield f"batch of {found.batch}", f"{found.cycles.batch:,} cycles, {each:,.1f} a sample"
         yield "cycles are", found.cycles.are
         yield "", _clocked(found)
+    if found.made_as is not None:
+        yield "Verilog", found.made_as
+    if found.simulated_per_s is not None:
+        yield "simulator", f"{found.simulated_per_s:,.0f} samples a second on this computer; no speed of hardware"
     if found.one is None or found.many is None or found.energy is None:
         yield "time, energy", f"none: {NOT_HARDWARE}"
         return

@@ -99,6 +99,8 @@ class BoardBench:
         one: wall time of single samples; None on an emulated board.
         many: wall time of batches; likewise.
         energy: of the batches; likewise.
+        made_as: how the Verilog was made that an emulated board computed with; None if it was none.
+        simulated_per_s: samples a second of that simulation on this computer, in batches; no speed of hardware.
     """
 
     model: str
@@ -115,3 +117,5 @@ class BoardBench:
     one: Wall | None
     many: Wall | None
     energy: Energy | None
+    made_as: str | None = None
+    simulated_per_s: float | None = None

@@ -149,6 +149,14 @@ class PacketIp(pynq.DefaultIP):
         found: str | None = self.device.board.block(self._opened()[0].ip).cycles_are
         return found
 
+    @property
+    def made_as(self) -> str | None:
+        """How the Verilog was made that an emulated board of this process computes with; else None."""
+        if not is_emulated(self.device):
+            return None
+        found: str | None = self.device.board.block(self._opened()[0].ip).made_as
+        return found
+
     def reset(self) -> None:
         """Reset DMA and model, and start the model again."""
         with self._lock:

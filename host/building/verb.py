@@ -98,7 +98,7 @@ def build(
     board = chosen_board(board)
     tools = {} if dry_run else find_tools()
     job = Job(dry_run, jobs or max(1, (os.cpu_count() or 1) // 2), tools, rtl)
-    defaults = {"io_type": "io_stream", **({"lanes": 1} if rtl else {})}
+    defaults = {"io_type": "io_stream"}
     results: list[dict[str, Any]] = []
     failures: list[Hls4attnError] = []
     try:

@@ -100,6 +100,11 @@ class StreamKernel(RegisterBlock):
             return None
         return str(getattr(self._kernel, "cycles_are", "by a cycle model, not measured"))
 
+    @property
+    def made_as(self) -> str | None:
+        """How the Verilog that computes was made, in words; None if none does."""
+        return getattr(self._kernel, "made_as", "") or None
+
     @cached_property
     def _shell_cycles(self) -> int:
         """What the shell's registers add to the cycles of a packet."""

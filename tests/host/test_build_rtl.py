@@ -28,7 +28,7 @@ STAGES = ["kernel_digits_kernel", "shell", "design", "synthesis", "implementatio
 def small(monkeypatch):
     """A small unit in place of the model's, which other tests are about."""
 
-    def network(flow, _fitted):
+    def network(flow):
         (kernel,) = flow.design.kernels
         return lambda folder: (write_ip(kernel.name, echo(), folder / kernel.name, flow.settings.part),), ("Verilog",)
 

@@ -8,8 +8,6 @@ from hls4attn.host.cycle_kernel import CountedKernel
 from hls4attn.host.operator_models import OPERATORS, operator_codes, operator_model
 from hls4attn.host.operators_overlay import bank_cases, operator_flow, operators_overlay
 from hls4attn.host.rtl_stage import RtlOperatorStage, RtlPacketStage
-from hls4attn.host.simulated import simulated_kernel
-from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.execute import Reference
 from hls4attn.models.formats import Codes
 from hls4attn.models.operators import GainCellSpec
@@ -80,11 +78,17 @@ def test_the_rung_of_an_operator_on_such_a_board() -> None:
         connect(BOARD, emulated=True, quiet=True, model=before)
 
 
-def test_gain_cells_are_refused(tmp_path) -> None:
+@pytest.mark.compile
+@pytest.mark.parametrize("model", ["csim", "rtl"])
+def test_the_co_processor_of_gain_cells_stays_in_c_and_says_so(tmp_path, model: str, monkeypatch) -> None:
+    monkeypatch.setenv("HLS4ATTN_EMULATED_MODEL", model)
     design = GainCellDesign.of(GainCellSpec(1, 4, 4, 2), board(BOARD))
-    with pytest.raises(UnsupportedError, match=r"C simulation only; connect\(model='csim'\)"):
-        simulated_kernel(design, "rtl")
-    assert callable(simulated_kernel(design))
+    with load_overlay(write_package(design, tmp_path), EmulatedDevice(BOARD)) as overlay:
+        sums = overlay.model.step(*(np.ones((2, 1, 4), dtype=np.int64) for _ in "qkv"))
+        assert sums.shape == (2, 1, 4)
+        assert overlay.model.cycles_are == "by the heads' formula, not measured" + (
+            "; C simulation: there is no RTL of the co-processor" if model == "rtl" else ""
+        )
 
 
 def test_cycles_are_those_of_the_last_packet_and_the_stage_opens_late() -> None:
