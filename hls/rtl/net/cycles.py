@@ -193,7 +193,8 @@ def _pipeline(node: HwNode, kernel: RtlKernel, rows: int) -> Pipeline:
     tail = 2 if ints.get("SCALE_BY") else 1
     if node.op == "AttnDense":
         steps = ceil_div(ints["N_IN"], ints["IN_BLOCK"]) * ceil_div(ints["N_OUT"], ints["OUT_BLOCK"])
-        return Pipeline(steps, tree_depth(ints["IN_BLOCK"]) + 2 + tail)
+        chain = ints["CHAIN"]
+        return Pipeline(steps, tree_depth(ceil_div(ints["IN_BLOCK"], chain)) + 1 + chain + tail)
     if "LANES" not in ints:
         raise UnsupportedError(f"{node.name}: no cycle model for {kernel.module}, whose clocks depend on the data")
     steps = ceil_div(ints["CHANNELS"], ints["LANES"])
