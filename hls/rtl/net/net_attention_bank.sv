@@ -37,7 +37,7 @@ localparam int CHUNKS = (DIM + WIDTH - 1) / WIDTH;
 localparam int ROW_WORDS = HEADS / PARALLEL * CHUNKS;
 localparam int WORD_W = PARALLEL * WIDTH * ELEMENT_W;
 localparam int HALF = ROWS * ROW_WORDS;
-localparam int LUT_WORDS = 32;  // more of them lie in block RAM
+localparam int LUT_WORDS = 16;  // more of them lie in block RAM
 localparam logic [PLACE_W-1:0] OTHER = PLACE_W'(HALF);
 
 // ---- the row as words
