@@ -7,17 +7,13 @@ from dataclasses import dataclass, replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
-from hls4attn.hls.fit import Capacity
 from hls4attn.hls.hwfile import lower_design
-from hls4attn.hls.rtl.net.budget import Budget, budget, fastest
+from hls4attn.hls.rtl.net.budget import AROUND, Budget, budget, fastest
 from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.host.estimate import capacity
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Graph
 from hls4attn.overlays.boards import board as find_board
-
-#: LUTs that DMA, interconnects and shell take beside a kernel: an assumption, since no such overlay was synthesised.
-AROUND = 6000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +42,9 @@ class RtlChoice:
             f"Verilog, io_stream, {self.words}",
             f"{self.latency:,} clocks from the first word of a sample to the last of its answer, by the model of the "
             "RTL",
-            f"{size.dsp} DSP blocks, roughly {size.lut:,} LUT: counted, not synthesised; {AROUND:,} LUT are assumed "
-            "around",
+            f"{size.dsp} DSP blocks, roughly {size.lut:,} LUT, {size.bram18} BRAM18: counted, not synthesised; "
+            f"{AROUND:,} LUT are assumed around",
         )
-
-
-def rtl_room(board: str) -> Capacity:
-    """What a board leaves to a kernel."""
-    room = capacity(find_board(board))
-    return room if room.lut is None else replace(room, lut=room.lut - AROUND)
 
 
 def rtl_choice(graph: Graph, config: HlsConfig, board: str, free: bool) -> RtlChoice:
@@ -74,7 +64,7 @@ def rtl_choice(graph: Graph, config: HlsConfig, board: str, free: bool) -> RtlCh
             f"There is RTL of streaming designs only. Received: {config.io_type}; use --io io_stream, or "
             "HlsConfig(io_type='io_stream')"
         )
-    room = rtl_room(board)
+    room = capacity(find_board(board))
     if free:
         attention = any(node.spec or node.context for node in graph.nodes)
 

@@ -96,7 +96,7 @@ def test_the_model_itself_up_to_the_tools(capsys, monkeypatch, tmp_path):
     code, out, err = command(capsys, monkeypatch, "build", "--rtl", "--dry-run", "--out", tmp_path / "b")
     assert code == 0, err
     assert "digits for pynq-z2" in out and "clean (" in out and "all as in the handoff" in out
-    assert "2 heads at a time: the fastest that fits by count" in out and "LUT: counted, not synthesised" in out
+    assert "2 heads at a time: the fastest that fits by count" in out and "BRAM18: counted, not synthesised" in out
     clocks = int(re.search(r"([\d,]+) clocks from", out)[1].replace(",", ""))
     code, out, err = command(
         capsys, monkeypatch, "build", "--rtl", "--dry-run", "--reuse", "8", "--out", tmp_path / "c"
