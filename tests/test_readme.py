@@ -14,6 +14,8 @@ import pytest
 from hls4attn.hls import HlsConfig
 from hls4attn.hls.estimate import estimate
 from hls4attn.hls.fit import fit
+from hls4attn.hls.rtl.net.budget import AROUND
+from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.hls.shell import added_cycles
 from hls4attn.host.estimate import capacity, designs
 from hls4attn.host.library import overlay_flow
@@ -131,6 +133,17 @@ def test_estimate_table(form, choices):
     percent = " | ".join(f"{on_board.percent[kind]:.1f}" for kind in ("dsp", "bram36", "lut"))
     fits = "yes" if on_board.fits else "no"
     assert f"| {form} | {found.resources.multiplier_count} | {percent} | {found.interval} | {fits} |" in README
+
+
+def test_table_of_the_network():
+    flow = overlay_flow("digits", "pynq-z2").for_rtl()
+    choice = flow.rtl_choice
+    clocks, size = network_cycles(choice.design, flow.graph, 6), choice.budget
+    form = choice.words.partition(":")[0]
+    row = f"| {form} | {clocks.latency:,} | {clocks.interval:,.0f} | {size.dsp} | {size.bram18} | {size.lut:,} |"
+    assert row in README
+    assert f"Another {AROUND:,} LUT are assumed around the kernel" in README
+    assert re.search(rf"assumed clock of 100 MHz this is {clocks.latency / 100:.2f} us an image", README)
 
 
 @pytest.mark.compile
