@@ -35,7 +35,7 @@ def blocks(language):
 def run(command):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "PATH": path}
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600, env={**os.environ, "PATH": path}
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

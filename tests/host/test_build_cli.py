@@ -278,7 +278,7 @@ def test_all_goes_on_after_a_failure_and_ends_as_the_worst(workshop, capsys, mon
             raise errors[plan.design.name]
         return {"overlay": plan.design.name, "built": False, "missing": ["Vivado (vivado)"]}
 
-    def plan(name, _model, board, _config, _fitted, _rtl):
+    def plan(name, _model, board, *_):
         return SimpleNamespace(design=make_design(name=name, on=board))
 
     asked: list[str] = []
