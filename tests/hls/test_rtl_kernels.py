@@ -75,7 +75,7 @@ MUTANTS = {
     ),
     "sums go on": ("dense, by blocks", "net_dense.sv", "starting || INS == 1 ?", "INS == 1 ?"),
     "a product is late for its chain": ("dense, a short chain", "net_chain.sv", "EMPTY + n - 1 : 0", "EMPTY + n : 0"),
-    "a chain forgets": ("dense, a row a clock", "net_chain.sv", "sum <= before + more", "sum <= more"),
+    "a chain forgets": ("dense, a row a clock", "net_chain.sv", "sum <= earlier + more", "sum <= more"),
     "no room for a chain's lower sum": (
         "dense, a short chain",
         "net_dense.sv",

@@ -56,10 +56,10 @@ generate
             always_ff @(posedge clk) if (en) held <= product;
             assign sums[n+1] = P_W'(held);
         end else begin : later
-            wire signed [SUM_W-1:0] before = SUM_W'(sums[n]);
+            wire signed [SUM_W-1:0] earlier = SUM_W'(sums[n]);
             wire signed [SUM_W-1:0] more = SUM_W'(product);
             reg signed [SUM_W-1:0] sum;
-            always_ff @(posedge clk) if (en) sum <= before + more;
+            always_ff @(posedge clk) if (en) sum <= earlier + more;
             assign sums[n+1] = P_W'(sum);
         end
         wire unused = ^sums[n];
