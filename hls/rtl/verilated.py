@@ -19,10 +19,11 @@ from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 
 HARNESS = "rtl_harness.cpp"
-#: Verilator's own code asks for C++17 or later; its errors become exceptions of the harness.
+#: Verilator's own code asks for C++17 or later; its errors become exceptions of the harness. What it writes is
+#: optimised already: -O2 takes twice as long as -O1 for a whole model, whose simulation is no faster for it.
 _FLAGS = (
     "-std=c++17",
-    "-O2",
+    "-O1",
     "-fPIC",
     "-fvisibility=hidden",
     "-w",
