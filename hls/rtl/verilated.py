@@ -186,7 +186,8 @@ def verilated_library(
         ahead = [] if flags else ["-include", str(header)]  # precompiled for these options and no others
         read = [*_includes(include), *ahead, f"-I{made}", str(made / "all.cpp")]
         _compile(
-            [*compiler, *_FLAGS, *flags, "-pthread", *read, "-shared", *objects],
+            # Clang asks its library whether a type is lock-free, which g++ knows.
+            [*compiler, *_FLAGS, *flags, "-pthread", *read, "-shared", *objects, *["-latomic"] * ("clang" in versions)],
             target,
             f"{unit.module}: its simulation",
         )
