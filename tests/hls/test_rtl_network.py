@@ -15,8 +15,9 @@ from rtl_checks import icarus, lint, refuted
 
 from hls4attn.hls import lower_graph
 from hls4attn.hls.rtl.net.cycles import network_cycles
-from hls4attn.hls.rtl.net.network import network_unit, stream_depths
+from hls4attn.hls.rtl.net.network import network_unit
 from hls4attn.hls.rtl.net.sim import NetworkSim
+from hls4attn.hls.rtl.net.streams import stream_depths
 from hls4attn.hls.rtl.net.words import check_lengths, from_words, to_words
 from hls4attn.hls.stream.ports import PortRows, port_rows
 from hls4attn.models.errors import InputError, UnsupportedError

@@ -11,8 +11,8 @@ from hls4attn.hls.design import Design, HwNode
 from hls4attn.hls.rtl.net.attention_machine import Attention
 from hls4attn.hls.rtl.net.kernel import RtlKernel, rtl_kernel
 from hls4attn.hls.rtl.net.machines import Fifo, Machine, Pack, Permute, Pipeline, Unpack, tree_depth
-from hls4attn.hls.rtl.net.network import stream_depths
 from hls4attn.hls.rtl.net.norm_machine import Norm
+from hls4attn.hls.rtl.net.streams import stream_depths
 from hls4attn.hls.stream.cycles import ceil_div, is_attention, rows_of
 from hls4attn.hls.stream.packets import flag_depth
 from hls4attn.hls.stream.ports import PortRows, port_rows
@@ -96,7 +96,9 @@ class _Clocks:
                 stream = design.streams[node.output if node.op == "AttnPermute" else node.inputs[0]]
                 rows = rows_of(node, length if stream.tokens else None)
                 self._nodes.append((node, machine(node, rtl_kernel(node, graph), rows)))
-        self._readers = {name: (node, kernel, port) for node, kernel in self._nodes for port, name in enumerate(node.inputs)}
+        self._readers = {
+            name: (node, kernel, port) for node, kernel in self._nodes for port, name in enumerate(node.inputs)
+        }
         self._writers = {end: kernel for node, kernel in self._nodes for end in self._behind[node.output]}
 
     def run(self, samples: int) -> NetworkCycles:

@@ -18,7 +18,16 @@ from hls4attn.hls.tail import signed_bits
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes, Fixed
 
-_FILES = ("net/net_dense.sv", "net/net_front.sv", "net/net_chain.sv", "net/net_tree.sv", "net/net_back.sv", *TAIL_FILES, "op_hold.sv", "op_delay.sv")
+_FILES = (
+    "net/net_dense.sv",
+    "net/net_front.sv",
+    "net/net_chain.sv",
+    "net/net_tree.sv",
+    "net/net_back.sv",
+    *TAIL_FILES,
+    "op_delay.sv",
+    "op_hold.sv",
+)
 #: Signed bits of the operands of a DSP48E1.
 _WIDE, _NARROW = 25, 18
 #: Products of a chain of DSP blocks: one more is a clock more, and a third of the adders less.
@@ -134,18 +143,16 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
 
 
 def _chain(weights: Codes, pack: int, source: Fixed, width: int) -> tuple[int, int]:
-    """Products of a chain, and the bits that the sum of its lower ones needs: what the wide operand has room for."""
-    in_block, most = weights.shape[1], source.max if not source.signed else -source.min
+    """Products of a chain, and bits of the sum of its lower ones: as many as the wide operand has room for."""
+    in_block, most = weights.shape[1], -source.min if source.signed else source.max
     longest = min(_CHAIN, in_block)
     if pack == 1:
         return longest, width + source.width
     low = np.abs(weights[..., ::2])
-    for length in range(longest, 0, -1):
-        starts = np.arange(0, in_block, length)
-        space = max(int(np.add.reduceat(low, starts, axis=1).max() * most).bit_length() + 1, width + 1)
-        if width + 1 + space <= _WIDE:
-            return length, space
-    raise AssertionError("dense_blocks packs only what fits")
+    sums = {n: int(np.add.reduceat(low, np.arange(0, in_block, n), axis=1).max()) for n in range(1, longest + 1)}
+    spaces = {n: max((total * most).bit_length(), width) + 1 for n, total in sums.items()}
+    length = max(n for n, space in spaces.items() if n == 1 or width + 1 + space <= _WIDE)
+    return length, spaces[length]
 
 
 def _fold(tail: RtlTail) -> tuple[RtlTail, RtlTail | None]:
