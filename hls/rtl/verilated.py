@@ -78,10 +78,11 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _runtime(compiler: tuple[str, ...], versions: str, include: Path) -> tuple[list[str], Path]:
-    """Objects of Verilator's own sources, and a header that includes its headers, precompiled.
+def _runtime(compiler: tuple[str, ...], versions: str, include: Path) -> tuple[list[str], list[str]]:
+    """Objects of Verilator's own sources, and options to take its headers precompiled.
 
-    To read these headers takes longer than all the rest of most units.
+    To read these headers takes longer than all the rest of most units. Clang reads them: it refuses precompiled ones
+    once the files have another date.
     """
     folder = cache_dir() / "rtl" / ("runtime_" + _digest(versions, str(include), *compiler, *_FLAGS))
     command = [*compiler, *_FLAGS, "-pthread", *_includes(include)]
@@ -89,12 +90,14 @@ def _runtime(compiler: tuple[str, ...], versions: str, include: Path) -> tuple[l
     for name, target in zip(_RUNTIME, objects, strict=True):
         if not target.is_file():
             _compile([*command, "-c", str(include / name)], target, "Verilator's library")
-    header = folder / "headers.h"
+    made, header = [str(path) for path in objects], folder / "headers.h"
+    if "clang" in versions:
+        return made, []
     if not header.is_file():
         atomic_write(header, b'#include "verilated.h"\n#include <stdexcept>\n')
     if not (target := folder / "headers.h.gch").is_file():
         _compile([*command, "-x", "c++-header", str(header)], target, "Verilator's headers")
-    return [str(path) for path in objects], header
+    return made, ["-include", str(header)]
 
 
 def _includes(include: Path) -> list[str]:
@@ -182,9 +185,9 @@ def verilated_library(
         # One translation unit: Verilator's headers are read once, which is most of the work for a small unit.
         parts = [harness, *sorted(made.glob("Vunit*.cpp"))]
         (made / "all.cpp").write_text("".join(f'#include "{path}"\n' for path in parts))
-        objects, header = _runtime(compiler, versions, include)
-        ahead = [] if flags else ["-include", str(header)]  # precompiled for these options and no others
-        read = [*_includes(include), *ahead, f"-I{made}", str(made / "all.cpp")]
+        objects, ahead = _runtime(compiler, versions, include)
+        # Precompiled for these options and no others.
+        read = [*([] if flags else ahead), *_includes(include), f"-I{made}", str(made / "all.cpp")]
         _compile(
             # Clang asks its library whether a type is lock-free, which g++ knows.
             [*compiler, *_FLAGS, *flags, "-pthread", *read, "-shared", *objects, *["-latomic"] * ("clang" in versions)],
