@@ -19,6 +19,8 @@ CASES = {
     "dense, by blocks": ("dense", 1),
     "dense, idle lanes": ("dense", 3),
     "dense, ties to even": ("dense", 10),
+    "dense, chains in block RAM": ("dense", 23),
+    "dense, a short chain": ("dense", 39),
     "affine": ("affine", 2),
     "add": ("add", 2),
     "multiply": ("multiply", 1),

@@ -12,7 +12,7 @@ from hls_rows import make
 from rtl_checks import lint
 from rtl_kernels import CASES, case_of, kernel_of, send, slow
 
-from hls4attn.hls.rtl.net.dense import dense_blocks
+from hls4attn.hls.rtl.net.dense import dense_blocks, dense_chain
 from hls4attn.hls.rtl.net.kernel import RtlKernel, rtl_kernel
 from hls4attn.hls.rtl.net.kernel_sim import KernelSim, kernel_unit, pack_rows, unpack_rows
 from hls4attn.hls.rtl.synth import resources
@@ -74,6 +74,14 @@ MUTANTS = {
         "high",
     ),
     "sums go on": ("dense, by blocks", "net_dense.sv", "starting || INS == 1 ?", "INS == 1 ?"),
+    "a product is late for its chain": ("dense, a short chain", "net_chain.sv", "EMPTY + n - 1 : 0", "EMPTY + n : 0"),
+    "a chain forgets": ("dense, a row a clock", "net_chain.sv", "sum <= earlier + more", "sum <= more"),
+    "no room for a chain's lower sum": (
+        "dense, a short chain",
+        "net_dense.sv",
+        "p[SPACE-1:0]",
+        "SPACE'(signed'(p[SPACE-3:0]))",
+    ),
     "wraps": ("dense, ties to even", "net_tail.sv", "above == '0 ||", "1'b1 ||"),
     "the row is not held": ("dense, by blocks", "net_front.sv", "if (fresh) row <= s_data;", "row <= s_data;"),
     "a full row is written over": ("dense, by blocks", "net_back.sv", "run = !(complete && full)", "run = 1'b1"),
@@ -116,6 +124,27 @@ def test_two_products_a_dsp_block() -> None:
     products = case.node.ints["n_in"] * case.node.ints["n_out"]
     assert dense_blocks(case.node).products == resources(kernel_unit(kernel_of(name))).dsp == products // 2
     assert resources(kernel_unit(kernel_of(name, dsp=False))).dsp == 0
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "width", "fmt", "want"),
+    [
+        (-64, 63, 7, Fixed(8, 0), (3, 16)),
+        (-64, 63, 7, Fixed(8, 0, False), (3, 17)),
+        (-127, 127, 8, Fixed(8, 0), (2, 16)),
+        (-128, 127, 8, Fixed(8, 0), (1, 16)),
+    ],
+)
+def test_chains_are_as_long_as_their_sums_fit(
+    lowest: int, highest: int, width: int, fmt: Fixed, want: tuple[int, int]
+) -> None:
+    """The wide operand is {w1, w0}, 25 bits at most; w0's products, all at their worst, keep within SPACE bits."""
+    weights = np.full((1, 6, 2), lowest)
+    weights[..., 1] = highest
+    length, space = dense_chain(weights, 2, fmt, width)
+    assert (length, space) == want and width + 1 + space <= 25
+    worst = length * lowest * np.array([fmt.min, fmt.max])
+    assert -(1 << space - 1) <= worst.min() and worst.max() < 1 << space - 1
 
 
 NORMS = {"layernorm": 0, "ailayernorm": 2}

@@ -14,11 +14,13 @@ from hls_typed import TypedMaker
 from rtl_checks import icarus, lint, refuted
 
 from hls4attn.hls import lower_graph
+from hls4attn.hls.design import HwNode
 from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.hls.rtl.net.network import network_unit
 from hls4attn.hls.rtl.net.sim import NetworkSim
 from hls4attn.hls.rtl.net.streams import stream_depths
 from hls4attn.hls.rtl.net.words import check_lengths, from_words, to_words
+from hls4attn.hls.stream.cycles import is_attention
 from hls4attn.hls.stream.ports import PortRows, port_rows
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export import Graph, read_graph
@@ -261,6 +263,34 @@ def test_copies_hold_what_the_fifo_before_their_fork_would() -> None:
         assert depths[name] == streams[name].depth + before
     for name in second.copies[1:-1]:
         assert depths[name] == streams[name].depth + streams[second.inputs[0]].depth + before
+
+
+def writer_of(writers: dict[str, HwNode], stream: str) -> str:
+    """Who makes a stream's rows, through forks; nothing for words."""
+    while stream in writers and writers[stream].copies:
+        stream = writers[stream].inputs[0]
+    return writers[stream].op if stream in writers else ""
+
+
+@pytest.mark.parametrize("name", ["attention", *GRAPHS])
+def test_streams_without_a_fifo_are_between_registers(name: str) -> None:
+    """Words and norms, which answer within a clock, keep their FIFOs; who waits for two rows keeps that of a fork."""
+    graph = attention() if name == "attention" else GRAPHS[name]()
+    design = streamed(graph, **({"lanes": 1} if name in ATTENTION else {}))
+    depths = stream_depths(design)
+    writers = {s: n for n in design.nodes for s in n.outputs}
+    registers = ("AttnDense", "AttnAffine", "AttnReduceSum", "AttnAdd", "AttnMultiply")
+    ends = [n for n in design.nodes if not n.copies]
+    for reader in ends:
+        for stream in (s for s in reader.inputs if not depths[s]):
+            assert design.streams[stream].depth == 2
+            forked = bool(writers[stream].copies)
+            assert is_attention(reader) or reader.op in registers
+            assert not (forked and len(reader.inputs) == 2)
+            assert writer_of(writers, stream) in registers or is_attention(writers[stream])
+    assert depths[design.result]
+    if name == "attention":
+        assert sum(not depths[s] for n in ends for s in n.inputs) >= 4  # K, V, heads side by side, what is added
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -99,7 +99,7 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
     ins, outs = ceil_div(n_in, in_block), ceil_div(n_out, out_block)
     weights = block_order(_matrix(node), n_in, n_out, in_block, out_block).reshape(outs * ins, in_block, out_block)
     weight_width = signed_bits(weights)
-    chain, space = _chain(weights, pack, source, weight_width) if dsp else (1, weight_width + source.width)
+    chain, space = dense_chain(weights, pack, source, weight_width) if dsp else (1, weight_width + source.width)
     tail, start = _fold(tail_of(ints, node.roms, node.format))
     acc = ints["core_width"]
     if start is not None:
@@ -142,8 +142,15 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
     )
 
 
-def _chain(weights: Codes, pack: int, source: Fixed, width: int) -> tuple[int, int]:
-    """Products of a chain, and bits of the sum of its lower ones: as many as the wide operand has room for."""
+def dense_chain(weights: Codes, pack: int, source: Fixed, width: int) -> tuple[int, int]:
+    """Products of a chain, and bits of the sum of its lower ones: as many as the wide operand has room for.
+
+    Args:
+        weights: of every step, shape ``(steps, in_block, out_block)``.
+        pack: outputs of a product.
+        source: format of the inputs.
+        width: signed bits of a weight.
+    """
     in_block, most = weights.shape[1], -source.min if source.signed else source.max
     longest = min(_CHAIN, in_block)
     if pack == 1:

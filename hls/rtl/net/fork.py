@@ -9,7 +9,7 @@ from hls4attn.models.export.graph import Graph
 
 
 def kernel(node: HwNode, graph: Graph, dsp: bool) -> RtlKernel:
-    """The module of an `AttnFork`: no clock of its own, so it stands between a register and FIFOs.
+    """The module of an `AttnFork`: no clock of its own, so it stands between registers.
 
     Args:
         node: the node.

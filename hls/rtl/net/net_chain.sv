@@ -6,6 +6,7 @@
 //   a2 b2 --[ ]----( x )--[ ]-----------( + )--[ ]--> p
 //
 // A DSP block has all that a row shows: registers of operands and product, an adder, and a wire to the next block.
+// Every sum is as wide as it must be: Yosys loses the sign that it sees twice in a wider register (0.70).
 // Latency: LENGTH enabled clocks; with fewer products than that the first places are empty.  LENGTH = 1 is net_product.
 `default_nettype none
 
@@ -14,7 +15,7 @@ module net_chain #(
     parameter int LENGTH = 3,
     parameter int A_W = 24,
     parameter int B_W = 8,
-    parameter int P_W = 34,  // at least A_W + B_W
+    parameter int P_W = 34,  // at least A_W + B_W + ceil(log2(COUNT))
     parameter int DSP = 1
 ) (
     input wire clk,
@@ -37,7 +38,7 @@ generate
         wire [A_W-1:0] a_now;
         wire [B_W-1:0] b_now;
         wire signed [A_W+B_W-1:0] product;
-        wire signed [P_W-1:0] wide = P_W'(product);
+        localparam int SUM_W = A_W + B_W + $clog2(n + 1);
         if (WAITS > 0) begin : delays
             op_delay #(.WIDTH(A_W + B_W), .LENGTH(WAITS)) operands (
                 .clk(clk), .enable(en), .in({a[n*A_W +: A_W], b[n*B_W +: B_W]}), .out({a_now, b_now})
@@ -49,13 +50,19 @@ generate
             .clk(clk), .en(en), .a(a_now), .b(b_now), .p(product)
         );
         if (EMPTY + n == 0) begin : first
-            assign sums[n+1] = wide;
-            wire unused = ^sums[n];
+            assign sums[n+1] = P_W'(product);
+        end else if (n == 0) begin : alone
+            reg signed [A_W+B_W-1:0] held;
+            always_ff @(posedge clk) if (en) held <= product;
+            assign sums[n+1] = P_W'(held);
         end else begin : later
-            reg signed [P_W-1:0] sum;
-            always_ff @(posedge clk) if (en) sum <= sums[n] + wide;
-            assign sums[n+1] = sum;
+            wire signed [SUM_W-1:0] earlier = SUM_W'(sums[n]);
+            wire signed [SUM_W-1:0] more = SUM_W'(product);
+            reg signed [SUM_W-1:0] sum;
+            always_ff @(posedge clk) if (en) sum <= earlier + more;
+            assign sums[n+1] = P_W'(sum);
         end
+        wire unused = ^sums[n];
     end
 endgenerate
 

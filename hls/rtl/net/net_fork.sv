@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One stream, several readers: every row goes to all of them at once, as soon as all have room for it.
 //
-//     s_tdata --+--> FIFO --> reader        combinational: the FIFOs behind it, one for each copy, make it a register
-//               +--> FIFO --> reader
+//     s_tdata --+--> FIFO --> reader        combinational, between registers: those in front of it, and those of the
+//               +----------> reader        FIFOs and readers behind it, whose ready answers nothing within a clock
 `default_nettype none
 
 module net_fork #(

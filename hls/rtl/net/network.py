@@ -5,7 +5,8 @@ s_tdata --> net_unpack --> FIFO --> kernel --> FIFO --> ... --> FIFO --> net_pac
                 |                                                          ^
                 +--> ends: whether a sample's last word had TLAST -- FIFO -+
 
-No path between the two ends is combinational: every FIFO's `s_tready` and `m_tvalid` are registers.
+No path between the two ends is combinational: every FIFO's `s_tready` and `m_tvalid` are registers.  There is no FIFO
+where both kernels have such registers and nothing has to wait (`streams.stream_depths`).
 """
 
 from __future__ import annotations
