@@ -201,7 +201,9 @@ generate
             );
             assign products[e*SCORE_CORE_W +: SCORE_CORE_W] = SCORE_CORE_W'(product);
         end
-        op_tree #(.COUNT(WIDTH), .WIDTH(SCORE_CORE_W), .SIGNED(1)) tree (.clk(clk), .words(products), .sum(sum));
+        op_tree #(.COUNT(WIDTH), .WIDTH(SCORE_CORE_W), .SIGNED(1), .WORD_W(QX_W + KX_W)) tree (
+            .clk(clk), .words(products), .sum(sum)
+        );
         if (CHUNKS > 1) begin : gen_chunks
             wire sum_first, sum_valid;
             op_delay #(.WIDTH(2), .LENGTH(TO_SUM)) beside_sum (
