@@ -15,7 +15,9 @@ from hls4attn.hls.rtl.synth import resources
 from hls4attn.hls.rtl.unit import rtl_unit
 from hls4attn.host.bench import hardware
 from hls4attn.host.bench.hardware import check_marks
-from hls4attn.host.bench.hardware_units import MARKED, SUBJECTS, Mark
+from hls4attn.host.bench.hardware_heads import HEADS, NETWORKS
+from hls4attn.host.bench.hardware_subject import MARKED, Mark, score_rows
+from hls4attn.host.bench.hardware_units import SUBJECTS, UNITS
 from hls4attn.host.bench.vivado import find_vivado, implement, script
 from hls4attn.models.errors import BuildError, ToolError
 from hls4attn.models.formats import Fixed
@@ -60,8 +62,6 @@ def test_marks_are_met_or_have_a_reason():
 
 
 def test_wrapped_distances_and_coarse_reciprocals_show():
-    from hls4attn.host.bench.hardware_units import score_rows
-
     rows = score_rows(50, 512)
     exact, generated, wide = (SUBJECTS[name].error(rows) for name in ("softmax", "hls4ml", "hls4ml-wide"))
     assert exact < 0.3
