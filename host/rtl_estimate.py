@@ -13,7 +13,7 @@ from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
 from hls4attn.hls.fit import Capacity
 from hls4attn.hls.lowering import lower_graph
-from hls4attn.hls.rtl.net.budget import Budget, Fastest, budget, fastest, fits
+from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18, FILLED, Budget, Fastest, budget, fastest, fits
 from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.hls.stream.network import to_stream
 from hls4attn.host.connect import chosen_board
@@ -31,7 +31,9 @@ _NOTES = (
     "latency, interval: the clocks of the RTL, counted by its cycle model, which equals the simulated RTL; the source "
     "and the receiver never wait.",
     "DSP: blocks of the modules as they are written; two products with one operand in common share a block where they "
-    "fit.  LUT: an estimate, nothing was synthesised.",
+    "fit.  LUT, BRAM18 (halves of block RAMs): estimates, nothing was synthesised; LUTs as memory are among the LUTs.",
+    f"fits: with {AROUND:,} LUT and {AROUND_BRAM18} BRAM18 for DMA, interconnects and shell, which are assumed, and "
+    f"{FILLED:.0%} of all LUTs in use.",
 )
 
 
@@ -87,7 +89,11 @@ def _found(graph: Graph, choices: dict[str, Any], target: Capacity) -> tuple[Fas
     best = fastest(make, graph, HlsConfig(**choices), target)
     clocks = network_cycles(best.design, graph, _SAMPLES)
     rows = sorted(set(best.config.layer_reuse_factor.values()))
-    pace = f", {rows[0]} clocks a row in dense layers" if rows else ""
+    pace = (
+        f", {' to '.join(dict.fromkeys(str(n) for n in (rows[0], rows[-1])))} clocks a row in dense layers"
+        if rows
+        else ""
+    )
     return Fastest(best.config, best.design, best.budget, clocks), f"{pace}, chosen: the fastest that fits"
 
 
@@ -104,6 +110,9 @@ def as_dict(found: Fastest, target: Capacity) -> dict[str, Any]:
         "latency_us": found.clocks.latency / CLOCK_MHZ,
         "dsp": found.budget.dsp,
         "lut_estimate": found.budget.lut,
+        "bram18_estimate": found.budget.bram18,
+        "lut_around": AROUND,
+        "bram18_around": AROUND_BRAM18,
         "synthesised": False,
         "nodes": [
             {
@@ -112,6 +121,7 @@ def as_dict(found: Fastest, target: Capacity) -> dict[str, Any]:
                 "in": _place(n.dsp, n.name in found.budget.chosen),
                 "dsp": n.fixed + (n.dsp if n.name in found.budget.chosen else 0),
                 "lut_estimate": n.lut + (0 if n.name in found.budget.chosen else n.lut_products),
+                "bram18_estimate": n.bram18,
             }
             for n in found.budget.nodes
         ],
@@ -126,7 +136,7 @@ def _table(found: Budget, design: Design) -> Table:
     table = Table(box=None, pad_edge=False, title="estimate of the RTL; nothing was synthesised")
     table.add_column("node", overflow="fold")
     table.add_column("kernel", overflow="fold")
-    for name in ("products", "in", "DSP", "LUT ~"):
+    for name in ("products", "in", "DSP", "LUT ~", "BRAM18 ~"):
         table.add_column(name, justify="right", no_wrap=True)
     for size, node in zip(found.nodes, design.nodes, strict=True):
         chosen = size.name in found.chosen
@@ -139,7 +149,16 @@ def _table(found: Budget, design: Design) -> Table:
             place,
             f"{size.fixed + chosen * size.dsp:,}",
             f"{lut:,}",
+            f"{size.bram18:,}",
         )
-    table.add_row("FIFOs", "", "", "", "", f"{found.fifo_lut:,}")
-    table.add_row("total", "", f"{sum(n.products for n in found.nodes):,}", "", f"{found.dsp:,}", f"{found.lut:,}")
+    table.add_row("FIFOs", "", "", "", "", f"{found.fifo_lut:,}", f"{found.fifo_bram18:,}")
+    table.add_row(
+        "total",
+        "",
+        f"{sum(n.products for n in found.nodes):,}",
+        "",
+        f"{found.dsp:,}",
+        f"{found.lut:,}",
+        f"{found.bram18:,}",
+    )
     return table

@@ -19,10 +19,11 @@ from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 
 HARNESS = "rtl_harness.cpp"
-#: Verilator's own code asks for C++17 or later; its errors become exceptions of the harness.
+#: Verilator's own code asks for C++17 or later; its errors become exceptions of the harness. What it writes is
+#: optimised already: -O2 takes twice as long as -O1 for a whole model, whose simulation is no faster for it.
 _FLAGS = (
     "-std=c++17",
-    "-O2",
+    "-O1",
     "-fPIC",
     "-fvisibility=hidden",
     "-w",
@@ -77,16 +78,23 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _runtime(compiler: tuple[str, ...], versions: str, include: Path) -> list[str]:
-    """Objects of Verilator's own sources, which take longer to compile than a unit."""
+def _runtime(compiler: tuple[str, ...], versions: str, include: Path) -> tuple[list[str], Path]:
+    """Objects of Verilator's own sources, and a header that includes its headers, precompiled.
+
+    To read these headers takes longer than all the rest of most units.
+    """
     folder = cache_dir() / "rtl" / ("runtime_" + _digest(versions, str(include), *compiler, *_FLAGS))
+    command = [*compiler, *_FLAGS, "-pthread", *_includes(include)]
     objects = [folder / f"{Path(name).stem}.o" for name in _RUNTIME]
     for name, target in zip(_RUNTIME, objects, strict=True):
         if not target.is_file():
-            _compile(
-                [*compiler, *_FLAGS, *_includes(include), "-c", str(include / name)], target, "Verilator's library"
-            )
-    return [str(path) for path in objects]
+            _compile([*command, "-c", str(include / name)], target, "Verilator's library")
+    header = folder / "headers.h"
+    if not header.is_file():
+        atomic_write(header, b'#include "verilated.h"\n#include <stdexcept>\n')
+    if not (target := folder / "headers.h.gch").is_file():
+        _compile([*command, "-x", "c++-header", str(header)], target, "Verilator's headers")
+    return [str(path) for path in objects], header
 
 
 def _includes(include: Path) -> list[str]:
@@ -174,15 +182,13 @@ def verilated_library(
         # One translation unit: Verilator's headers are read once, which is most of the work for a small unit.
         parts = [harness, *sorted(made.glob("Vunit*.cpp"))]
         (made / "all.cpp").write_text("".join(f'#include "{path}"\n' for path in parts))
-        command = [
-            *compiler,
-            *_FLAGS,
-            *flags,
-            "-shared",
-            "-pthread",
-            *_includes(include),
-            f"-I{made}",
-            str(made / "all.cpp"),
-        ]
-        _compile([*command, *_runtime(compiler, versions, include)], target, f"{unit.module}: its simulation")
+        objects, header = _runtime(compiler, versions, include)
+        ahead = [] if flags else ["-include", str(header)]  # precompiled for these options and no others
+        read = [*_includes(include), *ahead, f"-I{made}", str(made / "all.cpp")]
+        _compile(
+            # Clang asks its library whether a type is lock-free, which g++ knows.
+            [*compiler, *_FLAGS, *flags, "-pthread", *read, "-shared", *objects, *["-latomic"] * ("clang" in versions)],
+            target,
+            f"{unit.module}: its simulation",
+        )
     return target

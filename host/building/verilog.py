@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from hls4attn.overlays.operators import OperatorsDesign
 
     Sources = Callable[[Path], tuple[RtlSource, ...]]
-
-
-#: LUTs that DMA, interconnects and shell take beside a kernel: an assumption, since no such overlay was synthesised.
-AROUND = 6000
 
 
 def network_kernel(flow: Flow, fitted: bool) -> tuple[Sources, tuple[str, ...]]:
@@ -39,14 +34,13 @@ def network_kernel(flow: Flow, fitted: bool) -> tuple[Sources, tuple[str, ...]]:
     """
     from hls4attn.hls.hwfile import lower_design
     from hls4attn.hls.rtl.ip import write_ip
-    from hls4attn.hls.rtl.net.budget import budget, fastest
+    from hls4attn.hls.rtl.net.budget import AROUND, budget, fastest
     from hls4attn.hls.rtl.net.cycles import network_cycles
     from hls4attn.hls.rtl.net.network import network_unit
     from hls4attn.host.estimate import capacity
     from hls4attn.overlays.boards import board
 
     room = capacity(board(flow.board))
-    room = room if room.lut is None else replace(room, lut=room.lut - AROUND)
     if fitted:
         found = fastest(lambda config: lower_design(flow.graph, config), flow.graph, flow.settings, room)
         design, size, clocks = found.design, found.budget, found.clocks

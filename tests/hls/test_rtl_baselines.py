@@ -24,8 +24,11 @@ TABLES = {
 ONLINE = {
     "8 bits": (SoftmaxSpec(Fixed(8, 4), (0.35,)), 100),
     "smallest": (SoftmaxSpec(Fixed(2, 0), (0.3,), out_width=4, out_frac=2, guard=0, exp_frac=4), 5),
+    "wide sums": (SoftmaxSpec(Fixed(8, 4), (0.3,), out_frac=12, guard=6, exp_frac=20), 70),
     "largest": (SoftmaxSpec(Fixed(12, 8), (0.3,), out_frac=12, guard=6, exp_frac=20), 70),
 }
+#: In gates, a table of 12-bit codes takes minutes to compile.
+NETLISTS = [name for name in (*TABLES, *ONLINE) if name != "largest"]
 STALLS = [(0, 0), (0, 60), (50, 0), (40, 40), (5, 95)]
 
 HLS4ML = """#include "nnet_utils/nnet_activation.h"
@@ -174,7 +177,7 @@ def test_mistakes_are_found(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*TABLES, *ONLINE])
+@pytest.mark.parametrize("name", NETLISTS)
 def test_the_netlist_does_the_same(name: str) -> None:
     codes, keep, lengths, want = batch(name, 90, 4)
     run = RtlSim(unit_of(name), netlist=True).run(codes, keep=keep, stalls=(30, 30), lengths=lengths)

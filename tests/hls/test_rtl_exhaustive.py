@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from gain_models import reference as gain_reference
 from rtl_cases import CELL, ONLINE, TWO_PASS
 
 from hls4attn.hls.rtl.gaincell import token_words
@@ -18,7 +19,6 @@ from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import AILayerNormSpec, E2SoftmaxSpec, IntegerLayerNormSpec, SoftmaxSpec
 from hls4attn.models.operators.ailn_stages import rsqrt_table, square_table
 from hls4attn.models.operators.e2stages import FOUR_WAY_DIVIDER
-from tests.hls.gain_models import reference as gain_reference
 
 #: All pairs of 8-bit codes.
 PAIRS = np.stack(np.meshgrid(*(np.arange(-128, 128),) * 2), axis=-1).reshape(-1, 2)

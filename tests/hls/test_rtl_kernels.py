@@ -30,8 +30,9 @@ def sim_of(name: str, dsp: bool = True) -> KernelSim:
 def depth(kernel: RtlKernel, cycles: int) -> int:
     """Clocks from a row's last part to its result: front, kernel, tail, and a register if parts are put together."""
     p = kernel.parameters
-    tree = ((p.get("IN_BLOCK", 1) - 1).bit_length() + 1) // 2
-    own = {"net_dense": 2 + tree, "net_affine": 0, "net_binary": 1}[kernel.module]
+    chains = -(-p.get("IN_BLOCK", 1) // p.get("CHAIN", 1))
+    tree = ((chains - 1).bit_length() + 1) // 2
+    own = {"net_dense": 1 + p.get("CHAIN", 1) + tree, "net_affine": 0, "net_binary": 1}[kernel.module]
     return 1 + own + (2 if p["SCALE_BY"] else 1) + (cycles > 1)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulation of streaming units itself: what it refuses, what it finds, and what a unit is made of."""
 
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,16 @@ def odd(**changes: str) -> RtlSim:
 
 def test_a_unit_that_keeps_the_rules_has_no_faults() -> None:
     assert np.array_equal(odd().run(ROWS, stalls=(30, 30)).outputs, ROWS & 255)
+
+
+@pytest.mark.slow
+def test_clang_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shutil.which("clang++"), "clang++ is not on PATH; install it with: sudo apt-get install clang"
+    want = RtlSim(rtl_unit(SPEC)).run(ROWS, stalls=(30, 30), seed=2)
+    monkeypatch.setenv("CXX", "clang++")
+    found = RtlSim(rtl_unit(SPEC)).run(ROWS, stalls=(30, 30), seed=2)
+    assert np.array_equal(found.outputs, want.outputs)
+    assert found.cycles == want.cycles
 
 
 @pytest.mark.parametrize("message", sorted(FAULTS))

@@ -19,8 +19,11 @@ SPECS = {
     "one head": (SoftmaxSpec(Fixed(8, 4), (0.35,)), 100),
     "three heads": (SoftmaxSpec(Fixed(6, 2), (0.3, 0.5, 0.8), out_width=16, out_frac=14, guard=5), 33),
     "smallest": (SoftmaxSpec(Fixed(2, 0), (0.3,), out_width=4, out_frac=2, guard=0, exp_frac=4), 5),
+    "wide sums": (SoftmaxSpec(Fixed(8, 4), (0.3, 0.4), out_frac=12, guard=6, exp_frac=20), 70),
     "largest": (SoftmaxSpec(Fixed(12, 8), (0.3, 0.4), out_frac=12, guard=6, exp_frac=20), 70),
 }
+#: In gates, tables of 12-bit codes take minutes to compile.
+NETLISTS = [name for name in SPECS if name != "largest"]
 
 
 @cache
@@ -123,7 +126,7 @@ def test_mistakes_are_found(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", NETLISTS)
 def test_the_netlist_does_the_same(name: str) -> None:
     spec, longest = SPECS[name]
     codes, heads, keep, lengths = batch(spec, longest, 90, 4)

@@ -2,13 +2,15 @@
 """`estimate --rtl`: the clocks of the RTL, and the choice of DSP blocks that fits."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from command_line import command
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.fit import Capacity
-from hls4attn.hls.rtl.net.budget import budget, fastest, fits
+from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18, FILLED, budget, fastest, fits
+from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.host.estimate import designs
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.reader import load_model, read_graph
@@ -35,6 +37,8 @@ def test_the_digits_fit_a_zynq_in_less_than_2000_cycles(tmp_path, capsys, monkey
     assert code == 0
     found = json.loads((tmp_path / "rtl.json").read_text())
     assert found["fits"] and found["dsp"] <= 220 and found["latency_cycles"] < 2000
+    assert found["lut_estimate"] + found["lut_around"] <= FILLED * 53200
+    assert sum(n["bram18_estimate"] for n in found["nodes"]) == found["bram18_estimate"] <= 280 - found["bram18_around"]
     assert f"latency {found['latency_cycles']:,} cycles" in out
     assert "fits pynq-z2" in out and "nothing was synthesised" in out
     assert found["dsp"] == sum(n["dsp"] for n in found["nodes"])
@@ -65,6 +69,33 @@ def test_a_smaller_board_is_slower_or_refused(make, graph):
     assert slower.clocks.latency > found.clocks.latency and fits(slower.budget, ZYNQ)
     with pytest.raises(UnsupportedError, match="no choice of the RTL fits tiny"):
         fastest(make, graph, STREAM, Capacity("tiny", "zynq", 10, 10, 1000, 1000))
+
+
+def test_each_kind_of_resource_can_be_too_little(make, graph):
+    found = fastest(make, graph, STREAM, ZYNQ).budget
+    enough = Capacity("enough", "zynq", found.dsp, found.bram18 / 2 + AROUND_BRAM18 / 2, 52000, None)
+    assert fits(found, enough) and fits(found, Capacity("unknown", "zynq", None, None, None, None))
+    short = {"dsp": found.dsp - 1, "bram36": enough.bram36 - 1, "lut": (found.lut + AROUND - 1) / FILLED}
+    for kind, number in short.items():
+        assert not fits(found, replace(enough, **{kind: number}))
+
+
+def test_first_layers_have_a_pace_of_their_own(make, graph):
+    """What fills the first attention's memories, and what follows it: both paces together are the fastest."""
+    found = fastest(make, graph, STREAM, ZYNQ)
+    paces = found.config.layer_reuse_factor
+    ahead, behind = paces["block0_attention_k_proj_matmul"], paces["block1_attention_k_proj_matmul"]
+    assert paces["block0_expand_matmul"] == behind != ahead
+    for other in (ahead, behind):
+        same = replace(found.config, layer_reuse_factor=dict.fromkeys(paces, other))
+        design = make(same)
+        slower = network_cycles(design, graph).latency >= found.clocks.latency
+        assert slower or not fits(budget(design, graph, 220), ZYNQ)
+
+
+def test_a_choice_for_a_layer_is_kept(make, graph):
+    given = replace(STREAM, layer_reuse_factor={"block1_expand_matmul": 64})
+    assert fastest(make, graph, given, ZYNQ).config.layer_reuse_factor["block1_expand_matmul"] == 64
 
 
 def test_what_it_refuses(make, graph, capsys, monkeypatch):

@@ -30,6 +30,7 @@ _FILES = (
     "net/net_attention_scores.sv",
     "net/net_attention_sums.sv",
     "net/net_attention_words.sv",
+    "net/net_chain.sv",
     "net/net_product.sv",
     "net/net_tail.sv",
     "op_consmax.sv",

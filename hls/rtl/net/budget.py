@@ -1,54 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which products of a network become DSP blocks and which LUTs, and the fastest choice that fits a board.
-
-Counted, not synthesised: DSP blocks exactly, LUTs by rules that follow what Yosys makes of the modules:
-
-* product of a and b bits in LUTs (net_product.sv): ceil(b / 2) rows of a + 1;  adder: one a bit;
-* table of d words: ceil(d / 64) a bit;  choice among p parts: ceil((p - 1) / 3) a bit;
-* memory: two thirds of a LUT a bit of 32 words;  tail: one a bit of its sum and one a bit of its result.
-"""
+"""Which products of a network become DSP blocks and which LUTs, and the fastest choice that fits a board."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode
 from hls4attn.hls.fit import Capacity
 from hls4attn.hls.rtl.net.cycles import NetworkCycles, network_cycles
-from hls4attn.hls.rtl.net.kernel import RtlKernel, rtl_kernel
-from hls4attn.hls.rtl.net.network import stream_depths, stream_widths
+from hls4attn.hls.rtl.net.kernel import rtl_kernel
+from hls4attn.hls.rtl.net.sizes import NodeSize, fifo_sizes, node_size
 from hls4attn.hls.stream.cycles import ceil_div, is_attention
-from hls4attn.hls.stream.resources import dsp_slices
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.graph import Graph
 
-#: LUTs of a part beyond which a placer is not trusted to finish.
-FILLED = 0.97
-_CONTROL = 40  # LUTs of counters and handshakes of a module
-_NORM_LUT, _NORM_DSP = 450, 2  # of a norm's unit, as Yosys has them for AILayerNorm
-
-
-@dataclass(frozen=True)
-class NodeSize:
-    """What a node takes.
-
-    Attributes:
-        name: of the node.
-        products: how many.
-        dsp: DSP blocks, if it may take them.
-        lut: LUTs, estimated, if it takes these DSP blocks.
-        lut_products: LUTs that its products take in their place.
-        fixed: DSP blocks that it takes in any case: those of a norm's units.
-    """
-
-    name: str
-    products: int
-    dsp: int
-    lut: int
-    lut_products: int
-    fixed: int = 0
+#: Part of a device's LUTs beyond which a placer is not trusted to finish.
+FILLED = 0.9
+#: LUTs and halves of block RAMs that DMA, interconnects and shell take beside a kernel: assumed, since no such overlay
+#: was synthesised.
+AROUND, AROUND_BRAM18 = 6000, 30
 
 
 @dataclass(frozen=True)
@@ -59,11 +31,13 @@ class Budget:
         nodes: size of every node.
         chosen: names of the nodes whose products are DSP blocks.
         fifo_lut: LUTs of the FIFOs, estimated.
+        fifo_bram18: halves of block RAMs of the FIFOs.
     """
 
     nodes: tuple[NodeSize, ...]
     chosen: frozenset[str]
     fifo_lut: int
+    fifo_bram18: int = 0
 
     @property
     def dsp(self) -> int:
@@ -75,14 +49,20 @@ class Budget:
         """LUTs, estimated."""
         return self.fifo_lut + sum(n.lut + (n.name not in self.chosen) * n.lut_products for n in self.nodes)
 
+    @property
+    def bram18(self) -> int:
+        """Halves of block RAMs, estimated: those of score functions and norms are not counted."""
+        return self.fifo_bram18 + sum(n.bram18 for n in self.nodes)
 
-def budget(design: Design, graph: Graph, dsp: int) -> Budget:
+
+def budget(design: Design, graph: Graph, dsp: int, known: dict[tuple[object, ...], NodeSize] | None = None) -> Budget:
     """The choice that leaves the fewest LUTs with so many DSP blocks.
 
     Args:
         design: an io_stream design.
         graph: the typed graph that it was lowered from.
         dsp: DSP blocks that there are.
+        known: sizes of nodes of designs of the same graph; those of this design are added.
 
     Raises:
         InputError: for a negative number of them.
@@ -90,8 +70,15 @@ def budget(design: Design, graph: Graph, dsp: int) -> Budget:
     """
     if dsp < 0:
         raise InputError(f"{design.name}: no {dsp} DSP blocks")
-    sizes = tuple(node_size(n, rtl_kernel(n, graph, True), rtl_kernel(n, graph, False)) for n in design.nodes)
-    return Budget(sizes, _most_saved(sizes, max(dsp - sum(s.fixed for s in sizes), 0)), _fifo_lut(design))
+    known = {} if known is None else known
+    found = []
+    for node in design.nodes:
+        key = node.name, *sorted(node.ints.items())
+        if key not in known:
+            known[key] = node_size(node, rtl_kernel(node, graph, True), rtl_kernel(node, graph, False))
+        found.append(known[key])
+    sizes = tuple(found)
+    return Budget(sizes, _most_saved(sizes, max(dsp - sum(s.fixed for s in sizes), 0)), *fifo_sizes(design))
 
 
 def _most_saved(sizes: Iterable[NodeSize], dsp: int) -> frozenset[str]:
@@ -106,108 +93,6 @@ def _most_saved(sizes: Iterable[NodeSize], dsp: int) -> frozenset[str]:
             for k in range(dsp + 1)
         ]  # fmt: skip
     return best[dsp][1]
-
-
-# ---- sizes -----------------------------------------------------------------------------------------------------------
-
-
-def node_size(node: HwNode, kernel: RtlKernel, plain: RtlKernel) -> NodeSize:
-    """What a node takes.
-
-    Args:
-        node: the node.
-        kernel: its module with DSP blocks.
-        plain: and without.
-    """
-    ints = dict(kernel.parameters)
-    if is_attention(node):
-        return _attention(node, ints)
-    if node.op == "AttnDense":
-        return _dense(node, ints, dict(plain.parameters))
-    if "LANES" in ints:
-        return _by_lanes(node, ints)
-    if "UNITS" in ints:
-        products, dsp, tail, in_luts = _tail(ints, ints["UNITS"], ints["CORE_W"])
-        rows = _choice(ints["CHANNELS"], ints["UNITS"] * ints["IN_W"])
-        lut = ints["UNITS"] * (_NORM_LUT + 2 * _CONTROL) + rows + tail
-        return NodeSize(node.name, products, dsp, lut, in_luts, _NORM_DSP * ints["UNITS"])
-    bits = sum(rom.width * ceil_div(len(rom.words), 64) for rom in kernel.roms.values())
-    moved = 2 * kernel.output if node.op == "AttnPermute" else 0
-    return NodeSize(node.name, 0, 0, bits + moved + (0 if node.copies else _CONTROL), 0)
-
-
-def _product(a: int, b: int) -> int:
-    """LUTs of a product."""
-    return ceil_div(b, 2) * (a + 1)
-
-
-def _memory(words: int, bits: int) -> int:
-    """LUTs of a memory; larger ones are block RAMs."""
-    return ceil_div(2 * bits * ceil_div(words, 32), 3) if words <= 64 else 0
-
-
-def _choice(parts: int, bits: int) -> int:
-    """LUTs of a choice among parts."""
-    return bits * ceil_div(parts - 1, 3)
-
-
-def _tail(ints: dict[str, int], lanes: int, core: int, name: str = "") -> tuple[int, int, int, int]:
-    """Products, DSP blocks, LUTs and LUTs of the products of tails side by side."""
-    lut = lanes * (ints.get(f"{name}SUM_W", 0) + ints["SCORE_W" if name else "OUT_W"])
-    if not (ints.get(f"{name}SCALE_BY") or ints.get(f"{name}SCALE")):
-        return 0, 0, lut, 0
-    width = ints[f"{name}SCALE_W"]
-    return lanes, lanes * dsp_slices(core, width), lut, lanes * _product(core, width)
-
-
-def _dense(node: HwNode, ints: dict[str, int], plain: dict[str, int]) -> NodeSize:
-    ins, outs = ceil_div(ints["N_IN"], ints["IN_BLOCK"]), ceil_div(ints["N_OUT"], ints["OUT_BLOCK"])
-    lanes, pack = ints["IN_BLOCK"], ints["PACK"]
-    groups = ceil_div(ints["OUT_BLOCK"], pack)
-    operand = ints["IN_W"] + (not ints["IN_SIGNED"])
-    products, dsp, tail, tail_products = _tail(ints, ints["OUT_BLOCK"], ints["ACC_W"])
-    weights = ints["OUT_BLOCK"] * lanes * ints["WEIGHT_W"] * ceil_div(ins * outs, 64)
-    adders = lanes * groups * pack * ints["ACC_W"]
-    lut = weights + adders + _choice(ins, lanes * ints["IN_W"]) + tail + _CONTROL
-    in_luts = (
-        lanes * ints["OUT_BLOCK"] * (_product(ints["WEIGHT_W"], operand) - (ints["ACC_W"] - plain["ACC_W"]))
-    )  # of the sums, which are narrower
-    return NodeSize(node.name, lanes * ints["OUT_BLOCK"] + products, lanes * groups + dsp, lut, in_luts + tail_products)
-
-
-def _by_lanes(node: HwNode, ints: dict[str, int]) -> NodeSize:
-    lanes, parts = ints["LANES"], ceil_div(ints["CHANNELS"], ints["LANES"])
-    products, dsp, lut, in_luts = _tail(ints, lanes, ints["CORE_W"])
-    if ints.get("PRODUCT"):
-        products, dsp = products + lanes, dsp + lanes * dsp_slices(ints["A_W"], ints["B_W"])
-        in_luts += lanes * _product(ints["A_W"], ints["B_W"])
-    width = sum(ints.get(name, 0) for name in ("IN_W", "A_W", "B_W"))
-    lut += _choice(parts, lanes * width) + lanes * ints["CORE_W"] + _CONTROL
-    return NodeSize(node.name, products, dsp, lut, in_luts)
-
-
-def _attention(node: HwNode, ints: dict[str, int]) -> NodeSize:
-    lanes = ints["PARALLEL"] * ints["WIDTH"]
-    score = _tail(ints, ints["PARALLEL"], ints["SCORE_CORE_W"], "SCORE_")
-    result = _tail(ints, lanes, ints["CORE_W"])
-    q, k, v = (ints[f"{n}_W"] + (not ints.get(f"{n}_SIGNED", 1)) for n in "QKV")
-    p = ints.get("P_W", 8) + (not ints.get("P_SIGNED", 0))
-    words = ints["HEADS"] * ints["DIM"] // lanes if lanes <= ints["HEADS"] * ints["DIM"] else 1
-    banks = _memory(2 * ints["ROWS"] * words, lanes * ints["K_W"]) + _memory(
-        2 * ints["ROWS"] * words, lanes * ints["V_W"]
-    )
-    choice = _choice(words, lanes * ints["Q_W"])
-    lut = lanes * (ints["SCORE_CORE_W"] + ints["CORE_W"]) + banks + choice + score[2] + result[2] + 8 * _CONTROL
-    dsp = lanes * (dsp_slices(q, k) + dsp_slices(p, v)) + score[1] + result[1]
-    in_luts = lanes * (_product(q, k) + _product(p, v)) + score[3] + result[3]
-    return NodeSize(node.name, 2 * lanes + score[0] + result[0], dsp, lut, in_luts)
-
-
-def _fifo_lut(design: Design) -> int:
-    widths = stream_widths(design)
-    return sum(
-        _memory(depth, widths[name] + 1) + _CONTROL // 2 for name, depth in stream_depths(design).items() if depth
-    )
 
 
 # ---- the fastest choice ----------------------------------------------------------------------------------------------
@@ -231,19 +116,27 @@ class Fastest:
 
 
 def fits(found: Budget, capacity: Capacity) -> bool:
-    """Whether a choice fits a board, some LUTs left."""
-    return (capacity.dsp is None or found.dsp <= capacity.dsp) and (
-        capacity.lut is None or found.lut <= FILLED * capacity.lut
+    """Whether a choice fits a board, with room for what is around it and some LUTs left."""
+    return all(
+        limit is None or used <= limit
+        for used, limit in (
+            (found.dsp, capacity.dsp),
+            (found.lut + AROUND, None if capacity.lut is None else FILLED * capacity.lut),
+            (found.bram18 + AROUND_BRAM18, None if capacity.bram36 is None else 2 * capacity.bram36),
+        )
     )
 
 
 def fastest(make: Callable[[HlsConfig], Design], graph: Graph, config: HlsConfig, capacity: Capacity) -> Fastest:
-    """The configuration of the least latency that fits a board: heads at a time, clocks a row of the dense layers.
+    """The configuration of the least latency that fits a board.
+
+    Chosen are heads at a time; clocks a row of the dense layers up to the first attention, which fill its memories,
+    and of those behind it, which keep its pace; clocks of the dense layers of a single row, which wait for nobody.
 
     Args:
         make: makes the io_stream design of a configuration.
         graph: the typed graph of the model.
-        config: the other choices; attention takes one key at a time.
+        config: the other choices, what is said of single layers among them; attention takes one key at a time.
         capacity: the board.
 
     Raises:
@@ -251,14 +144,11 @@ def fastest(make: Callable[[HlsConfig], Design], graph: Graph, config: HlsConfig
     """
     found: list[Fastest] = []
     for heads in _heads(make, config):
-        for chosen, design in _slower(make, replace(config, lanes=1, parallel_heads=heads)):
-            size = budget(design, graph, capacity.dsp or 0)
-            if fits(size, capacity):
-                found.append(Fastest(chosen, design, size, network_cycles(design, graph)))
-                break
+        for chosen, design, size in _fitting(make, graph, replace(config, lanes=1, parallel_heads=heads), capacity):
+            found.append(Fastest(chosen, design, size, network_cycles(design, graph)))
     if not found:
         raise UnsupportedError(f"{graph.name}: no choice of the RTL fits {capacity.name}; use HLS with more reuse")
-    return min(found, key=lambda f: f.clocks.latency)
+    return min(found, key=lambda f: (f.clocks.latency, f.budget.lut))
 
 
 def _heads(make: Callable[[HlsConfig], Design], config: HlsConfig) -> list[int]:
@@ -268,23 +158,59 @@ def _heads(make: Callable[[HlsConfig], Design], config: HlsConfig) -> list[int]:
     return [p for p in range(1, most + 1) if all(n.ints["heads"] % p == 0 for n in nodes)]
 
 
-def _slower(make: Callable[[HlsConfig], Design], config: HlsConfig) -> Iterable[tuple[HlsConfig, Design]]:
-    """Designs whose dense layers take more and more clocks a row, from the attention's pace on."""
-    plain = make(config)
-    yield config, plain
-    dense = _names(plain)
-    pace = max((_clocks(n) for n in plain.nodes if n.name in dense), default=0)
-    for clocks in range(pace + 2, 4 * pace + 1, 2):
-        chosen = replace(config, layer_reuse_factor={**dict.fromkeys(dense, clocks), **config.layer_reuse_factor})
+def _fitting(
+    make: Callable[[HlsConfig], Design], graph: Graph, config: HlsConfig, capacity: Capacity
+) -> Iterator[tuple[HlsConfig, Design, Budget]]:
+    """Designs that fit, of which none is the slower one in everything.
+
+    The slower the first layers, the faster may the others be: a walk along that edge, once for layers of a single row
+    that take as long as the others, once for half as long.
+    """
+    first, others, single = _layers(make(config))
+    sizes: dict[tuple[object, ...], NodeSize] = {}
+    pace = max((_clocks(n) for n in make(config).nodes if n.name in {*first, *others}), default=1)
+    paces = [pace]
+    while paces[-1] < 4 * pace:
+        paces.append(paces[-1] + max(2, paces[-1] // 16 * 2))
+
+    def try_it(ahead: int, behind: int, head: int) -> tuple[HlsConfig, Design, Budget] | None:
+        layers = {**dict.fromkeys(first, ahead), **dict.fromkeys(others, behind)}
+        layers |= dict.fromkeys(single, max(behind // head, 1))
+        chosen = replace(config, layer_reuse_factor={**layers, **config.layer_reuse_factor})
         try:
-            yield chosen, make(chosen)
+            design = make(chosen)
         except UnsupportedError:  # a layer has no more products to spread
-            return
+            return None
+        size = budget(design, graph, capacity.dsp or 0, sizes)
+        return (chosen, design, size) if fits(size, capacity) else None
+
+    for head in (1, 2):
+        ahead = behind = 0  # places in `paces`
+        while ahead < len(paces) and behind < len(paces) and not try_it(paces[ahead], paces[behind], head):
+            behind += 1
+            if behind == len(paces) and first:
+                ahead, behind = ahead + 1, len(paces) - 1
+        found = try_it(paces[ahead], paces[behind], head) if max(ahead, behind) < len(paces) else None
+        while found:
+            yield found
+            found = None
+            while first and found is None and behind and ahead + 1 < len(paces):
+                ahead += 1
+                while behind and (better := try_it(paces[ahead], paces[behind - 1], head)):
+                    found, behind = better, behind - 1
 
 
-def _names(design: Design) -> Collection[str]:
-    """Dense layers that are worked on row by row; a last one of a single row waits for nobody."""
-    return [n.name for n in design.nodes if n.op == "AttnDense" and n.ints["rows"] > 1]
+def _layers(design: Design) -> tuple[list[str], list[str], list[str]]:
+    """Dense layers up to the first attention, those behind it, and those of a single row."""
+    first: list[str] = []
+    others: list[str] = []
+    single: list[str] = []
+    seen = False
+    for node in design.nodes:
+        seen = seen or is_attention(node)
+        if node.op == "AttnDense":
+            (single if node.ints["rows"] == 1 else others if seen else first).append(node.name)
+    return first, others, single
 
 
 def _clocks(node: HwNode) -> int:

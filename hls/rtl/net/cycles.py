@@ -11,8 +11,8 @@ from hls4attn.hls.design import Design, HwNode
 from hls4attn.hls.rtl.net.attention_machine import Attention
 from hls4attn.hls.rtl.net.kernel import RtlKernel, rtl_kernel
 from hls4attn.hls.rtl.net.machines import Fifo, Machine, Pack, Permute, Pipeline, Unpack, tree_depth
-from hls4attn.hls.rtl.net.network import stream_depths
 from hls4attn.hls.rtl.net.norm_machine import Norm
+from hls4attn.hls.rtl.net.streams import stream_depths
 from hls4attn.hls.stream.cycles import ceil_div, is_attention, rows_of
 from hls4attn.hls.stream.packets import flag_depth
 from hls4attn.hls.stream.ports import PortRows, port_rows
@@ -96,6 +96,10 @@ class _Clocks:
                 stream = design.streams[node.output if node.op == "AttnPermute" else node.inputs[0]]
                 rows = rows_of(node, length if stream.tokens else None)
                 self._nodes.append((node, machine(node, rtl_kernel(node, graph), rows)))
+        self._readers = {
+            name: (node, kernel, port) for node, kernel in self._nodes for port, name in enumerate(node.inputs)
+        }
+        self._writers = {end: kernel for node, kernel in self._nodes for end in self._behind[node.output]}
 
     def run(self, samples: int) -> NetworkCycles:
         """Clock after clock, until all samples are out."""
@@ -114,36 +118,54 @@ class _Clocks:
                 raise SimulationError(f"{self._design.name}: no word for {_PATIENCE} clocks; the network hangs")
         return NetworkCycles(np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64))
 
+    def _shown(self, stream: str) -> bool:
+        """Whether a stream's end shows a word, if its readers had room."""
+        return (self._fifos[stream] if stream in self._fifos else self._writers[stream]).valid
+
     def _room(self, stream: str) -> bool:
-        return all(self._fifos[name].ready[0] for name in self._behind[stream])
+        """Whether all ends of a stream take a word."""
+        return all(
+            self._fifos[end].ready[0] if end in self._fifos else self._takes(end) for end in self._behind[stream]
+        )
+
+    def _takes(self, end: str) -> bool:
+        """Whether a kernel takes a word that comes without a FIFO."""
+        node, kernel, port = self._readers[end]
+        others = node.inputs if isinstance(kernel, Pipeline) else ()
+        return kernel.ready[port] and all(self._shown(name) for name in others if name != end)
 
     def _clock(self, sent: int, given: int, samples: int) -> tuple[int, int, bool]:
         """One clock of all: who gives, who takes; then every edge."""
         design, fifos = self._design, self._fifos
         put: set[str] = set()
         got: set[str] = set()
-        steps: list[tuple[Machine, tuple[bool, ...], bool]] = []
+        gave = []
         for node, kernel in self._nodes:
-            here = [fifos[name].valid and ready for name, ready in zip(node.inputs, kernel.ready, strict=True)]
-            if isinstance(kernel, Pipeline):
-                here = [all(here)] * len(here)
-            got.update(name for name, taken in zip(node.inputs, here, strict=True) if taken)
-            gives = kernel.valid and self._room(node.output if not node.copies else node.inputs[0])
-            if gives:
+            gave.append(kernel.valid and self._room(node.output))
+            if gave[-1]:
                 put.update(self._behind[node.output])
-            steps.append((kernel, tuple(here), gives))
         port = design.input.name
         unpack_gives = self._unpack.valid and self._room(port)
         if unpack_gives:
             put.update(self._behind[port])
+        steps: list[tuple[Machine, tuple[bool, ...], bool]] = []
+        for (node, kernel), gives in zip(self._nodes, gave, strict=True):
+            here = [
+                fifos[name].valid and ready if name in fifos else name in put
+                for name, ready in zip(node.inputs, kernel.ready, strict=True)
+            ]
+            if isinstance(kernel, Pipeline):
+                here = [all(here)] * len(here)
+            got.update(name for name, taken in zip(node.inputs, here, strict=True) if taken)
+            steps.append((kernel, tuple(here), gives))
         word = sent < samples * self._in_words and self._unpack.takes(unpack_gives)
         flag = word and self._unpack.ends_sample()
         leaves, flag_leaves = self._pack.gives(), self._pack.gives() and self._pack.last_word()
         row = fifos[design.result].valid and self._pack.takes()
         if row:
             got.add(design.result)
-        for kernel, took, gave in steps:
-            kernel.step(took, gave)
+        for kernel, took, gives in steps:
+            kernel.step(took, gives)
         for name, fifo in fifos.items():
             fifo.step((name in put,), name in got)
         self._unpack.step((word,), unpack_gives)
@@ -193,7 +215,8 @@ def _pipeline(node: HwNode, kernel: RtlKernel, rows: int) -> Pipeline:
     tail = 2 if ints.get("SCALE_BY") else 1
     if node.op == "AttnDense":
         steps = ceil_div(ints["N_IN"], ints["IN_BLOCK"]) * ceil_div(ints["N_OUT"], ints["OUT_BLOCK"])
-        return Pipeline(steps, tree_depth(ints["IN_BLOCK"]) + 2 + tail)
+        chain = ints["CHAIN"]
+        return Pipeline(steps, tree_depth(ceil_div(ints["IN_BLOCK"], chain)) + 1 + chain + tail)
     if "LANES" not in ints:
         raise UnsupportedError(f"{node.name}: no cycle model for {kernel.module}, whose clocks depend on the data")
     steps = ceil_div(ints["CHANNELS"], ints["LANES"])

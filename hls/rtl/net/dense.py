@@ -16,11 +16,24 @@ from hls4attn.hls.stream.blocks import block_order
 from hls4attn.hls.stream.iterations import ceil_div, row_interval
 from hls4attn.hls.tail import signed_bits
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.formats import Codes
+from hls4attn.models.formats import Codes, Fixed
 
-_FILES = ("net/net_dense.sv", "net/net_front.sv", "net/net_tree.sv", "net/net_back.sv", *TAIL_FILES, "op_hold.sv")
+_FILES = (
+    "net/net_dense.sv",
+    "net/net_front.sv",
+    "net/net_chain.sv",
+    "net/net_tree.sv",
+    "net/net_back.sv",
+    *TAIL_FILES,
+    "op_delay.sv",
+    "op_hold.sv",
+)
 #: Signed bits of the operands of a DSP48E1.
 _WIDE, _NARROW = 25, 18
+#: Products of a chain of DSP blocks: one more is a clock more, and a third of the adders less.
+_CHAIN = 3
+#: Weights of as many steps lie in block RAM, which holds 512 words of 36 bits; fewer are cheap as LUTs.
+_BLOCK_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
     ins, outs = ceil_div(n_in, in_block), ceil_div(n_out, out_block)
     weights = block_order(_matrix(node), n_in, n_out, in_block, out_block).reshape(outs * ins, in_block, out_block)
     weight_width = signed_bits(weights)
-    space = weight_width + source.width
+    chain, space = _chain(weights, pack, source, weight_width) if dsp else (1, weight_width + source.width)
     tail, start = _fold(tail_of(ints, node.roms, node.format))
     acc = ints["core_width"]
     if start is not None:
@@ -115,6 +128,8 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
             "WEIGHT_W": weight_width,
             "PACK": pack,
             "SPACE": space,
+            "CHAIN": chain,
+            "BLOCKS": int(ins * outs >= _BLOCK_STEPS),
             "ACC_W": acc,
             "ROWS": ints["rows"],
             "STEP_W": max((ins * outs - 1).bit_length(), 1),
@@ -125,6 +140,19 @@ def kernel(node: HwNode, graph: Graph, dsp: bool = True) -> RtlKernel:
         inputs=(n_in * source.width,),
         output=n_out * node.format.width,
     )
+
+
+def _chain(weights: Codes, pack: int, source: Fixed, width: int) -> tuple[int, int]:
+    """Products of a chain, and bits of the sum of its lower ones: as many as the wide operand has room for."""
+    in_block, most = weights.shape[1], -source.min if source.signed else source.max
+    longest = min(_CHAIN, in_block)
+    if pack == 1:
+        return longest, width + source.width
+    low = np.abs(weights[..., ::2])
+    sums = {n: int(np.add.reduceat(low, np.arange(0, in_block, n), axis=1).max()) for n in range(1, longest + 1)}
+    spaces = {n: max((total * most).bit_length(), width) + 1 for n, total in sums.items()}
+    length = max(n for n, space in spaces.items() if n == 1 or width + 1 + space <= _WIDE)
+    return length, spaces[length]
 
 
 def _fold(tail: RtlTail) -> tuple[RtlTail, RtlTail | None]:

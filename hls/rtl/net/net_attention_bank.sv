@@ -37,6 +37,7 @@ localparam int CHUNKS = (DIM + WIDTH - 1) / WIDTH;
 localparam int ROW_WORDS = HEADS / PARALLEL * CHUNKS;
 localparam int WORD_W = PARALLEL * WIDTH * ELEMENT_W;
 localparam int HALF = ROWS * ROW_WORDS;
+localparam int LUT_WORDS = 16;  // more of them lie in block RAM
 localparam logic [PLACE_W-1:0] OTHER = PLACE_W'(HALF);
 
 // ---- the row as words
@@ -102,11 +103,21 @@ always_ff @(posedge clk) begin
 end
 
 // ---- the memory
-logic [WORD_W-1:0] memory [0:2*HALF-1];
-always_ff @(posedge clk) begin
-    if (write) memory[place] <= written;
-    word <= memory[address];
-end
+generate
+    if (2 * HALF > LUT_WORDS) begin : gen_blocks
+        (* ram_style = "block" *) logic [WORD_W-1:0] memory [0:2*HALF-1];
+        always_ff @(posedge clk) begin
+            if (write) memory[place] <= written;
+            word <= memory[address];
+        end
+    end else begin : gen_luts
+        logic [WORD_W-1:0] memory [0:2*HALF-1];
+        always_ff @(posedge clk) begin
+            if (write) memory[place] <= written;
+            word <= memory[address];
+        end
+    end
+endgenerate
 
 assign full = filled != freed;
 assign base = freed[0] ? OTHER : '0;

@@ -73,8 +73,10 @@ localparam logic [CHUNK_W-1:0] LAST_CHUNK = CHUNK_W'(CHUNKS - 1);
 // Clocks from a place in the memory to a sum of products, to a score.
 localparam int QX_W = Q_W + (Q_SIGNED != 0 ? 0 : 1);  // operands have a sign
 localparam int KX_W = K_W + (K_SIGNED != 0 ? 0 : 1);
-localparam int TREE = WIDTH > 1 ? $clog2(WIDTH) : 1;
-localparam int TO_SUM = 3 + TREE;
+localparam int PAIR = DSP != 0 && WIDTH > 2 ? 2 : 1;  // products that DSP blocks add up
+localparam int PAIRS = (WIDTH + PAIR - 1) / PAIR;
+localparam int TREE = PAIRS > 1 ? $clog2(PAIRS) : 1;
+localparam int TO_SUM = 2 + PAIR + TREE;
 localparam int TO_CORE = TO_SUM + (CHUNKS > 1 ? 1 : 0);
 localparam int TAIL = SCORE_SCALE != 0 ? 2 : 1;
 localparam int TO_SCORE = TO_CORE + TAIL;
@@ -184,26 +186,34 @@ endgenerate
 
 generate
     for (p = 0; p < PARALLEL; p = p + 1) begin : head
-        wire [WIDTH*SCORE_CORE_W-1:0] products;
+        localparam int P_W = QX_W + KX_W + PAIR - 1;
+        wire [WIDTH*QX_W-1:0] q_operands;
+        wire [WIDTH*KX_W-1:0] k_operands;
+        wire [PAIRS*SCORE_CORE_W-1:0] products;
         wire signed [SCORE_CORE_W-1:0] sum;
         wire signed [SCORE_CORE_W-1:0] core;
         for (e = 0; e < WIDTH; e = e + 1) begin : element
             localparam int AT = p * WIDTH + e;
             logic signed [QX_W-1:0] q_operand;
             logic signed [KX_W-1:0] k_operand;
-            wire signed [QX_W+KX_W-1:0] product;
             always_ff @(posedge clk) begin
                 q_operand <= {{(QX_W - Q_W){1'b0}}, q_word[AT*Q_W +: Q_W]};
                 k_operand <= {{(KX_W - K_W){1'b0}}, k_word[AT*K_W +: K_W]};
             end
-            net_product #(.A_W(QX_W), .B_W(KX_W), .DSP(DSP)) times (
-                .clk(clk), .en(1'b1), .a(q_operand), .b(k_operand), .p(product)
+            assign q_operands[e*QX_W +: QX_W] = q_operand;
+            assign k_operands[e*KX_W +: KX_W] = k_operand;
+        end
+        for (e = 0; e < PAIRS; e = e + 1) begin : pair
+            localparam int COUNT = (e + 1) * PAIR > WIDTH ? 1 : PAIR;
+            wire signed [P_W-1:0] product;
+            net_chain #(.COUNT(COUNT), .LENGTH(PAIR), .A_W(QX_W), .B_W(KX_W), .P_W(P_W), .DSP(DSP)) times (
+                .clk(clk), .en(1'b1), .a(q_operands[e*PAIR*QX_W +: COUNT*QX_W]),
+                .b(k_operands[e*PAIR*KX_W +: COUNT*KX_W]), .p(product)
             );
             assign products[e*SCORE_CORE_W +: SCORE_CORE_W] = SCORE_CORE_W'(product);
+            wire unused = ^product;
         end
-        op_tree #(.COUNT(WIDTH), .WIDTH(SCORE_CORE_W), .SIGNED(1), .WORD_W(QX_W + KX_W)) tree (
-            .clk(clk), .words(products), .sum(sum)
-        );
+        op_tree #(.COUNT(PAIRS), .WIDTH(SCORE_CORE_W), .SIGNED(1)) tree (.clk(clk), .words(products), .sum(sum));
         if (CHUNKS > 1) begin : gen_chunks
             wire sum_first, sum_valid;
             op_delay #(.WIDTH(2), .LENGTH(TO_SUM)) beside_sum (

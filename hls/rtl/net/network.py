@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 
 from hls4attn.hls.design import Design, HwNode
 from hls4attn.hls.rtl.net.kernel import RtlKernel, rtl_kernel
+from hls4attn.hls.rtl.net.streams import stream_depths, stream_widths
 from hls4attn.hls.rtl.net.words import shorter
 from hls4attn.hls.rtl.unit import Rom, RtlUnit, rtl_dir
 from hls4attn.hls.stream.packets import flag_depth
 from hls4attn.hls.stream.ports import PortRows, port_rows
 from hls4attn.models.errors import InputError, SpecError
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.formats import Fixed
 
 _FILES = ("net/net_fifo.sv", "net/net_unpack.sv", "net/net_pack.sv")
 
@@ -79,28 +79,6 @@ def network_unit(design: Design, graph: Graph, dsp: Collection[str] | None = Non
         row_max=max(port.words for port in port_rows(design)),
         texts={f"{top.module}.sv": text},
     )
-
-
-def stream_widths(design: Design) -> dict[str, int]:
-    """Bits of a row of each stream, TLAST not counted."""
-    formats: dict[str, Fixed] = {design.input.name: design.input.format}
-    for node in design.nodes:
-        formats |= dict.fromkeys(node.outputs, node.format)
-    return {name: formats[name].width * s.channels for name, s in design.streams.items()}
-
-
-def stream_depths(design: Design) -> dict[str, int]:
-    """Words of each stream's FIFO; 0 for none.
-
-    A fork has no FIFO in front of it: its copies hold what that would, in FIFOs that are so much deeper.
-    """
-    depths = {name: s.depth for name, s in design.streams.items()}
-    for node in design.nodes:
-        if node.copies:
-            for name in node.copies:
-                depths[name] += depths[node.inputs[0]]
-            depths[node.inputs[0]] = 0
-    return depths
 
 
 @dataclass
