@@ -7,16 +7,13 @@
 //     words[n] -----( + )--[ ]--+
 //
 // Latency ceil(log2(COUNT)), 1 for one word; a sum a clock.  Synthesis drops bits that are always 0.
-// The adders have to know the sign: Yosys moves the last one into a DSP behind it, and extends the words there.  Their
-// registers are no wider than the sums can be: Yosys 0.70 moves the first adders into the DSPs of products in front, and
-// would leave copies of the sign without a source.
+// The adders have to know the sign: Yosys moves the last one into a DSP behind it, and extends the words there.
 `default_nettype none
 
 module op_tree #(
     parameter int COUNT = 2,
     parameter int WIDTH = 1,
-    parameter int SIGNED = 0,
-    parameter int WORD_W = WIDTH    // of the bits of a word, the low ones that the others repeat the sign of
+    parameter int SIGNED = 0
 ) (
     input wire clk,
     input wire [COUNT*WIDTH-1:0] words,
@@ -28,7 +25,7 @@ localparam int LEAVES = 1 << ROWS;
 
 // Node n adds nodes 2 n and 2 n + 1: node 1 is the root, nodes LEAVES on are the words, 0 behind them.
 wire [LEAVES*WIDTH-1:0] leaves;
-wire [LEAVES*WIDTH-1:WIDTH] nodes;
+reg [LEAVES*WIDTH-1:WIDTH] nodes;
 genvar n;
 
 generate
@@ -50,16 +47,9 @@ generate
             assign b = leaves[(2*n+1-LEAVES)*WIDTH +: WIDTH];
         end
         if (SIGNED != 0) begin : integers
-            localparam int GROWN_W = WORD_W + ROWS + 1 - $clog2(n + 1);
-            localparam int SUM_W = GROWN_W < WIDTH ? GROWN_W : WIDTH;
-            reg signed [SUM_W-1:0] total;
-            always_ff @(posedge clk) total <= $signed(a[SUM_W-1:0]) + $signed(b[SUM_W-1:0]);
-            assign nodes[n*WIDTH +: WIDTH] = WIDTH'(total);
-            wire unused = &{1'b0, a, b};
+            always_ff @(posedge clk) nodes[n*WIDTH +: WIDTH] <= $signed(a) + $signed(b);
         end else begin : naturals
-            reg [WIDTH-1:0] total;
-            always_ff @(posedge clk) total <= a + b;
-            assign nodes[n*WIDTH +: WIDTH] = total;
+            always_ff @(posedge clk) nodes[n*WIDTH +: WIDTH] <= a + b;
         end
     end
 endgenerate
