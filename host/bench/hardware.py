@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hls4attn.hls.rtl.openxc7 import OpenXc7, Routed, routed
-from hls4attn.hls.rtl.pnr import Speed, ecp5_speed
+from hls4attn.hls.rtl.pnr import Speed, check_room, ecp5_speed
 from hls4attn.hls.rtl.synth import Resources, resources
 from hls4attn.hls.rtl.toggles import Activity
 from hls4attn.host.bench.hardware_subject import MARKED, Mark, RowCycles, score_rows
@@ -107,9 +107,10 @@ def measure(
     row_max, lengths = (subject.rows, [subject.rows]) if subject.rows else (max(lengths), lengths)
     unit = subject.unit(row_max)
     notes = {key: why for key, why in subject.missing.items() if key != "toggles" or toggles}
-    speed = None
+    size, speed = resources(unit), None
     if ecp5:
         try:
+            check_room(size)
             speed = ecp5_speed(unit)
         except UnsupportedError as error:
             notes["ecp5"] = str(error).partition(": ")[2]
@@ -121,7 +122,7 @@ def measure(
         baseline=subject.baseline,
         row_max=row_max,
         fixed=bool(subject.rows),
-        size=resources(unit),
+        size=size,
         without_dsp=resources(subject.without_dsp(row_max), dsp=False) if subject.without_dsp else None,
         cycles={n: subject.clocks(n, row_max) for n in lengths},
         error={n: round(error_of(score_rows(ERROR_ROWS, n, seed=1)), 3) for n in lengths} if error_of else {},

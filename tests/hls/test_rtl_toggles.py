@@ -9,7 +9,8 @@ import pytest
 
 from hls4attn.hls.rtl import toggles
 from hls4attn.hls.rtl.baselines import online_unit
-from hls4attn.hls.rtl.pnr import ecp5_speed, find_nextpnr
+from hls4attn.hls.rtl.pnr import check_room, ecp5_speed, find_nextpnr
+from hls4attn.hls.rtl.synth import Resources
 from hls4attn.hls.rtl.toggles import activity
 from hls4attn.hls.rtl.unit import RtlUnit, rtl_unit
 from hls4attn.models.errors import SimulationError, ToolError, UnsupportedError
@@ -85,6 +86,9 @@ def test_a_unit_that_does_not_fit() -> None:
     unit = RtlUnit("op_stage", (), user_width=1, in_signed=False, texts={"op_stage.sv": text})
     with pytest.raises(UnsupportedError, match="op_stage: it has 29 multipliers, an LFE5U-25F 28"):
         ecp5_speed(unit, (1,))
+    with pytest.raises(UnsupportedError, match="it has 57 BRAM18, an LFE5U-25F 56 block RAMs"):
+        check_room(Resources(10, 0, 10, 28, 57, "Yosys"))
+    check_room(Resources(10, 0, 10, 28, 56, "Yosys"))
 
 
 def test_long_lists_of_nets_are_broken() -> None:
