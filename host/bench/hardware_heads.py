@@ -75,7 +75,7 @@ class Head:
 
 
 @cache
-def _digits() -> tuple[Fastest, Graph]:
+def digits() -> tuple[Fastest, Graph]:
     """The fastest configuration of the zoo's model that fits the board."""
     from hls4attn.hls.config import HlsConfig
     from hls4attn.hls.rtl.net.budget import fastest
@@ -94,14 +94,14 @@ def _digits() -> tuple[Fastest, Graph]:
 def _digits_unit(_: int) -> RtlUnit:
     from hls4attn.hls.rtl.net.network import network_unit
 
-    found, graph = _digits()
+    found, graph = digits()
     return network_unit(found.design, graph, found.budget.chosen)
 
 
 def _digits_clocks(_: int, __: int) -> RowCycles:
     from hls4attn.hls.rtl.net.sim import NetworkSim
 
-    found, graph = _digits()
+    found, graph = digits()
     sim = NetworkSim(found.design, graph, found.budget.chosen)
     run = sim.run(np.zeros((_SAMPLES, *found.design.input.shape), dtype=np.int64))
     return RowCycles(run.latency, run.interval)

@@ -6,19 +6,23 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import command
 
 from hls4attn.hls.rtl.baselines import online_unit
+from hls4attn.hls.rtl.net.cycles import network_cycles
+from hls4attn.hls.rtl.net.kernel_sim import KernelSim
 from hls4attn.hls.rtl.openxc7 import NEXTPNR
 from hls4attn.hls.rtl.synth import resources
 from hls4attn.hls.rtl.unit import rtl_unit
+from hls4attn.hls.stream.attention_graph import AttentionFormats
 from hls4attn.host.bench import hardware
 from hls4attn.host.bench.hardware import check_marks
-from hls4attn.host.bench.hardware_heads import HEADS, NETWORKS, Head
+from hls4attn.host.bench.hardware_heads import HEADS, NETWORKS, Head, digits
 from hls4attn.host.bench.hardware_readme import main as readme_main
 from hls4attn.host.bench.hardware_readme import read_run, renewed
-from hls4attn.host.bench.hardware_subject import MARKED, Mark, score_rows
+from hls4attn.host.bench.hardware_subject import MARKED, Mark, RowCycles, score_rows
 from hls4attn.host.bench.hardware_table import parse_units
 from hls4attn.host.bench.hardware_units import SUBJECTS, UNITS
 from hls4attn.host.bench.vivado import find_vivado, implement, script
@@ -234,3 +238,25 @@ def test_the_committed_sizes_are_what_yosys_gives(name):
         n: (c.latency, c.interval) for n, c in found.cycles.items()
     }
     assert {int(n): e for n, e in want["error"].items()} == found.error
+
+
+@pytest.mark.slow
+def test_the_network_takes_the_clocks_of_its_model():
+    found, graph = digits()
+    want = network_cycles(found.design, graph, 6)
+    assert NETWORKS["digits"].clocks(1, 1) == RowCycles(want.latency, want.interval)
+    assert want.latency < 2000
+    assert found.budget.dsp <= 220
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", ["consmax", "e2softmax", "softmax"])
+def test_netlists_of_heads_are_theirs(score):
+    """What was synthesised for a size gives the codes of the Verilog."""
+    kernel = Head(score, 12, 6).kernel()
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(-128, 128, (36, 6)) for _ in range(3)]
+    fmt = AttentionFormats().q
+    verilog, netlist = (KernelSim(kernel, netlist=n).run(codes, [fmt] * 3, fmt, [12] * 3) for n in (False, True))
+    assert np.array_equal(netlist.rows, verilog.rows)
+    assert len(np.unique(verilog.rows)) > 20
