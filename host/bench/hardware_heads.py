@@ -63,14 +63,16 @@ class Head:
 
     def subject(self) -> Subject:
         """Its row of the table."""
+        first = self.score == "consmax"
         return Subject(
             f"attention head, {_SCORES[self.score][0]}, {self.rows} x {self.width}",
             lambda _: kernel_unit(self.kernel()),
             self.clocks,
-            without_dsp=lambda _: kernel_unit(self.kernel(dsp=False)),
+            without_dsp=(lambda _: kernel_unit(self.kernel(dsp=False))) if first else None,
             baseline=self.score == "softmax",
             rows=self.rows,
-            missing={"toggles": _NO_TOGGLES},
+            missing={"toggles": _NO_TOGGLES}
+            | ({} if first else {"without_dsp": "its products are the ConSmax head's"}),
         )
 
 
