@@ -213,9 +213,12 @@ def test_tables_are_renewed(tmp_path):
         "before\n\n| unit | LUT |\n|---|---|\n| old | 1 |\n\nafter\n\n| attention head, N x D; network | old |\n\nend\n"
     )
     (tmp_path / "README.md").write_text(text)
-    readme_main([str(tmp_path / "README.md")])
-    new = (tmp_path / "README.md").read_text()
     consmax = next(u for u in read_run()["units"] if u["name"] == "consmax")
+    run = {"units": [consmax, consmax | {"title": "a head", "fixed": True}]}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    readme_main([str(tmp_path / "README.md"), str(tmp_path / "run.json")])
+    new = (tmp_path / "README.md").read_text()
+    assert f"\n| a head | {consmax['size']['lut']} | 0 |" in new
     assert f"\n| ConSmax, direct table | {consmax['size']['lut']} | 0 |" in new
     assert "old" not in new
     assert [part in new for part in ("before\n\n| unit", "|\n\nafter\n\n| attention head", "|\n\nend\n")] == [True] * 3
