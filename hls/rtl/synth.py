@@ -203,8 +203,10 @@ def _synthesised(unit: RtlUnit, sources: Mapping[str, str], options: Sequence[st
     return run_yosys(unit, sources, commands, ("stat.json", "net.v"))
 
 
-def run_yosys(unit: RtlUnit, sources: Mapping[str, str], commands: Sequence[str], results: Sequence[str]) -> Path:
-    """Run commands of Yosys on a unit that has been read, with `TOP` at the top of its hierarchy.
+def run_yosys(
+    unit: RtlUnit, sources: Mapping[str, str], commands: Sequence[str], results: Sequence[str], top: str = TOP
+) -> Path:
+    """Run commands of Yosys on a unit that has been read.
 
     All paths that Yosys sees are relative: the one from PyPI has a file system of its own.
 
@@ -213,6 +215,7 @@ def run_yosys(unit: RtlUnit, sources: Mapping[str, str], commands: Sequence[str]
         sources: text of every source, by file name.
         commands: what follows ``hierarchy``.
         results: files that they write.
+        top: module at the top of the hierarchy, which is among the sources if it is not the unit with its constants.
 
     Returns:
         Folder with the results, from the cache if nothing that they depend on has changed.
@@ -223,7 +226,7 @@ def run_yosys(unit: RtlUnit, sources: Mapping[str, str], commands: Sequence[str]
     yosys = find_yosys()
     files = dict(sources) | {file: unit.roms[name].text() for name, file in unit.rom_files().items()}
     files[f"{TOP}.v"] = unit.top(TOP)
-    read = (f"read_verilog -sv -defer {' '.join(sources)} {TOP}.v", f"hierarchy -check -top {TOP}")
+    read = (f"read_verilog -sv -defer {' '.join(sources)} {TOP}.v", f"hierarchy -check -top {top}")
     script = "\n".join((*read, *commands))
     parts = [yosys_version(yosys), script, *(part for pair in sorted(files.items()) for part in pair)]
     folder = cache_dir() / "rtl" / ("synth_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32])

@@ -22,6 +22,7 @@ from hls4attn.hls.rtl.unit import RtlUnit
 from hls4attn.hls.rtl.verilated import verilated_library
 from hls4attn.models.errors import SimulationError, ToolError
 
+_LINE = 1000  # nets on a line: Verilator reads no line of 40,000 tokens
 _MAPPING = "-nobram -nodsp -nosrl"
 _COMMANDS = (
     f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf {_MAPPING}",
@@ -90,9 +91,11 @@ def _counting(netlist: str, nets: list[str]) -> str:
     body, end, tail = rest.rpartition("endmodule")
     if not start or not end:
         raise ToolError(f"Yosys wrote a netlist without {TOP}")
+    parts = (", ".join(nets[k : k + _LINE]) for k in range(0, len(nets), _LINE))
+    listed = ",\n".join(parts)
     counter = f"""
   output reg [63:0] toggles;
-  wire [{len(nets) - 1}:0] count_now = {{{", ".join(nets)}}};
+  wire [{len(nets) - 1}:0] count_now = {{{listed}}};
   reg [{len(nets) - 1}:0] count_before;
   always @(posedge clk) begin
     count_before <= count_now;

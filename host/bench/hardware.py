@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hls4attn.hls.rtl.pnr import Speed, ecp5_speed
+from hls4attn.hls.rtl.openxc7 import OpenXc7, Routed, routed
+from hls4attn.hls.rtl.pnr import Speed, check_room, ecp5_speed
 from hls4attn.hls.rtl.synth import Resources, resources
-from hls4attn.hls.rtl.toggles import Activity, activity
-from hls4attn.host.bench.hardware_units import MARKED, SUBJECTS, Mark, RowCycles, score_rows
+from hls4attn.hls.rtl.toggles import Activity
+from hls4attn.host.bench.hardware_subject import MARKED, Mark, RowCycles, score_rows
+from hls4attn.host.bench.hardware_units import SUBJECTS
 from hls4attn.host.bench.vivado import Implemented, find_vivado, implement
+from hls4attn.models.errors import UnsupportedError
 
 LENGTHS = (16, 64, 256, 1024)
-#: Rows of the activity: short enough for a netlist's simulation.
-ACTIVE_ROWS, ACTIVE_LENGTH = 16, 64
 ERROR_ROWS = 200
-NO_SIZE = "all of its products in LUTs are a longer synthesis than this table is worth"
-NO_TOGGLES = "its netlist takes too long to simulate"
-NO_SPEED = "it does not fit the ECP5 that the others are placed on"
+#: Figures that a unit may lack, as its notes call them.
+_NAMES = {"without_dsp": "size without DSP", "toggles": "toggles", "ecp5": "ECP5"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Hardware:
         name: of the unit.
         title: what it is.
         baseline: whether it is there to be compared with.
-        row_max: longest row that it is made for.
+        row_max: longest row that it is made for; 1 for a network, whose rows are samples.
+        fixed: whether it is made for this length only: an attention head, a network.
         size: by Yosys, with DSP blocks.
         without_dsp: by Yosys, without; None where that takes too long.
         cycles: of a row, by its length.
@@ -38,6 +39,7 @@ class Hardware:
         ecp5: place and route, None if not asked for or not possible.
         toggles: activity of the netlist, None likewise.
         vivado: implementation by Vivado, None where there is none.
+        openxc7: place and route by nextpnr-xilinx, None likewise.
         marks: what was to be reached, and what was.
         notes: why something is missing.
     """
@@ -46,6 +48,7 @@ class Hardware:
     title: str
     baseline: bool
     row_max: int
+    fixed: bool
     size: Resources
     without_dsp: Resources | None
     cycles: Mapping[int, RowCycles]
@@ -53,6 +56,7 @@ class Hardware:
     ecp5: Speed | None = None
     toggles: Activity | None = None
     vivado: Implemented | None = None
+    openxc7: Routed | None = None
     marks: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -62,7 +66,8 @@ def figures(found: Hardware) -> dict[str, float]:
     size = {name: value for name, value in asdict(found.size).items() if name != "tool"}
     cycles = {f"cycles_{n}": c.interval for n, c in found.cycles.items()}
     longest = max(found.cycles)
-    more = {"cycles_per_element": found.cycles[longest].interval / longest}
+    more = {"cycles_per_element": found.cycles[longest].interval / longest, "latency": found.cycles[longest].latency}
+    more["luts"] = found.size.lut + found.size.lutram
     return size | cycles | more | ({"ecp5_mhz": found.ecp5.median} if found.ecp5 else {})
 
 
@@ -78,51 +83,55 @@ def check_marks(marks: Sequence[Mark], values: Mapping[str, float]) -> tuple[dic
 
 
 def measure(
-    name: str, lengths: Sequence[int] = LENGTHS, ecp5: bool = False, toggles: bool = True, vivado: bool = True
+    name: str,
+    lengths: Sequence[int] = LENGTHS,
+    ecp5: bool = False,
+    toggles: bool = True,
+    vivado: bool = True,
+    openxc7: OpenXc7 | None = None,
 ) -> Hardware:
     """All figures of a unit.
 
     Args:
         name: of `SUBJECTS`.
-        lengths: of rows; the unit is made for the longest.
+        lengths: of rows; a unit is made for the longest, if it is not made for one length only.
         ecp5: place and route it, too.
         toggles: count its netlist's activity.
         vivado: implement it where there is a Vivado.
+        openxc7: tool for 7-series parts that places and routes it, if there is one.
 
     Raises:
         ToolError: if a tool is missing or fails.
     """
-    subject, row_max = SUBJECTS[name], max(lengths)
-    unit, notes = subject.unit(row_max), []
-    speed = active = plain = None
-    if subject.tokens is None:
-        plain = resources(unit, dsp=False)
-    else:
-        notes.append(f"no size without DSP: {NO_SIZE}")
-    if ecp5 and subject.tokens is None:
-        speed = ecp5_speed(unit)
-    elif ecp5:
-        notes.append(f"no ECP5: {NO_SPEED}")
-    if toggles and subject.tokens is None:
-        active = activity(subject.unit(ACTIVE_LENGTH), score_rows(ACTIVE_ROWS, ACTIVE_LENGTH))
-    elif toggles:
-        notes.append(f"no toggles: {NO_TOGGLES}")
+    subject = SUBJECTS[name]
+    row_max, lengths = (subject.rows, [subject.rows]) if subject.rows else (max(lengths), lengths)
+    unit = subject.unit(row_max)
+    notes = {key: why for key, why in subject.missing.items() if key != "toggles" or toggles}
+    size, speed = resources(unit), None
+    if ecp5:
+        try:
+            check_room(size)
+            speed = ecp5_speed(unit)
+        except UnsupportedError as error:
+            notes["ecp5"] = str(error).partition(": ")[2]
     installed = find_vivado() if vivado else None
-    error = subject.error
+    error_of = subject.error
     found = Hardware(
         name=name,
         title=subject.title,
         baseline=subject.baseline,
         row_max=row_max,
-        size=resources(unit),
-        without_dsp=plain,
-        cycles={n: subject.cycles(n, row_max) for n in lengths},
-        error={n: round(error(score_rows(ERROR_ROWS, n, seed=1)), 3) for n in lengths} if error else {},
+        fixed=bool(subject.rows),
+        size=size,
+        without_dsp=resources(subject.without_dsp(row_max), dsp=False) if subject.without_dsp else None,
+        cycles={n: subject.clocks(n, row_max) for n in lengths},
+        error={n: round(error_of(score_rows(ERROR_ROWS, n, seed=1)), 3) for n in lengths} if error_of else {},
         ecp5=speed,
-        toggles=active,
+        toggles=subject.activity() if toggles and subject.activity else None,
         vivado=None if installed is None else implement(unit, installed),
-        notes=tuple(notes),
+        openxc7=None if openxc7 is None else routed(unit, openxc7),
+        notes=tuple(f"no {_NAMES[key]}: {why}" for key, why in notes.items()),
     )
-    if row_max != MARKED:
+    if row_max != MARKED and not subject.rows:
         return found
     return Hardware(**(vars(found) | {"marks": check_marks(subject.marks, figures(found))}))

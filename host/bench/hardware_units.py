@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,10 @@ from hls4attn.hls.rtl.baselines import TableSoftmax, online_reference, online_un
 from hls4attn.hls.rtl.gaincell import token_words
 from hls4attn.hls.rtl.gaincell import unit as gaincell_unit
 from hls4attn.hls.rtl.sim import RtlSim
+from hls4attn.hls.rtl.toggles import activity
 from hls4attn.hls.rtl.unit import RtlUnit, rtl_unit
+from hls4attn.host.bench.hardware_heads import HEADS, NETWORKS
+from hls4attn.host.bench.hardware_subject import CODES, Mark, RowCycles, Subject, score_rows
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import (
     AILayerNormSpec,
@@ -25,81 +27,37 @@ from hls4attn.models.operators import (
     SoftmaxSpec,
 )
 
-CODES, STD = Fixed(8, 4), 1.5
 #: Slice of the online E2Softmax.
 SLICE = 16
-#: Row length that sizes of the marks are for.
-MARKED = 1024
+#: Rows of the activity: short enough for a netlist's simulation.
+ACTIVE_ROWS, ACTIVE_LENGTH = 16, 64
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A figure to reach.
-
-    Attributes:
-        metric: name of the figure in `hardware.figures`.
-        limit: at most this, or at least if `least`.
-        missed: why it is not reached, where that is known.
-        least: whether more is better.
-    """
-
-    metric: str
-    limit: float
-    missed: str = ""
-    least: bool = False
-
-
-@dataclass(frozen=True)
-class RowCycles:
-    """Clocks with both sides always ready.
-
-    Attributes:
-        latency: from the first element of a row to its last result, in a unit that has nothing else to do.
-        interval: from one row to the next, mean over many.
-    """
-
-    latency: int
-    interval: float
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One unit of the comparison.
+def _row_clocks(unit: Callable[[int], RtlUnit], whole: bool = False) -> Callable[[int, int], RowCycles]:
+    """Clocks of rows, counted in the simulated Verilog.
 
     Args:
-        title: as in the table.
-        unit: makes it for rows up to a length.
+        unit: makes the unit.
         whole: all of its rows are as long as it is made for, so that every length is another unit.
-        baseline: it is there to be compared with.
-        error: root-mean-square difference from the real softmax in 1/256, for rows of score codes.
-        marks: what it was made to reach with rows up to 1,024.
-        tokens: a gain-cell head, whose rows are tokens.
     """
 
-    title: str
-    unit: Callable[[int], RtlUnit]
-    whole: bool = False
-    baseline: bool = False
-    error: Callable[[Codes], float] | None = None
-    marks: tuple[Mark, ...] = ()
-    tokens: GainCellSpec | None = None
-
-    def cycles(self, length: int, row_max: int) -> RowCycles:
-        """Clocks of rows of a length, counted in the simulated Verilog; of a gain-cell head, with as many slots filled.
-
-        Raises:
-            ToolError: if Verilator or a compiler is missing.
-        """
-        if self.tokens is not None:
-            return _token_cycles(self.unit(row_max), self.tokens, length)
-        sim, rows = RtlSim(self.unit(length if self.whole else row_max)), score_rows(9 if length > 128 else 33, length)
+    def clocks(length: int, row_max: int) -> RowCycles:
+        sim, rows = RtlSim(unit(length if whole else row_max)), score_rows(9 if length > 128 else 33, length)
         one, many = (sim.run(part).cycles for part in (rows[:1], rows))
         return RowCycles(one, (many - one) / (len(rows) - 1))
 
+    return clocks
 
-def score_rows(rows: int, length: int, seed: int = 0) -> Codes:
-    """Codes of Gaussian scores, shape ``(rows, length)``."""
-    return CODES.quantise(np.random.default_rng(seed).normal(0, STD, (rows, length)))
+
+def _subject(title: str, unit: Callable[[int], RtlUnit], whole: bool = False, **more: Any) -> Subject:
+    return Subject(
+        title,
+        unit,
+        _row_clocks(unit, whole),
+        without_dsp=unit,
+        activity=lambda: activity(unit(ACTIVE_LENGTH), score_rows(ACTIVE_ROWS, ACTIVE_LENGTH)),
+        **more,
+    )
 
 
 def _token_cycles(unit: RtlUnit, spec: GainCellSpec, filled: int) -> RowCycles:
@@ -130,11 +88,11 @@ def _rows_of(spec: Any) -> Callable[[Codes], Codes]:
 
 def _score(title: str, spec: Any, **more: Any) -> Subject:
     error = None if isinstance(spec, ConSmaxSpec) else _against_softmax(_rows_of(spec), spec.out_format)
-    return Subject(title, lambda row_max: rtl_unit(spec, row_max), error=error, **more)
+    return _subject(title, lambda row_max: rtl_unit(spec, row_max), error=error, **more)
 
 
 def _norm(title: str, make: Callable[[int], Any], marks: tuple[Mark, ...] = ()) -> Subject:
-    return Subject(title, lambda channels: rtl_unit(make(channels), channels), whole=True, marks=marks)
+    return _subject(title, lambda channels: rtl_unit(make(channels), channels), whole=True, marks=marks)
 
 
 def _affine(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -150,19 +108,31 @@ def _table(title: str, norm_width: int) -> Subject:
     spec = TableSoftmax(CODES, 1.0, norm_width=norm_width)
     out = Fixed(spec.out_width, spec.out_frac, signed=False)
     error = _against_softmax(spec.reference, out)
-    return Subject(title, lambda row_max: table_unit(spec, row_max), baseline=True, error=error)
+    return _subject(title, lambda row_max: table_unit(spec, row_max), baseline=True, error=error)
 
 
 def _gaincell(title: str, lane_dsp: bool, marks: tuple[Mark, ...]) -> Subject:
+    """A head whose rows are tokens, with as many slots filled as a row is long."""
     spec = GainCellSpec()
-    return Subject(title, lambda row_max: gaincell_unit(spec, lane_dsp=lane_dsp), tokens=spec, marks=marks)
+    unit = gaincell_unit(spec, lane_dsp=lane_dsp)
+    missing = {"toggles": _NO_TOKENS} | ({"without_dsp": _LANES} if lane_dsp else {})
+    return Subject(
+        title,
+        lambda _: unit,
+        lambda filled, _: _token_cycles(unit, spec, filled),
+        without_dsp=None if lane_dsp else lambda _: unit,
+        marks=marks,
+        missing=missing,
+    )
 
 
 _CONSMAX = (CODES, (1.5,), (100.0,), (1.0,), (11,))
 _SOFTMAX = SoftmaxSpec(CODES, (1.0,))
+_LANES = "its lanes in LUTs are the head above"
+_NO_TOKENS = "without block RAMs and DSP blocks it has 49,600 nets, for which Verilator needs more than 1.9 GB"
 _HANDSHAKE = "the mark is a table without back pressure; the handshake's spare word costs the rest"
 
-SUBJECTS: dict[str, Subject] = {
+UNITS: dict[str, Subject] = {
     "consmax": _score(
         "ConSmax, direct table",
         ConSmaxSpec(*_CONSMAX),
@@ -192,7 +162,7 @@ SUBJECTS: dict[str, Subject] = {
             Mark("ecp5_mhz", 98, least=True),
         ),
     ),
-    "softmax-online": Subject(
+    "softmax-online": _subject(
         "softmax, online maximum, deferred division",
         lambda row_max: online_unit(_SOFTMAX, row_max),
         baseline=True,
@@ -217,3 +187,6 @@ SUBJECTS: dict[str, Subject] = {
         (Mark("lut", 8_000), Mark("dsp", 137), Mark("cycles_1024", 1103)),
     ),
 }
+
+#: Everything that is compared, in the order of the table.
+SUBJECTS = UNITS | HEADS | NETWORKS

@@ -104,13 +104,18 @@ def hardware(
     ecp5: Annotated[bool, typer.Option("--ecp5", help="Also place and route for an ECP5.")] = False,
     toggles: Annotated[bool, typer.Option(help="Count what changes in the netlists.")] = True,
     vivado: Annotated[bool, typer.Option(help="Implement with the Vivado on PATH, if there is one.")] = True,
+    networks: Annotated[bool, typer.Option("--networks", help="Also whole networks: minutes of synthesis.")] = False,
+    chipdb: Annotated[
+        Path | None,
+        typer.Option(help="Chip database of an xc7z020clg400: place and route with nextpnr-xilinx (openXC7), too."),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Streaming units in logic: size by Yosys, cycles, relative speed and activity, beside softmaxes of others."""
     from hls4attn.host.bench.hardware_table import parse_row_lengths, parse_units, print_hardware
 
-    names, rows = parse_units(units), parse_row_lengths(lengths)
-    print_hardware(out, err, names, rows, part, ecp5, toggles, vivado, json)
+    names, rows = parse_units(units, networks), parse_row_lengths(lengths)
+    print_hardware(out, err, names, rows, part, ecp5, toggles, vivado, chipdb, json)
 
 
 @group.command("gpu-attention")

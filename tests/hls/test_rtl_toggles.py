@@ -9,10 +9,11 @@ import pytest
 
 from hls4attn.hls.rtl import toggles
 from hls4attn.hls.rtl.baselines import online_unit
-from hls4attn.hls.rtl.pnr import ecp5_speed, find_nextpnr
+from hls4attn.hls.rtl.pnr import check_room, ecp5_speed, find_nextpnr
+from hls4attn.hls.rtl.synth import Resources
 from hls4attn.hls.rtl.toggles import activity
 from hls4attn.hls.rtl.unit import RtlUnit, rtl_unit
-from hls4attn.models.errors import SimulationError, ToolError
+from hls4attn.models.errors import SimulationError, ToolError, UnsupportedError
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import ConSmaxSpec, SoftmaxSpec
 
@@ -73,6 +74,28 @@ def test_one_seed_from_the_tool_and_from_the_cache(monkeypatch: pytest.MonkeyPat
 def test_a_unit_without_a_path_has_no_frequency() -> None:
     with pytest.raises(ToolError, match="op_stage: .* reports 0 clocks"):
         ecp5_speed(UNIT, (1,))
+
+
+def test_a_unit_that_does_not_fit() -> None:
+    """Products of 8 bits by the dozen: the part is refused before a placer tries."""
+    many = "\n".join(f"reg signed [15:0] p{k}; always_ff @(posedge clk) p{k} <= x * (x + {k});" for k in range(29))
+    total = " ^ ".join(f"p{k}" for k in range(29))
+    text = STAGE.replace("assign s_tready", f"wire signed [7:0] x = s_tdata;\n{many}\nassign s_tready").replace(
+        "m_tdata <= s_tdata", f"m_tdata <= {total}"
+    )
+    unit = RtlUnit("op_stage", (), user_width=1, in_signed=False, texts={"op_stage.sv": text})
+    with pytest.raises(UnsupportedError, match="op_stage: it has 29 multipliers, an LFE5U-25F 28"):
+        ecp5_speed(unit, (1,))
+    with pytest.raises(UnsupportedError, match="it has 57 BRAM18, an LFE5U-25F 56 block RAMs"):
+        check_room(Resources(10, 0, 10, 28, 57, "Yosys"))
+    check_room(Resources(10, 0, 10, 28, 56, "Yosys"))
+
+
+def test_long_lists_of_nets_are_broken() -> None:
+    nets = [f"n{k}" for k in range(2500)]
+    text = toggles._counting("module unit_top(clk); endmodule", nets)
+    assert max(line.count(",") for line in text.splitlines()) <= 1000
+    assert all(text.count(f"{net},") + text.count(f"{net}}}") == 1 for net in nets[::500])
 
 
 def test_without_nextpnr(monkeypatch: pytest.MonkeyPatch) -> None:

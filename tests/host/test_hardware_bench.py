@@ -2,22 +2,31 @@
 """`hls4attn bench hardware`: its figures for small rows, marks, Vivado where there is one, and what it refuses."""
 
 import json
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import command
 
 from hls4attn.hls.rtl.baselines import online_unit
+from hls4attn.hls.rtl.net.cycles import network_cycles
+from hls4attn.hls.rtl.net.kernel_sim import KernelSim
+from hls4attn.hls.rtl.openxc7 import NEXTPNR
 from hls4attn.hls.rtl.synth import resources
 from hls4attn.hls.rtl.unit import rtl_unit
+from hls4attn.hls.stream.attention_graph import AttentionFormats
 from hls4attn.host.bench import hardware
 from hls4attn.host.bench.hardware import check_marks
-from hls4attn.host.bench.hardware_units import MARKED, SUBJECTS, Mark
+from hls4attn.host.bench.hardware_heads import HEADS, NETWORKS, Head, digits
+from hls4attn.host.bench.hardware_readme import main as readme_main
+from hls4attn.host.bench.hardware_readme import read_run, renewed
+from hls4attn.host.bench.hardware_subject import MARKED, Mark, RowCycles, score_rows
+from hls4attn.host.bench.hardware_table import parse_units
+from hls4attn.host.bench.hardware_units import SUBJECTS, UNITS
 from hls4attn.host.bench.vivado import find_vivado, implement, script
-from hls4attn.models.errors import BuildError, ToolError
+from hls4attn.models.errors import BuildError, InputError, ModelFileError, ToolError
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import ConSmaxSpec, SoftmaxSpec
 from tests.fake_vivado.workshop import Workshop
@@ -60,8 +69,6 @@ def test_marks_are_met_or_have_a_reason():
 
 
 def test_wrapped_distances_and_coarse_reciprocals_show():
-    from hls4attn.host.bench.hardware_units import score_rows
-
     rows = score_rows(50, 512)
     exact, generated, wide = (SUBJECTS[name].error(rows) for name in ("softmax", "hls4ml", "hls4ml-wide"))
     assert exact < 0.3
@@ -142,12 +149,53 @@ def test_the_script_is_tcl(tmp_path):
     assert lines[-2:] == ["report_utilization -file utilization.rpt", "report_timing_summary -file timing.rpt"]
 
 
+def test_a_head_is_made_for_one_length(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(SUBJECTS, "small", Head("consmax", 8, 4).subject())
+    target = tmp_path / "h.json"
+    options = ("--units", "small,consmax", "--lengths", "4", "--no-toggles", "--no-vivado", "--json", target)
+    code, out, err = command(capsys, monkeypatch, "bench", "hardware", *options)
+    assert code == 0, err
+    head, unit = json.loads(target.read_text())["units"]
+    assert (head["fixed"], unit["fixed"]) == (True, False)
+    assert head["cycles"]["8"]["interval"] == 8  # a key a clock
+    assert 8 + 8 * 8 < head["cycles"]["8"]["latency"] < 2 * 8 * 8
+    assert (head["size"]["dsp"], head["without_dsp"]["dsp"]) == (8, 0)
+    assert head["without_dsp"]["lut"] > 2 * head["size"]["lut"]
+    words = " ".join(out.split())
+    assert words.index("ConSmax, direct table") < words.index("attention head, ConSmax, 8 x 4")
+    assert "every product of a key in one clock" in words
+
+
+def test_openxc7_fills_its_columns(capsys, monkeypatch, tmp_path):
+    (tmp_path / "nextpnr-xilinx").write_text(
+        "#!/bin/sh\necho 'Version 0.8.2' 'SLICE_LUTX: 77/106400' \"Max frequency for clock 'clk': 123.00 MHz\"\n"
+    )
+    (tmp_path / "nextpnr-xilinx").chmod(0o755)
+    (tmp_path / "chip.bin").write_bytes(b"database")
+    monkeypatch.setenv(NEXTPNR, str(tmp_path / "nextpnr-xilinx"))
+    options = ("--lengths", "4", "--no-toggles", "--no-vivado", "--chipdb", tmp_path / "chip.bin")
+    target = tmp_path / "h.json"
+    code, out, err = command(capsys, monkeypatch, "bench", "hardware", "--units", "consmax", *options, "--json", target)
+    assert code == 0, err
+    found = json.loads(target.read_text())["units"][0]["openxc7"]
+    assert (found["lut"], found["median"], found["tool"]) == (77, 123, "nextpnr-xilinx 0.8.2")
+    assert "openXC7: routed for an xc7z020clg400" in out
+
+
+def test_networks_are_asked_for():
+    assert [*UNITS, *HEADS] == parse_units(None)
+    assert [*UNITS, *HEADS, *NETWORKS] == parse_units(None, networks=True)
+    assert parse_units("consmax", networks=True) == ["consmax", "digits"]
+    assert parse_units("digits") == ["digits"]
+
+
 def test_the_committed_figures_are_complete():
-    """Every unit, with each mark met or a reason."""
+    """Every unit, with each mark met or a reason; whole networks where somebody waited for them."""
     written = json.loads(COMMITTED.read_text())
-    assert [u["name"] for u in written["units"]] == list(SUBJECTS)
+    names = [u["name"] for u in written["units"]]
+    assert names in ([*UNITS, *HEADS], [*UNITS, *HEADS, *NETWORKS])
     for unit in written["units"]:
-        assert unit["row_max"] == MARKED
+        assert unit["fixed"] or unit["row_max"] == MARKED
         assert len(unit["marks"]) == len(SUBJECTS[unit["name"]].marks)
         assert all(m["met"] or m["reason"] not in ("", "not known") for m in unit["marks"])
         assert (unit["without_dsp"] is None) == any("no size without DSP" in note for note in unit["notes"])
@@ -156,25 +204,33 @@ def test_the_committed_figures_are_complete():
 
 
 def test_the_readme_has_them():
-    readme = (
-        (Path(__file__).parents[2] / "README.md").read_text().partition("`hls4attn bench hardware --ecp5` compares")[2]
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert renewed(readme, read_run()) == readme
+
+
+def test_tables_are_renewed(tmp_path):
+    text = (
+        "before\n\n| unit | LUT |\n|---|---|\n| old | 1 |\n\nafter\n\n| attention head, N x D; network | old |\n\nend\n"
     )
-    for unit in json.loads(COMMITTED.read_text())["units"]:
-        size = unit["size"]
-        row = re.search(rf"^\| {re.escape(unit['title'])} \|(.*)\|$", readme, re.MULTILINE)
-        assert row, unit["title"]
-        cells = [cell.strip().replace(",", "") for cell in row.group(1).split("|")]
-        assert cells[:5] == [str(size[k]) for k in ("lut", "lutram", "ff", "dsp", "bram18")]
-        assert cells[5] == ("-" if unit["without_dsp"] is None else str(unit["without_dsp"]["lut"]))
-        assert cells[6] == f"{unit['cycles']['1024']['interval']:.6g}"
-        assert cells[7] == str(unit["cycles"]["1024"]["latency"])
-        assert cells[8] == ("-" if unit["ecp5"] is None else f"{unit['ecp5']['median']:.0f}")
-        assert cells[9] == ("-" if unit["toggles"] is None else f"{unit['toggles']['per_row']:.0f}")
-        assert cells[10] == (f"{unit['error']['1024']:.3f}" if unit["error"] else "-")
+    (tmp_path / "README.md").write_text(text)
+    consmax = next(u for u in read_run()["units"] if u["name"] == "consmax")
+    run = {"units": [consmax, consmax | {"title": "a head", "fixed": True}]}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    readme_main([str(tmp_path / "README.md"), str(tmp_path / "run.json")])
+    new = (tmp_path / "README.md").read_text()
+    assert f"\n| a head | {consmax['size']['lut']} | 0 |" in new
+    assert f"\n| ConSmax, direct table | {consmax['size']['lut']} | 0 |" in new
+    assert "old" not in new
+    assert [part in new for part in ("before\n\n| unit", "|\n\nafter\n\n| attention head", "|\n\nend\n")] == [True] * 3
+    with pytest.raises(InputError, match=r"begins with \| unit \|"):
+        renewed("nothing", read_run())
+    (tmp_path / "run.json").write_text('{"units": [{}]}')
+    with pytest.raises(ModelFileError, match=r"run\.json is missing or not what"):
+        read_run(tmp_path / "run.json")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in SUBJECTS if not n.startswith("gaincell")])
+@pytest.mark.parametrize("name", [n for n in UNITS if not n.startswith("gaincell")])
 def test_the_committed_sizes_are_what_yosys_gives(name):
     """Cycles, sizes and errors: what does not depend on the machine."""
     want = next(u for u in json.loads(COMMITTED.read_text())["units"] if u["name"] == name)
@@ -185,3 +241,25 @@ def test_the_committed_sizes_are_what_yosys_gives(name):
         n: (c.latency, c.interval) for n, c in found.cycles.items()
     }
     assert {int(n): e for n, e in want["error"].items()} == found.error
+
+
+@pytest.mark.slow
+def test_the_network_takes_the_clocks_of_its_model():
+    found, graph = digits()
+    want = network_cycles(found.design, graph, 6)
+    assert NETWORKS["digits"].clocks(1, 1) == RowCycles(want.latency, want.interval)
+    assert want.latency < 2000
+    assert found.budget.dsp <= 220
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", ["consmax", "e2softmax", "softmax"])
+def test_netlists_of_heads_are_theirs(score):
+    """What was synthesised for a size gives the codes of the Verilog."""
+    kernel = Head(score, 12, 6).kernel()
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(-128, 128, (36, 6)) for _ in range(3)]
+    fmt = AttentionFormats().q
+    verilog, netlist = (KernelSim(kernel, netlist=n).run(codes, [fmt] * 3, fmt, [12] * 3) for n in (False, True))
+    assert np.array_equal(netlist.rows, verilog.rows)
+    assert len(np.unique(verilog.rows)) > 20
