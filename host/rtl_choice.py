@@ -79,7 +79,7 @@ def rtl_choice(graph: Graph, config: HlsConfig, board: str, free: bool) -> RtlCh
     design = lower_design(graph, config)
     size = budget(design, graph, room.dsp or 0)
     words = f"{_heads(config)}, reuse factor {config.reuse_factor}"
-    return RtlChoice(config, design, size, network_cycles(design, graph).latency, words)
+    return RtlChoice(config, design, size, network_cycles(design, graph, dsp=size.chosen).latency, words)
 
 
 def _heads(config: HlsConfig) -> str:

@@ -85,9 +85,9 @@ def _found(graph: Graph, choices: dict[str, Any], target: Capacity) -> tuple[Fas
         config = HlsConfig(**choices | {"lanes": choices.get("lanes") or 1})
         design = make(config)
         chosen = budget(design, graph, target.dsp or 0)
-        return Fastest(config, design, chosen, network_cycles(design, graph, _SAMPLES)), ""
+        return Fastest(config, design, chosen, network_cycles(design, graph, _SAMPLES, dsp=chosen.chosen)), ""
     best = fastest(make, graph, HlsConfig(**choices), target)
-    clocks = network_cycles(best.design, graph, _SAMPLES)
+    clocks = network_cycles(best.design, graph, _SAMPLES, dsp=best.budget.chosen)
     rows = sorted(set(best.config.layer_reuse_factor.values()))
     pace = (
         f", {' to '.join(dict.fromkeys(str(n) for n in (rows[0], rows[-1])))} clocks a row in dense layers"

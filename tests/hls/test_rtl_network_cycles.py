@@ -67,13 +67,13 @@ def same(run: NetworkRun, found: NetworkCycles) -> bool:
     return np.array_equal(run.starts, found.starts) and np.array_equal(run.ends, found.ends)
 
 
-def check(graph: Graph, choices: Mapping[str, object]) -> None:
+def check(graph: Graph, choices: Mapping[str, object], dsp: tuple[str, ...] | None = None) -> None:
     design = streamed(graph, **choices)
-    run = NetworkSim(design, graph).run(random_codes(graph.input, SAMPLES, 1))
-    found = network_cycles(design, graph, SAMPLES)
+    run = NetworkSim(design, graph, dsp).run(random_codes(graph.input, SAMPLES, 1))
+    found = network_cycles(design, graph, SAMPLES, dsp=dsp)
     assert same(run, found)
     assert (found.latency, found.interval) == (run.latency, run.interval)
-    assert [network_cycles(design, graph, n).cycles(n) for n in (1, SAMPLES)] == [run.ends[0], run.cycles]
+    assert [network_cycles(design, graph, n, dsp=dsp).cycles(n) for n in (1, SAMPLES)] == [run.ends[0], run.cycles]
 
 
 @pytest.mark.parametrize("name", cases(ATTENTIONS))
@@ -85,6 +85,14 @@ def test_attention(name: str) -> None:
 def test_streams_that_part_and_meet(name: str) -> None:
     graph, choices = GRAPHS[name]
     check(graph(), choices)
+
+
+def test_products_in_luts_take_other_clocks() -> None:
+    """A chain of DSP blocks is a clock longer than a sum of products from LUTs."""
+    graph, choices = chain((4, 24), (8, 12)), {"reuse_factor": 2}
+    check(graph, choices, ())
+    design = streamed(graph, **choices)
+    assert network_cycles(design, graph, dsp=()).latency < network_cycles(design, graph).latency
 
 
 @pytest.mark.slow

@@ -246,7 +246,7 @@ def test_the_committed_sizes_are_what_yosys_gives(name):
 @pytest.mark.slow
 def test_the_network_takes_the_clocks_of_its_model():
     found, graph = digits()
-    want = network_cycles(found.design, graph, 6)
+    want = network_cycles(found.design, graph, 6, dsp=found.budget.chosen)
     assert NETWORKS["digits"].clocks(1, 1) == RowCycles(want.latency, want.interval)
     assert want.latency < 2000
     assert found.budget.dsp <= 220

@@ -145,7 +145,7 @@ def fastest(make: Callable[[HlsConfig], Design], graph: Graph, config: HlsConfig
     found: list[Fastest] = []
     for heads in _heads(make, config):
         for chosen, design, size in _fitting(make, graph, replace(config, lanes=1, parallel_heads=heads), capacity):
-            found.append(Fastest(chosen, design, size, network_cycles(design, graph)))
+            found.append(Fastest(chosen, design, size, network_cycles(design, graph, dsp=size.chosen)))
     if not found:
         raise UnsupportedError(f"{graph.name}: no choice of the RTL fits {capacity.name}; use HLS with more reuse")
     return min(found, key=lambda f: (f.clocks.latency, f.budget.lut))

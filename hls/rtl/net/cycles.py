@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,13 @@ class NetworkCycles:
         return round(int(self.ends[-1]) + (n - known) * self.interval)
 
 
-def network_cycles(design: Design, graph: Graph, samples: int = 1, length: int | None = None) -> NetworkCycles:
+def network_cycles(
+    design: Design,
+    graph: Graph,
+    samples: int = 1,
+    length: int | None = None,
+    dsp: Collection[str] | None = None,
+) -> NetworkCycles:
     """The clocks of samples in a network's RTL.
 
     Args:
@@ -64,6 +71,7 @@ def network_cycles(design: Design, graph: Graph, samples: int = 1, length: int |
         graph: the typed graph that it was lowered from.
         samples: how many, one behind the other.
         length: tokens of every sample; all if not given.
+        dsp: names of the nodes whose products may take DSP blocks, see `network_unit`; all if not given.
 
     Raises:
         InputError: for no sample, or a length that the design does not take.
@@ -73,13 +81,13 @@ def network_cycles(design: Design, graph: Graph, samples: int = 1, length: int |
         raise InputError(f"{design.name}: at least one sample. Received: {samples}")
     if length is not None and not (design.input_stream.tokens and 1 <= length <= design.input_stream.rows):
         raise InputError(f"{design.name}: no sequences of {length} tokens")
-    return _Clocks(design, graph, length).run(samples)
+    return _Clocks(design, graph, length, dsp).run(samples)
 
 
 class _Clocks:
     """Every machine of a design, and the streams between them."""
 
-    def __init__(self, design: Design, graph: Graph, length: int | None) -> None:
+    def __init__(self, design: Design, graph: Graph, length: int | None, dsp: Collection[str] | None) -> None:
         self._design = design
         into, out = (_shorter(port, tokens, length) for port, tokens in zip(
             port_rows(design), (design.input_stream.tokens, design.output_stream.tokens), strict=True
@@ -95,7 +103,8 @@ class _Clocks:
             if not node.copies:
                 stream = design.streams[node.output if node.op == "AttnPermute" else node.inputs[0]]
                 rows = rows_of(node, length if stream.tokens else None)
-                self._nodes.append((node, machine(node, rtl_kernel(node, graph), rows)))
+                kernel = rtl_kernel(node, graph, dsp is None or node.name in dsp)
+                self._nodes.append((node, machine(node, kernel, rows)))
         self._readers = {
             name: (node, kernel, port) for node, kernel in self._nodes for port, name in enumerate(node.inputs)
         }
