@@ -106,9 +106,10 @@ def measure(
     subject = SUBJECTS[name]
     row_max, lengths = (subject.rows, [subject.rows]) if subject.rows else (max(lengths), lengths)
     unit = subject.unit(row_max)
-    notes = {key: why for key, why in subject.missing.items() if key != "toggles" or toggles}
+    asked = {"toggles": toggles, "ecp5": ecp5}
+    notes = {key: why for key, why in subject.missing.items() if asked.get(key, True)}
     size, speed = resources(unit), None
-    if ecp5:
+    if ecp5 and "ecp5" not in notes:
         try:
             check_room(size)
             speed = ecp5_speed(unit)
