@@ -143,7 +143,7 @@ def test_table_of_the_network():
     row = f"| {form} | {clocks.latency:,} | {clocks.interval:,.0f} | {size.dsp} | {size.bram18} | {size.lut:,} |"
     assert row in README
     assert f"Another {AROUND:,} LUT are assumed around the" in README
-    assert re.search(rf"assumed clock of 100 MHz this is {clocks.latency / 100:.2f} us an image", README)
+    assert re.search(rf"assumed clock of 100 MHz this\s+is {clocks.latency / 100:.2f} us an image", README)
 
 
 @pytest.mark.compile
