@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 
     RtlStage = RtlNetworkStage | RtlOperatorStage
 
-STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "rtl", "netlist", "board")
+STAGES = ("keras", "onnx", "qonnx", "onnxruntime", "csim", "board")
 #: Stages that run only if they are asked for: they take long, or tools that not everybody has.
 ON_REQUEST = ("rtl", "netlist")
+#: All of them, in the order in which they are compared.
+ALL_STAGES = (*STAGES[:-1], *ON_REQUEST, STAGES[-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,8 +260,8 @@ class Flow:
         Raises:
             InputError: for an unknown name.
         """
-        if name not in STAGES:
-            raise InputError(f"Unknown stage {name!r}; known: {', '.join(STAGES)}")
+        if name not in ALL_STAGES:
+            raise InputError(f"Unknown stage {name!r}; known: {', '.join(ALL_STAGES)}")
         return self._stage(name)
 
     @contextmanager

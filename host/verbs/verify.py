@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hls4attn.host.connect import chosen_board, chosen_model
-from hls4attn.host.flow import ON_REQUEST, STAGES, Flow
+from hls4attn.host.flow import ALL_STAGES, ON_REQUEST, STAGES, Flow
 from hls4attn.host.ladder import Rung, climb
 from hls4attn.host.paths import check_output
 from hls4attn.host.samples import verification_codes
@@ -54,9 +54,9 @@ def verify(
         InputError: if nothing could be compared.
         MismatchError: after all rungs, if any stage differs.
     """
-    unknown = [n for n in names or () if n not in STAGES]
+    unknown = [n for n in names or () if n not in ALL_STAGES]
     if unknown or names == []:
-        raise InputError(f"Unknown stages {unknown}; known: {', '.join(STAGES)}")
+        raise InputError(f"Unknown stages {unknown}; known: {', '.join(ALL_STAGES)}")
     requested = [s for s in ON_REQUEST if s in requested or s in (names or ())]
     names = None if names is None else [n for n in names if n not in requested]
     if seed < 0:
@@ -188,7 +188,7 @@ def climb_and_print(
     if names is not None:
         wanted = [*names, *requested]
     else:
-        wanted = [s for s in STAGES if s not in ON_REQUEST or s in requested]
+        wanted = [s for s in ALL_STAGES if s in STAGES or s in requested]
         for stage, reason in flow.absent_stages().items():
             wanted.remove(stage)
             out.print(f"  {stage:<12} not compared: {reason}", soft_wrap=True, markup=False)

@@ -10,12 +10,13 @@ from hls4attn.hls.rtl.net.tail import TAIL_FILES
 from hls4attn.hls.rtl.proof import Module, counterexample
 from hls4attn.hls.rtl.unit import Rom, RtlUnit
 
-FILES = ("net/net_dense.sv", "net/net_front.sv", "net/net_tree.sv", "net/net_back.sv", *TAIL_FILES, "op_hold.sv")
+FILES = ("net/net_dense.sv", "net/net_chain.sv", "net/net_front.sv", "net/net_tree.sv", "net/net_back.sv", *TAIL_FILES)
+BELOW = ("op_hold.sv", "op_delay.sv")
 W, X, ACC = 4, 4, 10
 #: One input and two outputs, whose weights are taken as any.
 DENSE = RtlUnit(
     "net_dense",
-    FILES,
+    (*FILES, *BELOW),
     {"N_IN": 1, "N_OUT": 2, "IN_BLOCK": 1, "OUT_BLOCK": 2, "IN_W": X, "WEIGHT_W": W, "PACK": 2, "SPACE": W + X}
     | {"ACC_W": ACC, "SCALED_W": ACC, "SUM_W": ACC, "STEP_W": 1},
     {"WEIGHTS": Rom([0], 2 * W + 1), "STARTS": Rom([0], 1), "SCALES": Rom([0], 2), "OFFSETS": Rom([0], 2)},

@@ -19,7 +19,7 @@ from hls4attn.host import cli, sole
 from hls4attn.host.bench import throughput as bench
 from hls4attn.host.cli.options import choices_given, parse_seeds
 from hls4attn.host.connect import chosen_board
-from hls4attn.host.flow import ON_REQUEST, STAGES, BoardStage, Flow
+from hls4attn.host.flow import STAGES, BoardStage, Flow
 from hls4attn.host.paths import check_archive, check_folder, check_output, read_npy
 from hls4attn.host.verbs import models, run, verify
 from hls4attn.models.errors import InputError, ModelFileError, ToolError, UnsupportedError
@@ -197,7 +197,7 @@ def test_what_is_not_installed_is_noted(monkeypatch):
     lines = text_of(out).splitlines()
     assert "4 corner + 5 random (seed 0) samples; no test set: scikit-learn" in lines[0]
     assert lines[1:3] == [f"  {s:<12} not compared: PYNQ is not installed" for s in ("keras", "board")]
-    assert len(lines[3:]) == len(STAGES) - len(ON_REQUEST) - 2
+    assert len(lines[3:]) == len(STAGES) - 2
     with pytest.raises(ToolError, match="scikit-learn"):
         run.run(out, err, MODEL, None, None, None, None)
 
