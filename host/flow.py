@@ -4,26 +4,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.cycle_kernel import Clocked, CountedKernel, CycleKernel
 from hls4attn.host.library import find_overlay, identifier
 from hls4attn.host.pynq_compat import import_pynq
+from hls4attn.host.stages import BoardStage, CsimStage
 from hls4attn.models.errors import InputError, ToolError, UnsupportedError
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.keras_stage import KEY_WEIGHTS, KerasStage, keras_stage, require_keras
 from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.export.stages import OnnxRuntimeStage, QonnxStage, ReferenceEvaluatorStage, Stage
-from hls4attn.models.formats import Codes
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
@@ -374,39 +373,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name that no file can have
         return False
-
-
-class CsimStage:
-    """The C simulation of the converted model."""
-
-    name = "csim"
-
-    def __init__(self, csim: CSim) -> None:
-        self._csim = csim
-
-    def run(self, codes: Codes) -> Codes:
-        """Output codes."""
-        return self._csim.run(codes)
-
-    def trace(self, codes: Codes) -> Mapping[str, Codes]:
-        """Codes of every kernel's result."""
-        return self._csim.trace(codes)
-
-
-class BoardStage:
-    """The model on a board, through its driver."""
-
-    name = "board"
-
-    def __init__(self, graph: Graph, driver: Any, computed: str = "") -> None:
-        self._graph = graph
-        self._driver = driver
-        self.device_tag = f"{driver.device_tag}{computed}"
-
-    def run(self, codes: Codes) -> Codes:
-        """Output codes."""
-        return np.asarray(self._driver.predict_codes(codes), dtype=np.int64)
-
-    def trace(self, codes: Codes) -> Mapping[str, Codes]:
-        """The output: a board shows nothing else."""
-        return {self._graph.output.name: self.run(codes)}

@@ -9,21 +9,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
 from hls4attn.hls.fit import Capacity
-from hls4attn.hls.lowering import lower_graph
-from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18, FILLED, Budget, Fastest, budget, fastest, fits
-from hls4attn.hls.rtl.net.cycles import network_cycles
-from hls4attn.hls.stream.network import to_stream
+from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18, FILLED, Budget, fits
+from hls4attn.hls.rtl.net.cycles import NetworkCycles, network_cycles
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.estimate import CLOCK_MHZ, capacity
+from hls4attn.host.flow import Flow
 from hls4attn.host.paths import check_output
+from hls4attn.host.rtl_choice import RtlChoice
+from hls4attn.host.verbs.common import hls_settings
 from hls4attn.models.errors import InputError
-from hls4attn.models.export.graph import Graph
-from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.files import write_json
-from hls4attn.overlays.boards import load_boards
+from hls4attn.overlays.boards import board as find_board
 
 #: Samples that the interval is taken from.
 _SAMPLES = 6
@@ -44,7 +42,7 @@ def print_rtl(out: Console, path: Path, board: str | None, choices: dict[str, An
         out: where to print.
         path: model file.
         board: its name, or None for the usual one.
-        choices: of `HlsConfig`; if there is no `reuse_factor`, the fastest configuration that fits is taken.
+        choices: of `HlsConfig`; what is left open is chosen as for all other uses of the RTL.
         json: file for the figures.
 
     Raises:
@@ -54,15 +52,15 @@ def print_rtl(out: Console, path: Path, board: str | None, choices: dict[str, An
     check_output(json, inputs=[path])
     if choices.get("io_type") != "io_stream":
         raise InputError("RTL is made of io_stream designs only; leave --io away, or give --io io_stream")
-    graph = read_graph(load_model(path))
-    target = capacity(load_boards()[chosen_board(board)])
-    found, chosen = _found(graph, choices, target)
+    board = chosen_board(board)
+    settings, fitted = hls_settings(board, choices=choices, rtl=True)
+    flow = Flow.open(path, board=board, config=settings, fitted=fitted).for_rtl(choices)
+    found, target = flow.rtl_choice, capacity(find_board(board))
+    clocks = network_cycles(found.design, flow.graph, _SAMPLES, dsp=found.budget.chosen)
     fit = "fits" if fits(found.budget, target) else "does not fit"
-    heads = found.config.parallel_heads
-    title = f"{path.name}: RTL, {heads} heads at a time{chosen}; by these figures it {fit} {target.name}"
+    title = f"{path.name}: RTL, {found.words}; by these figures it {fit} {target.name}"
     out.print(title, soft_wrap=True, markup=False, highlight=False)
     out.print(_table(found.budget, found.design))
-    clocks = found.clocks
     out.print(
         f"latency {clocks.latency:,} cycles, interval {clocks.interval:,.0f} cycles; at an assumed clock of "
         f"{CLOCK_MHZ} MHz {clocks.latency / CLOCK_MHZ:,.2f} us and {clocks.interval / CLOCK_MHZ:,.2f} us",
@@ -71,43 +69,20 @@ def print_rtl(out: Console, path: Path, board: str | None, choices: dict[str, An
     for note in _NOTES:
         out.print(note, soft_wrap=True, markup=False, highlight=False, style="dim")
     if json:
-        write_json(json, as_dict(found, target))
+        write_json(json, as_dict(found, clocks, target))
 
 
-def _found(graph: Graph, choices: dict[str, Any], target: Capacity) -> tuple[Fastest, str]:
-    """A configuration, and how it was chosen."""
-    plain = lower_graph(graph)
-
-    def make(config: HlsConfig) -> Design:
-        return to_stream(plain, config)
-
-    if "reuse_factor" in choices:
-        config = HlsConfig(**choices | {"lanes": choices.get("lanes") or 1})
-        design = make(config)
-        chosen = budget(design, graph, target.dsp or 0)
-        return Fastest(config, design, chosen, network_cycles(design, graph, _SAMPLES, dsp=chosen.chosen)), ""
-    best = fastest(make, graph, HlsConfig(**choices), target)
-    clocks = network_cycles(best.design, graph, _SAMPLES, dsp=best.budget.chosen)
-    rows = sorted(set(best.config.layer_reuse_factor.values()))
-    pace = (
-        f", {' to '.join(dict.fromkeys(str(n) for n in (rows[0], rows[-1])))} clocks a row in dense layers"
-        if rows
-        else ""
-    )
-    return Fastest(best.config, best.design, best.budget, clocks), f"{pace}, chosen: the fastest that fits"
-
-
-def as_dict(found: Fastest, target: Capacity) -> dict[str, Any]:
+def as_dict(found: RtlChoice, clocks: NetworkCycles, target: Capacity) -> dict[str, Any]:
     """All figures as plain values."""
     return {
         "model": found.design.name,
         "board": target.name,
         "fits": fits(found.budget, target),
         "config": found.config.to_dict(),
-        "latency_cycles": found.clocks.latency,
-        "interval_cycles": found.clocks.interval,
+        "latency_cycles": clocks.latency,
+        "interval_cycles": clocks.interval,
         "assumed_clock_mhz": CLOCK_MHZ,
-        "latency_us": found.clocks.latency / CLOCK_MHZ,
+        "latency_us": clocks.latency / CLOCK_MHZ,
         "dsp": found.budget.dsp,
         "lut_estimate": found.budget.lut,
         "bram18_estimate": found.budget.bram18,

@@ -18,11 +18,11 @@ from hls4attn.host.bench.hardware_subject import CODES, Mark, RowCycles, Subject
 from hls4attn.models.operators import ConSmaxSpec, E2SoftmaxSpec, ScoreSpec, SoftmaxSpec
 
 if TYPE_CHECKING:
-    from hls4attn.hls.rtl.net.budget import Fastest
+    from hls4attn.host.rtl_choice import RtlChoice
     from hls4attn.models.export.graph import Graph
 
 #: Board of the network, and the model: the zoo's name and the stem of the file.
-BOARD, MODEL = "pynq-z2", ("digits-vit", "consmax")
+BOARD, MODEL = "pynq-z2", "digits"
 _SAMPLES = 6  # that a network's interval is taken from
 _SCORES: dict[str, tuple[str, ScoreSpec]] = {
     "consmax": ("ConSmax", ConSmaxSpec(CODES, (1.5,), (100.0,), (1.0,), (11,))),
@@ -77,20 +77,12 @@ class Head:
 
 
 @cache
-def digits() -> tuple[Fastest, Graph]:
-    """The fastest configuration of the zoo's model that fits the board."""
-    from hls4attn.hls.config import HlsConfig
-    from hls4attn.hls.rtl.net.budget import fastest
-    from hls4attn.host.estimate import capacity, designs
-    from hls4attn.models.export.reader import load_model, read_graph
-    from hls4attn.models.zoo import zoo_model
-    from hls4attn.overlays.boards import load_boards
+def digits() -> tuple[RtlChoice, Graph]:
+    """How the zoo's model is made for the board, as everywhere else."""
+    from hls4attn.host.library import overlay_flow
 
-    name, stem = MODEL
-    path = zoo_model(name).folder / f"{stem}.onnx"
-    graph = read_graph(load_model(path))
-    config = HlsConfig(io_type="io_stream")
-    return fastest(designs(path), graph, config, capacity(load_boards()[BOARD])), graph
+    flow = overlay_flow(MODEL, BOARD).for_rtl()
+    return flow.rtl_choice, flow.graph
 
 
 def _digits_unit(_: int) -> RtlUnit:

@@ -14,6 +14,7 @@ from gain_models import random_codes
 from gain_models import reference as gain_reference
 from hls_sole import ailayernorm, row_codes
 from rtl_checks import Kept, Rows
+from rtl_formulas import Claim
 
 from hls4attn.hls.rtl.ailayernorm import unit as ailn_unit
 from hls4attn.hls.rtl.gaincell import token_words
@@ -62,7 +63,7 @@ class Case:
     file: str
     right: str
     wrong: str
-    claim: claims.Claim
+    claim: Claim
     heads: Rows | None = None
     keep: Kept | None = None
 
@@ -88,14 +89,14 @@ def by_formula(spec: ConSmaxSpec) -> list[list[int]]:
     return tables
 
 
-def split_rounding(spec: ConSmaxSplitSpec) -> claims.Claim:
+def split_rounding(spec: ConSmaxSplitSpec) -> Claim:
     """The last stage of a split ConSmax of one head."""
     t = spec.tables
     base = t.nibbles * t.bits - (t.nibbles + spec.out_width) + 1
     return claims.rounded_product(t.nibbles, t.bits, spec.out_width, base, "keep", t.nibbles // 2 + 1)
 
 
-def division_of(spec: E2SoftmaxSpec) -> claims.Claim:
+def division_of(spec: E2SoftmaxSpec) -> Claim:
     """The divider of an E2Softmax."""
     up, most = spec.out_rounding == "half_up", max(1, spec.max_sum_exponent)
     return claims.division(spec.divider, spec.divider_frac, spec.out_frac, spec.out_format.max, up, most)
@@ -115,7 +116,7 @@ def _masked(spec: E2SoftmaxSpec, n: int) -> tuple[Rows, Codes, Kept]:
     return rows, spec.reference(rows[None], keep[None])[0], keep
 
 
-def _consmax(spec: ConSmaxSpec, file: str, right: str, wrong: str, claim: claims.Claim) -> Case:
+def _consmax(spec: ConSmaxSpec, file: str, right: str, wrong: str, claim: Claim) -> Case:
     every = np.arange(spec.in_format.min, spec.in_format.max + 1).reshape(-1, 32)
     rows, heads = np.tile(every, (spec.heads, 1)), np.repeat(np.arange(spec.heads), len(every))
     keep = np.random.default_rng(1).random(rows.shape) < 0.8
@@ -141,7 +142,7 @@ def _layernorm() -> Case:
     return Case(rtl_unit(LAYERNORM), rows, LAYERNORM.reference(rows), *case)
 
 
-def quantiser_of() -> claims.Claim:
+def quantiser_of() -> Claim:
     """The input quantiser of the AILayerNorm."""
     spec = AILAYERNORM
     return claims.quantiser(spec.multiplier, spec.shift, spec.zero_point, sorted(set(spec.alpha)), True)

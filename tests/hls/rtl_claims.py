@@ -1,61 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stages of the streaming units have to do, from their formulas: relations between integers, for all inputs.
 
-Rounding and division are said as inequalities, not as shifts: ``y`` is ``x / unit`` to the nearest if
-``(2 y - 1) unit <= 2 x < (2 y + 1) unit``. Integers are bit vectors that are wide enough for all products.
+Rounding and division are said as inequalities, not as shifts (`rtl_formulas`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import z3
-
-At = Callable[[str, int], z3.BitVecRef]
-Claim = Callable[[At], z3.BoolRef]
-
-
-def natural(value: z3.BitVecRef, bits: int = 64) -> z3.BitVecRef:
-    """An unsigned port as an integer."""
-    return z3.ZeroExt(bits - value.size(), value)
-
-
-def integer(value: z3.BitVecRef, bits: int = 64) -> z3.BitVecRef:
-    """A signed port as an integer."""
-    return z3.SignExt(bits - value.size(), value)
-
-
-def power(exponent: z3.BitVecRef | int, bits: int = 64) -> z3.BitVecRef:
-    """2 to an exponent."""
-    return z3.BitVecVal(1, bits) << exponent
-
-
-def rounded(y: z3.BitVecRef, x: z3.BitVecRef, unit: z3.BitVecRef | int, low: int, high: int) -> z3.BoolRef:
-    """y is ``x / unit`` to the nearest, halves up, limited to low and high."""
-    above = z3.Implies(y < high, 2 * x < (2 * y + 1) * unit)
-    below = z3.Implies(y > low, 2 * x >= (2 * y - 1) * unit)
-    return z3.And(y >= low, y <= high, above, below)
-
-
-def floored(y: z3.BitVecRef, x: z3.BitVecRef, unit: z3.BitVecRef | int, low: int, high: int) -> z3.BoolRef:
-    """y is ``x / unit`` downwards, limited to low and high."""
-    above = z3.Implies(y < high, x < (y + 1) * unit)
-    below = z3.Implies(y > low, x >= y * unit)
-    return z3.And(y >= low, y <= high, above, below)
-
-
-def entry(words: Sequence[int], index: z3.BitVecRef, bits: int = 64) -> z3.BitVecRef:
-    """A word of a table."""
-    found = z3.BitVecVal(int(words[0]), bits)
-    for n, word in enumerate(words):
-        found = z3.If(index == n, z3.BitVecVal(int(word), bits), found)
-    return found
-
-
-def going(at: At, *names_and_clocks: tuple[str, int]) -> z3.BoolRef:
-    """Signals of one bit that are 1."""
-    return z3.And(*(at(name, clock) == 1 for name, clock in names_and_clocks))
-
+from rtl_formulas import At, Claim, entry, floored, going, integer, natural, power, rounded
 
 # ---- pieces: all of a module, from its inputs to its outputs ---------------------------------------------------------
 
@@ -424,73 +378,3 @@ def inside(claim: Claim, prefix: str, places: dict[str, str] | None = None, bits
         return name_of
 
     return lambda at: claim(found(at))
-
-
-def requantised(settings: Mapping[str, int]) -> Claim:
-    """net_tail: ``core scale 2^shift + offset`` rounded, made positive and limited, or wrapped.
-
-    Args:
-        settings: parameters of the module. Its offset comes with the half of rounding in it.
-    """
-
-    def claim(at: At) -> z3.BoolRef:
-        get = {"SCALE": 0, "OFFSET": 0, "SHIFT": 0, "DROPPED": 0, "EVEN": 0, "RELU": 0, "OUT_SIGNED": 1, "LIMIT": 0}
-        get |= dict(settings)
-        bits = settings["SUM_W"] + settings["OUT_W"] + 16
-        clock, width = 1 + get["SCALE"], get["OUT_W"]
-        unit, up = 1 << max(get["DROPPED"], 0), 1 << max(-get["DROPPED"], 0)
-        half = unit // 2 if get["OFFSET"] and get["ROUNDS"] else 0
-        x = integer(at("core", 0), bits) * (integer(at("scale", 0), bits) if get["SCALE"] else 1) << get["SHIFT"]
-        x = (x + (integer(at("offset", 0), bits) - half if get["OFFSET"] else 0)) * up
-        x = z3.If(x < 0, 0, x) if get["RELU"] else x
-        y = (integer if get["OUT_SIGNED"] else natural)(at("code", clock), bits)
-        low = -(1 << width - 1) + (get["LIMIT"] == 1) if get["OUT_SIGNED"] else 0
-        high = (1 << width - get["OUT_SIGNED"]) - 1
-        if get["LIMIT"] == 2:
-            # What is left of x behind y, whatever was wrapped away, is less than a unit.
-            rest = z3.Extract(width + unit.bit_length() - 2, 0, x + half - y * unit)
-            right = z3.ULT(natural(rest, bits), unit)
-        elif get["EVEN"]:
-            right = to_even(y, x, unit, low, high)
-        else:
-            right = (rounded if half else floored)(y, x, unit, low, high)
-        return z3.Implies(going(at, *(("en", t) for t in range(clock))), right)
-
-    return claim
-
-
-def to_even(y: z3.BitVecRef, x: z3.BitVecRef, unit: int, low: int, high: int) -> z3.BoolRef:
-    """y is ``x / unit`` to the nearest, ties to the even one, limited to low and high."""
-    even = y & 1 == 0
-    above = z3.Implies(y < high, z3.Or(2 * x < (2 * y + 1) * unit, z3.And(even, 2 * x == (2 * y + 1) * unit)))
-    below = z3.Implies(y > low, z3.Or(2 * x > (2 * y - 1) * unit, z3.And(even, 2 * x == (2 * y - 1) * unit)))
-    return z3.And(y >= low, y <= high, above, below)
-
-
-def packed_products(weight_bits: int, in_bits: int, sum_bits: int) -> Claim:
-    """net_dense: both products that share a block, ``w1 x 2^sum_bits + w0 x`` in a word of two sums."""
-
-    def claim(at: At) -> z3.BoolRef:
-        bits = 2 * sum_bits
-        w1 = integer(z3.Extract(2 * weight_bits, weight_bits, at("weights", 0)), bits)
-        w0 = integer(z3.Extract(weight_bits - 1, 0, at("weights", 0)), bits)
-        w1 = w1 + z3.If(w0 < 0, z3.BitVecVal(1, bits), z3.BitVecVal(0, bits))  # the entry is w1 2^weight_bits + w0
-        x = integer(z3.Extract(in_bits - 1, 0, at("part", 0)), bits)
-        given = z3.And(w1 >= -(1 << weight_bits - 1), w1 < 1 << weight_bits - 1, going(at, ("run", 0)))
-        return z3.Implies(given, at("group[0].terms", 1) == (w1 * x << sum_bits) + w0 * x)
-
-    return claim
-
-
-def packed_sums(sum_bits: int) -> Claim:
-    """net_dense: the two sums of a word, ``s1 2^sum_bits + s0``."""
-
-    def claim(at: At) -> z3.BoolRef:
-        s0 = integer(z3.Extract(sum_bits - 1, 0, at("cores", 0)), 2 * sum_bits)
-        s1 = integer(z3.Extract(2 * sum_bits - 1, sum_bits, at("cores", 0)), 2 * sum_bits)
-        word = at("group[0].acc", 0)
-        # The largest s1 has no room for what is given back.
-        given = z3.Extract(2 * sum_bits - 1, sum_bits, word) != (1 << sum_bits - 1) - 1
-        return z3.Implies(given, (s1 << sum_bits) + s0 == word)
-
-    return claim

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import pytest
-import rtl_claims as claims
+import z3
+from rtl_formulas import At, going, integer
+from rtl_kernel_claims import packed_products, packed_sums
 
 from hls4attn.hls.rtl.net.tail import TAIL_FILES
 from hls4attn.hls.rtl.proof import Module, counterexample
@@ -22,8 +24,8 @@ DENSE = RtlUnit(
     {"WEIGHTS": Rom([0], 2 * W + 1), "STARTS": Rom([0], 1), "SCALES": Rom([0], 2), "OFFSETS": Rom([0], 2)},
 )
 CLAIMS = {
-    "products": (claims.packed_products(W, X, ACC), ("ACC_W'(high), ACC_W'(low)", "ACC_W'(high), ACC_W'(p)")),
-    "sums": (claims.packed_sums(ACC), ("high + $signed({{(ACC_W-1){1'b0}}, acc[ACC_W-1]})", "high")),
+    "products": (packed_products(W, X, ACC), ("ACC_W'(high), ACC_W'(low)", "ACC_W'(high), ACC_W'(p)")),
+    "sums": (packed_sums(ACC), ("high + $signed({{(ACC_W-1){1'b0}}, acc[ACC_W-1]})", "high")),
 }
 
 
@@ -40,9 +42,9 @@ def test_two_products_in_a_block(name: str) -> None:
 def test_products_from_tables(a: int, b: int) -> None:
     unit = RtlUnit("net_product", ("net/net_product.sv",), {"A_W": a, "B_W": b, "DSP": 0})
 
-    def claim(at: claims.At) -> object:
-        product = claims.integer(at("a", 0), a + b) * claims.integer(at("b", 0), a + b)
-        return claims.z3.Implies(claims.going(at, ("en", 0)), at("p", 1) == product)
+    def claim(at: At) -> object:
+        product = integer(at("a", 0), a + b) * integer(at("b", 0), a + b)
+        return z3.Implies(going(at, ("en", 0)), at("p", 1) == product)
 
     assert counterexample(Module.of(unit), claim) is None  # type: ignore[arg-type]
     text = unit.sources()["net_product.sv"]

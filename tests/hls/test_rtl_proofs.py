@@ -23,6 +23,7 @@ from rtl_cases import (
     split_rounding,
     stats_unit,
 )
+from rtl_formulas import At, Claim, integer
 
 from hls4attn.hls.rtl.proof import Module, counterexample
 from hls4attn.hls.rtl.unit import Rom, RtlUnit, rtl_unit
@@ -131,7 +132,7 @@ def stats(squares: str) -> RtlUnit:
     return replace(unit, parameters=ints, roms={"SQUARE_ROM": wanted.roms["SQUARE_ROM"]})
 
 
-def squares_claim(spec: AILayerNormSpec, squares: str) -> claims.Claim:
+def squares_claim(spec: AILayerNormSpec, squares: str) -> Claim:
     table = [n * n for n in range(256)] if squares == "exact" else square_table(squares)
     return claims.square(table, sorted(set(spec.alpha)))
 
@@ -266,8 +267,8 @@ def test_a_claim_about_a_wire_that_is_not_there() -> None:
 def test_time_is_limited() -> None:
     wide = piece("op_multiple", FACTOR=33, IN_W=32, OUT_W=63)
 
-    def squares(at: claims.At) -> object:
-        x, y = (claims.integer(at(name, 0), 128) for name in "xy")
+    def squares(at: At) -> object:
+        x, y = (integer(at(name, 0), 128) for name in "xy")
         return y * y == x * x * (33 * 33)
 
     with pytest.raises(SimulationError, match="no result within 1 s"):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from rtl_claims import requantised
+from rtl_kernel_claims import requantised
 
 from hls4attn.hls.rtl.proof import Module, counterexample
 from hls4attn.hls.rtl.unit import RtlUnit

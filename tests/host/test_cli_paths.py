@@ -19,8 +19,9 @@ from hls4attn.host import cli, sole
 from hls4attn.host.bench import throughput as bench
 from hls4attn.host.cli.options import choices_given, parse_seeds
 from hls4attn.host.connect import chosen_board
-from hls4attn.host.flow import STAGES, BoardStage, Flow
+from hls4attn.host.flow import STAGES, Flow
 from hls4attn.host.paths import check_archive, check_folder, check_output, read_npy
+from hls4attn.host.stages import BoardStage
 from hls4attn.host.verbs import models, run, verify
 from hls4attn.models.errors import InputError, ModelFileError, ToolError, UnsupportedError
 from hls4attn.models.export.execute import Reference, random_codes
