@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# make setup | demo | test | test-all | test-boards | lint     Everything goes into .venv; what the tests need besides
-# (g++, clang++, Icarus Verilog, Tcl, perl) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run
+# make setup | demo | test | test-all | test-boards | docs | lint     Everything goes into .venv; what the tests need besides
+# (g++, clang++, Icarus Verilog, Tcl, perl, Chromium) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run
 # is printed.
 SHELL := /bin/bash
 VENV := .venv
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null && echo $$p && break; done)
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: setup demo test test-all test-boards lint clean
+.PHONY: setup demo test test-all test-boards docs lint clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(call tool,iverilog,iverilog) || echo "Icarus Verilog is missing, which only the tests need; install it with: sudo apt-get install iverilog" >&2
 	@$(call tool,tclsh,tcl) || echo "Tcl is missing, which the dry run of a build needs; install it with: sudo apt-get install tcl" >&2
 	@$(call tool,perl,perl) || echo "perl is missing, which Verilator needs in the tests; install it with: sudo apt-get install perl" >&2
+	@$(call tool,chromium,chromium) && $(call tool,chromedriver,chromium-driver) || echo "Chromium or its driver is missing, which only the tests need; install them with: sudo apt-get install chromium chromium-driver" >&2
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (about two minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -61,6 +62,10 @@ test-boards: $(BOARD_PYNQ:%=.venv-pynq-%/.installed)
 	@.venv-pynq-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-board/pynq-$*.txt
 	@.venv-pynq-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+docs: setup
+	$(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml
+	@echo "site: build/site/index.html"
 
 # mypy sees the folders under their import names through links.
 lint: setup
