@@ -166,6 +166,7 @@ def test_hostile_names_are_inert():
     assert "<script" not in svg and "\x00" not in svg and "\x1b" not in svg and "\u202e" not in svg
     titles = [e.text for e in root.iter(f"{places.SVG}text")]
     assert evil[0] in titles and any(t.endswith("…") for t in titles)
+    assert {e.get("data-tensor") for e in root.iter()} >= {evil[0], "a\ufffdb\ufffd[2J", evil[2]}
     assert places.collisions(places.read(svg)) == []
 
 
