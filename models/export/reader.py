@@ -91,10 +91,19 @@ def read_graph(source: Path | str | onnx.ModelProto) -> Graph:
     model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
     try:
         return _Reader(model).read()
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{error}{_foreign_hint(model)}") from error
     except Hls4attnError:
         raise
     except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, RuntimeError) as error:
         raise ModelFileError(f"The ONNX file is malformed: {type(error).__name__}: {error}") from error
+
+
+def _foreign_hint(model: onnx.ModelProto) -> str:
+    """What to do with a file that another exporter wrote; nothing for one of ours."""
+    if model.producer_name == "hls4attn" or any(n.domain == DOMAIN for n in model.graph.node):
+        return ""
+    return ". A file exported elsewhere is brought to this dialect by: hls4attn import FILE.onnx OUT.onnx"
 
 
 class _Reader:
@@ -211,7 +220,8 @@ class _Reader:
         fmt = fmt or exact_format(value)
         if fmt is None:
             raise UnsupportedError(
-                f"{where}: constant is not quantised ({RAW_CONSTANT_BITS} bits do not hold it); put a Quant node behind it"
+                f"{where}: constant is not quantised ({RAW_CONSTANT_BITS} bits do not hold it); "
+                "put a Quant node behind it"
             )
         codes = fmt.quantise(value)
         self.tensors[name] = Constant(name, tuple(value.shape), fmt, codes)

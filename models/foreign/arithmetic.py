@@ -87,7 +87,8 @@ def _product(context: Context, step: Step, a: Value, b: Value) -> Value:
     frame = context.frame(a, step)
     if frame != context.frame(b, step) or frame.axis >= a.index.ndim - 2 or a.index.shape[:-2] != b.index.shape[:-2]:
         raise UnsupportedError(
-            f"{step.where}: product of shapes {a.index.shape} and {b.index.shape}; leading axes (batch, heads) must be the same"
+            f"{step.where}: product of shapes {a.index.shape} and {b.index.shape}; leading axes (batch, heads) must be "
+            "the same"
         )
     lead = prod(frame.sample_shape(a.index.shape)[:-2])
     left, right = (context.arranged(v, step, (lead, *v.index.shape[-2:])) for v in (a, b))
@@ -107,7 +108,9 @@ def _gemm(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     if a.get("transB", 0):
         q = weight.quantiser
         scale = np.broadcast_to(q.scale, weight.value.shape).T if q is not None and q.scale.size > 1 else None
-        weight = replace(weight, value=weight.value.T, quantiser=replace(q, scale=scale) if scale is not None and q else q)
+        weight = replace(
+            weight, value=weight.value.T, quantiser=replace(q, scale=scale) if scale is not None and q else q
+        )
     y = dense(context, step, x, weight, weight.value)
     if rest and rest[0] is not None:
         if not isinstance(rest[0], Const):
@@ -132,8 +135,8 @@ def _sub(context: Context, step: Step, operands: list[Operand]) -> list[Operand]
     if isinstance(a, Value) and isinstance(b, Const):
         return [_shifted(context, step, a, b, -1)]
     raise UnsupportedError(
-        f"{step.where}: subtracts something that depends on the input (a LayerNorm written out over another axis, or with a "
-        "quantiser inside?); constants only: use nn.LayerNorm over the last axis"
+        f"{step.where}: subtracts something that depends on the input (a LayerNorm written out over another axis, or "
+        "with a quantiser inside?); constants only: use nn.LayerNorm over the last axis"
     )
 
 
@@ -159,13 +162,13 @@ def _signed(fmt: Fixed) -> Fixed:
     return Fixed(fmt.width + 1, fmt.frac, True)
 
 
-def _elementwise(
-    context: Context, step: Step, x: Value, codes: Codes, fmt: Fixed, op: str, suffix: str = ""
-) -> Value:
+def _elementwise(context: Context, step: Step, x: Value, codes: Codes, fmt: Fixed, op: str, suffix: str = "") -> Value:
     """Add or multiply a constant where the value is made, so that it need not be rearranged."""
     shape = np.broadcast_shapes(x.index.shape, codes.shape)
     if shape != x.index.shape:
-        raise UnsupportedError(f"{step.where}: {x.index.shape} and a constant {codes.shape}: would repeat the activation")
+        raise UnsupportedError(
+            f"{step.where}: {x.index.shape} and a constant {codes.shape}: would repeat the activation"
+        )
     size = prod(x.expr.shape)
     base = np.zeros(size, dtype=np.int64)
     seen = np.full(context.batch * size, np.iinfo(np.int64).min)
@@ -206,8 +209,8 @@ def _mul(context: Context, step: Step, operands: list[Operand]) -> list[Operand]
     if isinstance(a, Value) and isinstance(b, Const):
         return [_scaled(context, step, a, b, b.value)]
     raise UnsupportedError(
-        f"{step.where}: product of two activations, element by element (a gate?); only products with constants. Nearest: "
-        "Relu instead of SiLU, GELU or GLU"
+        f"{step.where}: product of two activations, element by element (a gate?); only products with constants. "
+        "Nearest: Relu instead of SiLU, GELU or GLU"
     )
 
 
@@ -216,8 +219,8 @@ def _div(context: Context, step: Step, operands: list[Operand]) -> list[Operand]
     if isinstance(a, Value) and isinstance(b, Const) and np.all(b.value != 0):
         return [_scaled(context, step, a, b, 1.0 / b.value.astype(np.float64))]
     raise UnsupportedError(
-        f"{step.where}: divides by something that depends on the input; only constants (a LayerNorm written out over other "
-        "axes than the last?): use nn.LayerNorm over the last axis, and torch.softmax"
+        f"{step.where}: divides by something that depends on the input; only constants (a LayerNorm written out over "
+        "other axes than the last?): use nn.LayerNorm over the last axis, and torch.softmax"
     )
 
 
@@ -236,7 +239,9 @@ def _scaled(context: Context, step: Step, x: Value, const: Const, values: Array)
     if values is const.value or const.quantiser is None:
         codes, fmt = coded(context, step, replace(const, value=values), values, 1.0, "factor")
     else:
-        raise UnsupportedError(f"{step.where}: divides by {values.size} quantised constants; multiply by their reciprocals")
+        raise UnsupportedError(
+            f"{step.where}: divides by {values.size} quantised constants; multiply by their reciprocals"
+        )
     return _elementwise(context, step, x, codes, fmt, "Mul")
 
 

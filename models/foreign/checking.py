@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -15,7 +16,7 @@ from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.graph import Constant
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.foreign.choices import Distance
-from hls4attn.models.foreign.context import Context, Step, Value
+from hls4attn.models.foreign.context import Context, Value
 from hls4attn.models.foreign.exprs import Expr
 from hls4attn.models.foreign.softmax import float_softmax
 from hls4attn.models.formats import Fixed
@@ -53,9 +54,9 @@ def check_translation(context: Context) -> int:
         mean = float(np.abs(got - wanted).mean())
         if not mean <= tolerance * largest + 1e-6:
             raise MismatchError(
-                f"{step.where}: its translation gives other numbers than the file (tensor {value.tensor!r}: mean difference "
-                f"{mean:.4g}, largest value {largest:.4g}); this is a defect of the importer for this pattern. Nothing was "
-                "written"
+                f"{step.where}: its translation gives other numbers than the file (tensor {value.tensor!r}: mean "
+                f"difference {mean:.4g}, largest value {largest:.4g}); this is a defect of the importer for this "
+                "pattern. Nothing was written"
             )
     return len(steps)
 
@@ -92,40 +93,36 @@ class _Real:
             return np.asarray(x.format.to_real(x.tensor.codes))
         if x.op == "Input":
             return self.inputs
-        a = [self._done[id(i)] for i in x.inputs]
-        if x.op in ("Source", "Quant"):
-            return _rounded(a[0], x.format)
-        if x.op in ("MatMul", "Add", "Mul"):
-            return np.asarray({"MatMul": np.matmul, "Add": np.add, "Mul": np.multiply}[x.op](a[0], a[1]))
-        if x.op == "Relu":
-            return np.maximum(a[0], 0)
-        if x.op == "Reshape":
-            return a[0].reshape(len(a[0]), *x.shape)
-        if x.op == "Transpose":
-            return a[0].transpose(0, *(p + 1 for p in x.details["permutation"]))
-        if x.op == "ReduceSum":
-            return np.asarray(a[0].sum(axis=tuple(n + 1 for n in x.details["axes"])))
-        if x.op in ("Score", "Context"):
-            spec = x.details["spec" if x.op == "Score" else "context"]
-            return _rounded(spec.real(*a), x.format)
-        if x.op == "Norm" and x.real is not None:
-            return _rounded(x.real(a[0]), x.format)
-        return self._pending(x, a)
-
-    def _pending(self, x: Expr, a: list[Array]) -> Array:
-        """An operator before its quantiser."""
-        if "real" in x.details:
-            return np.asarray(x.details["real"](a[0]))
-        if x.op == "Probabilities":
-            return _rounded(float_softmax(a[0], x.details["scale"][0], x.details["common"]["causal"]), x.format)
-        if "softmax" in x.details:
-            return np.asarray(float_softmax(a[0], *x.details["softmax"]))
-        factor, causal = x.details["context"]
-        return np.asarray(float_softmax(a[0], factor, causal) @ a[1])
+        values = [self._done[id(i)] for i in x.inputs]
+        return np.asarray(_FUNCTIONS.get(x.op, _float_function)(x, *values))
 
 
 def _rounded(values: Array, fmt: Fixed) -> Array:
     return np.asarray(fmt.to_real(fmt.quantise(values)))
+
+
+def _float_function(x: Expr, *values: Array) -> Array:
+    """Of a Norm or Context, quantised; or of anything that is not quantised yet."""
+    return _rounded(x.real(*values), x.format) if x.real is not None else np.asarray(x.details["real"](*values))
+
+
+def _probabilities(x: Expr, scores: Array) -> Array:
+    return _rounded(float_softmax(scores, x.details["scale"][0], x.details["common"]["causal"]), x.format)
+
+
+_FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "Source": lambda x, a: _rounded(a, x.format),
+    "Quant": lambda x, a: _rounded(a, x.format),
+    "MatMul": lambda x, a, b: np.matmul(a, b),
+    "Add": lambda x, a, b: a + b,
+    "Mul": lambda x, a, b: a * b,
+    "Relu": lambda x, a: np.maximum(a, 0),
+    "Reshape": lambda x, a: a.reshape(len(a), *x.shape),
+    "Transpose": lambda x, a: a.transpose(0, *(p + 1 for p in x.details["permutation"])),
+    "ReduceSum": lambda x, a: a.sum(axis=tuple(n + 1 for n in x.details["axes"])),
+    "Score": lambda x, a: _rounded(x.details["spec"].real(a), x.format),
+    "Probabilities": _probabilities,
+}
 
 
 def measured(context: Context, model: onnx.ModelProto) -> Distance:

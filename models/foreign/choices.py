@@ -63,7 +63,7 @@ class ImportChoices:
 
     def to_metadata(self) -> dict[str, str]:
         """The choices as properties of an ONNX file."""
-        names = ("softmax", "layernorm", "scales")
+        names: tuple[str, ...] = ("softmax", "layernorm", "scales")
         if self.calibration is not None:
             names = (*names, "activation_bits", "weight_bits", "bias_bits")
         return {f"hls4attn.import.{name}": str(getattr(self, name)) for name in names}
@@ -118,9 +118,9 @@ class Distance:
 
     def __str__(self) -> str:
         return (
-            f"largest {self.largest / self.step:.1f} and mean {self.mean / self.step:.3f} output steps of {self.step:g}, "
-            f"{self.equal:.1%} of the outputs equal, same largest output in {self.agreement:.1%} of the rows "
-            f"({self.samples} {self.inputs})"
+            f"largest {self.largest / self.step:.1f} and mean {self.mean / self.step:.3f} output steps of "
+            f"{self.step:g}, {self.equal:.1%} of the outputs equal, same largest output in {self.agreement:.1%} of the "
+            f"rows ({self.samples} {self.inputs})"
         )
 
 

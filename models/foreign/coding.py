@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 _TYPE = onnx.TensorProto
 #: ONNX element type -> bits, signed.
-_TYPES = {
+_TYPES: dict[int, tuple[int, bool]] = {
     _TYPE.INT8: (8, True),
     _TYPE.UINT8: (8, False),
     _TYPE.INT16: (16, True),
@@ -33,7 +33,9 @@ _TYPES = {
 def _parameter(step: Step, operands: list[Operand], place: int, what: str) -> Array:
     found = operands[place] if place < len(operands) else None
     if not isinstance(found, Const):
-        raise UnsupportedError(f"{step.where}: its {what} depends on the input (dynamic quantisation); use static scales")
+        raise UnsupportedError(
+            f"{step.where}: its {what} depends on the input (dynamic quantisation); use static scales"
+        )
     return np.asarray(found.value)
 
 
@@ -62,8 +64,8 @@ def _quantize_linear(context: Context, step: Step, operands: list[Operand]) -> l
     source = operands[0]
     if not isinstance(source, Value | Const):
         raise UnsupportedError(f"{step.where}: quantises integers")
-    quantiser, zero_point = _linear(step, operands, None)
-    return [Coded(source, quantiser, zero_point)]
+    quantiser = _linear(step, operands, None)
+    return [Coded(source, quantiser)]
 
 
 def _clip(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
@@ -89,14 +91,14 @@ def _dequantize_linear(context: Context, step: Step, operands: list[Operand]) ->
     x = operands[0]
     if isinstance(x, Const):
         kind = onnx.helper.np_dtype_to_tensor_dtype(x.value.dtype)
-        quantiser, _ = _linear(step, operands, int(kind))
+        quantiser = _linear(step, operands, int(kind))
         scale = _along(quantiser.scale, step, x.value.ndim)
         quantiser = replace(quantiser, scale=scale)
         values = x.value.astype(np.float64) * scale
         return [Const(values, x.name, quantiser)]
     if not isinstance(x, Coded):
         raise UnsupportedError(f"{step.where}: no QuantizeLinear before it (or something between them)")
-    scale, zero_point = _linear(step, operands, None, x.quantiser)[0].scale, x.zero_point
+    scale = _linear(step, operands, None, x.quantiser).scale
     if not np.array_equal(scale, x.quantiser.scale):
         raise UnsupportedError(
             f"{step.where}: dequantises with the scale {scale.ravel()[:3]} what was quantised with "
@@ -106,9 +108,7 @@ def _dequantize_linear(context: Context, step: Step, operands: list[Operand]) ->
     return [apply(context, step, x.source, replace(x.quantiser, scale=_along(scale, step, ndim)))]
 
 
-def _linear(
-    step: Step, operands: list[Operand], kind: int | None, like: Quantiser | None = None
-) -> tuple[Quantiser, Array]:
+def _linear(step: Step, operands: list[Operand], kind: int | None, like: Quantiser | None = None) -> Quantiser:
     """The quantiser of scale and zero point; the type is the zero point's, the codes', or uint8 by ONNX's default."""
     if step.attributes.get("block_size", 0):
         raise UnsupportedError(f"{step.where}: block quantisation (block_size); per tensor or per channel only")
@@ -121,8 +121,8 @@ def _linear(
     if kind not in _TYPES:
         raise UnsupportedError(f"{step.where}: codes of type {_TYPE.DataType.Name(kind)}; 4, 8, 16 or 32-bit integers")
     bits, signed = (like.bits, like.signed) if like else _TYPES[kind]
-    zero = zero_point.astype(np.float64)
-    return checked(step.where, scale.astype(np.float64), zero, bits, signed, bool(like and like.narrow), "ROUND"), zero
+    narrow = bool(like and like.narrow)
+    return checked(step.where, scale.astype(np.float64), zero_point.astype(np.float64), bits, signed, narrow, "ROUND")
 
 
 def _along(scale: Array, step: Step, ndim: int) -> Array:
@@ -166,9 +166,9 @@ def _regridded(context: Context, step: Step, x: Value, fmt: Fixed) -> Value:
     """Quantise before a factor that is no power of two, on the nearest grid; the factor stays for a softmax."""
     if context.exact:
         raise UnsupportedError(
-            f"{step.where}: quantises {x.tensor!r} after the factor {x.factor:.6g} (1/sqrt(head_dim)?), which is no power "
-            "of two. Put the quantiser before the division (then the softmax takes the factor exactly), use a head_dim that "
-            "is a power of four, or import with --scales power-of-two"
+            f"{step.where}: quantises {x.tensor!r} after the factor {x.factor:.6g} (1/sqrt(head_dim)?), which is no "
+            "power of two. Put the quantiser before the division (then the softmax takes the factor exactly), use a "
+            "head_dim that is a power of four, or import with --scales power-of-two"
         )
     near = 2.0 ** round(np.log2(x.factor))
     inner = context.quantised(replace(x, factor=near), fmt, step.name, step)

@@ -54,7 +54,9 @@ def _computed(model: onnx.ModelProto, step: Step, values: Sequence[NDArray[Any] 
         return [np.asarray(v) for v in ReferenceEvaluator(alone).run(None, feeds)]
     except Exception as error:
         text = str(error).strip().splitlines()
-        raise ModelFileError(f"{step.where}: ONNX cannot compute it: {text[0] if text else type(error).__name__}") from error
+        raise ModelFileError(
+            f"{step.where}: ONNX cannot compute it: {text[0] if text else type(error).__name__}"
+        ) from error
 
 
 def _check_size(step: Step, values: Sequence[NDArray[Any] | None]) -> None:
@@ -62,4 +64,6 @@ def _check_size(step: Step, values: Sequence[NDArray[Any] | None]) -> None:
         wanted = values[-1].astype(np.float64)
         before = values[0].size if step.op == "Tile" and values[0] is not None else 1
         if float(np.abs(wanted).prod()) * before > _MOST_ELEMENTS:
-            raise UnsupportedError(f"{step.where}: a constant of shape {wanted.tolist()}, more than {_MOST_ELEMENTS} elements")
+            raise UnsupportedError(
+                f"{step.where}: a constant of shape {wanted.tolist()}, more than {_MOST_ELEMENTS} elements"
+            )

@@ -54,7 +54,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Const:
-    """A tensor that does not depend on the input; `quantiser` and `codes` if one of the file's made it."""
+    """A tensor that does not depend on the input; `quantiser` if one of the file's made it."""
 
     value: Array
     name: str
@@ -67,7 +67,6 @@ class Coded:
 
     source: Value | Const
     quantiser: Quantiser
-    zero_point: Array
 
 
 Operand = Value | Const | Coded | None
@@ -193,14 +192,15 @@ class Context:
         what = f"has {x.expr.format.width} bits, more than {bits}" if not raw else "has no quantiser behind it"
         if not self.calibrated:
             raise UnsupportedError(
-                f"{step.where}: its input {x.tensor!r} (from {x.expr.name}) {what}; every value that enters a product, a "
-                f"softmax or a normalisation needs one. Put {BREVITAS_ACTIVATION} there in Brevitas, or a "
+                f"{step.where}: its input {x.tensor!r} (from {x.expr.name}) {what}; every value that enters a product, "
+                f"a softmax or a normalisation needs one. Put {BREVITAS_ACTIVATION} there in Brevitas, or a "
                 "QuantizeLinear/DequantizeLinear pair, or import with --calibration DATA.npy to choose a format"
             )
-        values = self.values(x.tensor)
+        values = self.values(x.tensor) / x.factor  # the factor stays where it is: a softmax may take it
         fmt = choose_format(values, self.choices.activation_bits, bool(values.min() < 0))
         self.changed(step, f"input {x.tensor} quantised to {short(fmt)}, chosen on the calibration data", False)
-        return self.quantised(x, fmt, f"{x.expr.name}_codes", step)
+        inner = self.quantised(replace(x, factor=1.0), fmt, f"{x.expr.name}_codes", step)
+        return replace(inner, factor=x.factor)
 
     def quantised(self, x: Value, fmt: Fixed, name: str, step: Step) -> Value:
         """A value in a format; its factor moves into the format's step if that is a power of two."""
@@ -227,10 +227,10 @@ class Context:
         if n is None and self.exact and not self.calibrated:
             near = 2.0 ** -nearest_power(x.factor)
             raise UnsupportedError(
-                f"{step.where}: its input {x.tensor!r} carries the factor {x.factor:.6g}, which is no power of two (nearest: "
-                f"{near:g}) and ends in no softmax that could take it. Put the quantiser of attention scores before the "
-                "division by sqrt(head_dim); take a mean over 2**n rows; or import with --scales power-of-two, which "
-                "makes it an 8-bit constant"
+                f"{step.where}: its input {x.tensor!r} carries the factor {x.factor:.6g}, which is no power of two "
+                f"(nearest: {near:g}) and ends in no softmax that could take it. Put the quantiser of attention scores "
+                "before the division by sqrt(head_dim); take a mean over 2**n rows; or import with --scales "
+                "power-of-two, which makes it an 8-bit constant"
             )
         fmt = Fixed(1, n, signed=False) if n is not None else choose_format(np.array([x.factor]), 8, False, cover=True)
         codes = fmt.quantise(np.array([x.factor]))
@@ -250,10 +250,10 @@ class Context:
             return fmt
         if not self.calibrated:
             raise UnsupportedError(
-                f"{step.where}: its {what} {const.name!r} (shape {const.value.shape}, up to {np.abs(values).max():.4g}) is "
-                f"float and unquantised, and {OPERAND_BITS} bits do not hold it. Brevitas: {_weight_remedy(what)}; else "
-                "put QuantizeLinear and DequantizeLinear behind it, or import with --calibration DATA.npy "
-                f"(then it gets {bits} bits)"
+                f"{step.where}: its {what} {const.name!r} (shape {const.value.shape}, up to "
+                f"{np.abs(values).max():.4g}) is float and unquantised, and {OPERAND_BITS} bits do not hold it. "
+                f"Brevitas: {_weight_remedy(what)}; else put QuantizeLinear and DequantizeLinear behind it, or import "
+                f"with --calibration DATA.npy (then it gets {bits} bits)"
             )
         chosen = choose_format(values, bits, cover=what != "weight")
         self.changed(step, f"{what} {const.name} quantised to {short(chosen)}", False)

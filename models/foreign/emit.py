@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -67,31 +67,38 @@ class _Writer:
             return b.quant(self.source, x.format, self.name(x.name), x.shape)
         inputs = [self._constant(i) if i.op == "Constant" else self._done[id(i)] for i in x.inputs]
         name = self.name(x.name)
-        if x.op == "Quant":
-            return b.quant(inputs[0], x.format, name, x.shape)
         if x.op in ("MatMul", "Add", "Mul", "Relu"):
             return b.node(x.op, inputs, name, x.shape)
-        if x.op == "Reshape":
-            return b.reshape(inputs[0], x.shape, name)
-        if x.op == "Transpose":
-            return b.transpose(inputs[0], x.details["permutation"], name)
-        if x.op == "ReduceSum":
-            axes = b.constant(f"{name}_axes", [a + 1 for a in x.details["axes"]], np.int64)
-            return b.node("ReduceSum", [inputs[0], axes], name, x.shape, attributes={"keepdims": 0})
-        if x.op == "Score":
-            return b.score(inputs[0], x.details["spec"], name, x.shape)
-        if x.op == "Context":
-            return b.context(*inputs, x.details["context"], name, x.shape)
-        if x.op == "Norm":
-            return b.norm(inputs[0], x.details["norm"], name, x.shape)
-        if x.op == "Probabilities":
-            raise UnsupportedError(
-                f"{x.name}: the shift form gives no probabilities, only their product with the values; choose softmax, "
-                "e2softmax or e2softmax-online"
-            )
-        raise UnsupportedError(f"{x.name}: has no format; put a quantiser behind it")
+        write = _WRITERS.get(x.op)
+        if write is None:
+            raise UnsupportedError(f"{x.name}: has no format; put a quantiser behind it")
+        return write(b, x, inputs, name)
 
     def _constant(self, x: Expr) -> str:
         if not isinstance(x.tensor, Constant):
             raise UnsupportedError(f"{x.name}: not a constant")
         return self.builder.quantised_constant(self.name(x.name), x.tensor.codes, x.tensor.format)
+
+
+def _reduce_sum(b: GraphBuilder, x: Expr, inputs: list[str], name: str) -> str:
+    axes = b.constant(f"{name}_axes", [a + 1 for a in x.details["axes"]], np.int64)
+    return b.node("ReduceSum", [inputs[0], axes], name, x.shape, attributes={"keepdims": 0})
+
+
+def _probabilities(b: GraphBuilder, x: Expr, inputs: list[str], name: str) -> str:
+    raise UnsupportedError(
+        f"{x.name}: the shift form gives no probabilities, only their product with the values; choose softmax, e2softmax "
+        "or e2softmax-online"
+    )
+
+
+_WRITERS: dict[str, Callable[[GraphBuilder, Expr, list[str], str], str]] = {
+    "Quant": lambda b, x, inputs, name: b.quant(inputs[0], x.format, name, x.shape),
+    "Reshape": lambda b, x, inputs, name: b.reshape(inputs[0], x.shape, name),
+    "Transpose": lambda b, x, inputs, name: b.transpose(inputs[0], x.details["permutation"], name),
+    "ReduceSum": _reduce_sum,
+    "Score": lambda b, x, inputs, name: b.score(inputs[0], x.details["spec"], name, x.shape),
+    "Context": lambda b, x, inputs, name: b.context(inputs[0], inputs[1], x.details["context"], name, x.shape),
+    "Norm": lambda b, x, inputs, name: b.norm(inputs[0], x.details["norm"], name, x.shape),
+    "Probabilities": _probabilities,
+}

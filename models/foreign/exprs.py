@@ -6,7 +6,7 @@ Nothing is written before the output asks for it, so that a fused projection of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,8 @@ import numpy as np
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Constant, Node, Tensor
 from hls4attn.models.export.infer import infer
-from hls4attn.models.formats import Codes, Fixed, covering
 from hls4attn.models.foreign.views import Index, Moves, Shape, moves
+from hls4attn.models.formats import Codes, Fixed, covering
 from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec
 
 
@@ -58,17 +58,18 @@ class Exprs:
     """Makes expressions; the same one twice is one."""
 
     def __init__(self) -> None:
-        self._known: dict[Hashable, Expr] = {}
+        self._known: dict[object, Expr] = {}
 
-    def _make(self, key: Hashable, op: str, name: str, inputs: tuple[Expr, ...], **extra: Any) -> Expr:
-        known = self._known.get((op, *(id(x) for x in inputs), key))
+    def _make(self, key: object, op: str, name: str, inputs: tuple[Expr, ...], **extra: Any) -> Expr:
+        whole = (op, tuple(id(x) for x in inputs), key)
+        known = self._known.get(whole)
         if known is not None:
             return known
         target, real = extra.pop("target", None), extra.pop("real", None)
         node = Node(op, name, tuple(x.name for x in inputs), name, **extra)
         tensor = infer(node, [x.tensor for x in inputs], target)
         made = Expr(op, name, inputs, tensor, extra, real=real)
-        self._known[(op, *(id(x) for x in inputs), key)] = made
+        self._known[whole] = made
         return made
 
     def constant(self, codes: Codes, fmt: Fixed, name: str) -> Expr:
@@ -118,9 +119,9 @@ class Exprs:
         """A score function."""
         return self._make(spec, "Score", name, (x,), spec=spec)
 
-    def context(self, x: Expr, v: Expr, spec: E2ContextSpec, name: str) -> Expr:
+    def context(self, x: Expr, v: Expr, spec: E2ContextSpec, name: str, real: Callable[..., Any]) -> Expr:
         """Scores and values to the context."""
-        return self._make(spec, "Context", name, (x, v), context=spec)
+        return self._make(spec, "Context", name, (x, v), context=spec, real=real)
 
     def norm(self, x: Expr, spec: NormSpec, name: str, real: Callable[..., Any]) -> Expr:
         """A normalisation."""
@@ -161,8 +162,8 @@ class Exprs:
             place = np.searchsorted(chosen, index // columns)
             return self.arranged(picked, place * columns + index % columns)
         raise UnsupportedError(
-            f"{x.name}: its elements are rearranged from {x.shape} to {index.shape} in a way that is no Reshape, Transpose "
-            "and choice of rows or columns (repeated elements?); write it with those"
+            f"{x.name}: its elements are rearranged from {x.shape} to {index.shape} in a way that is no Reshape, "
+            "Transpose and choice of rows or columns (repeated elements?); write it with those"
         )
 
     def _moved(self, x: Expr, found: Moves) -> Expr:

@@ -15,7 +15,7 @@ from onnx import helper
 from hls4attn.models.errors import Hls4attnError, ModelFileError, UnsupportedError
 from hls4attn.models.foreign import arithmetic, coding, masks, moving, normalisation, softmax
 from hls4attn.models.foreign.checking import check_translation, measured
-from hls4attn.models.foreign.choices import Imported, ImportChoices
+from hls4attn.models.foreign.choices import Change, ImportChoices, Imported
 from hls4attn.models.foreign.constants import evaluated
 from hls4attn.models.foreign.context import Coded, Const, Context, Handler, Operand, Step, Value
 from hls4attn.models.foreign.emit import written
@@ -34,8 +34,8 @@ _HANDLERS: dict[str, Handler] = {
 }
 #: Samples at a time where the file leaves the batch open: two tell a batch axis from one of length 1.
 OPEN_BATCH = 2
-#: Sums at the output may be as wide as float32 holds exactly.
-_OUTPUT_BITS = 24
+#: Sums at the output may be as wide as float32 holds exactly; with calibration data they get a quantiser sooner.
+_OUTPUT_BITS, _CALIBRATED_BITS = 24, 16
 _WATCHED = ("Quant", "QuantizeLinear", "LayerNormalization", "Softmax", "MatMul", "Gemm")
 
 
@@ -67,7 +67,17 @@ def import_model(
         ready = prepared(model, OPEN_BATCH)
         if choices.calibration is not None:
             choices = replace(choices, calibration=check_calibration(choices.calibration, ready.shape[1:]))
-        return _Import(ready, choices).run(dict(metadata or {}))
+        try:
+            return _Import(ready, choices).run(dict(metadata or {}))
+        except (UnsupportedError, ModelFileError):
+            if not ready.open_batch:
+                raise
+        # Perhaps the exporter wrote the batch of its example, 1, into a Reshape; else this fails for the same reason.
+        found = _Import(prepared(model, 1), choices).run(dict(metadata or {}))
+        fixed = Change(
+            ready.original.graph.input[0].name, "input", "batch axis taken as 1, which the file fixes inside"
+        )
+        return replace(found, changes=(fixed, *found.changes))
     except Hls4attnError:
         raise
     except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, RuntimeError) as error:
@@ -107,7 +117,8 @@ class _Import:
             raise UnsupportedError(f"The output {name!r} is not computed from the input")
         if y.expr.op == "Source":
             raise UnsupportedError(f"The output {name!r} is the quantised input; there is nothing to import")
-        y = self.context.applied(self.context.operand(y, step, _OUTPUT_BITS), step)
+        bits = _CALIBRATED_BITS if self.context.calibrated else _OUTPUT_BITS
+        y = self.context.applied(self.context.operand(y, step, bits), step)
         frame = self.context.frame(y, step)
         if frame.axis != 0:
             raise UnsupportedError(f"The output {name!r} has its batch on axis {frame.axis}; return it first")
@@ -145,8 +156,8 @@ class _Import:
             raise refusal(step)
         if isinstance(first, Coded) and step.op not in ("Clip", "DequantizeLinear"):
             raise UnsupportedError(
-                f"{step.where}: works on the integers between a QuantizeLinear and its DequantizeLinear; only Clip may stand "
-                "there: move it behind the DequantizeLinear"
+                f"{step.where}: works on the integers between a QuantizeLinear and its DequantizeLinear; only Clip may "
+                "stand there: move it behind the DequantizeLinear"
             )
         return handler(self.context, step, operands)
 
@@ -155,5 +166,3 @@ def _shape(step: Step, x: Value) -> Const:
     dims = np.array(x.index.shape, dtype=np.int64)
     cut: NDArray[np.int64] = dims[step.attributes.get("start", 0) : step.attributes.get("end", None)]
     return Const(cut if step.op == "Shape" else np.array(dims.prod()), step.proto.output[0])
-
-

@@ -11,8 +11,8 @@ from onnx import helper, numpy_helper
 def fuse_layer_norms(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
     """Replace ``(x - mean) / sqrt(mean((x - mean)**2) + epsilon)`` by LayerNormalization, in place.
 
-    The affine step after it stays a Mul and an Add, which the importer takes over; so the new node has no scale, and only
-    the importer can read it.
+    The affine step after it stays a Mul and an Add, which the importer takes over; so the new node has no scale, and
+    only the importer can read it.
 
     Returns:
         Node, operator and what became of it, for each.

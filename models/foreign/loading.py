@@ -28,12 +28,14 @@ class Prepared(NamedTuple):
         model: what the importer walks through.
         rewritten: node, operator and what became of it.
         shape: of the input, batch included.
+        open_batch: whether the file leaves the batch open.
     """
 
     original: onnx.ModelProto
     model: onnx.ModelProto
     rewritten: list[tuple[str, str, str]]
     shape: tuple[int, ...]
+    open_batch: bool
 
 
 def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
@@ -56,7 +58,9 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
             "torch.onnx.export(..., opset_version=17), or use onnx.version_converter"
         )
     if any(n.domain == DOMAIN for n in made.graph.node):
-        raise UnsupportedError(f"The file is in the dialect of this package already (domain {DOMAIN!r}); verify it as it is")
+        raise UnsupportedError(
+            f"The file is in the dialect of this package already (domain {DOMAIN!r}); verify it as it is"
+        )
     if made.functions:
         made = inliner.inline_local_functions(made)
     for node in made.graph.node:
@@ -66,8 +70,8 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
             continue
         elif node.domain not in _STANDARD:
             raise UnsupportedError(
-                f"{node.name or node.output[0]} ({node.op_type}): operator of the domain {node.domain!r}, which is not known "
-                "here; export with standard operators and Quant or QuantizeLinear nodes"
+                f"{node.name or node.output[0]} ({node.op_type}): operator of the domain {node.domain!r}, which is not "
+                "known here; export with standard operators and Quant or QuantizeLinear nodes"
             )
     keep = [o for o in made.opset_import if o.domain not in QUANT_DOMAINS]
     del made.opset_import[:]
@@ -77,14 +81,14 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
     if len(inputs) != 1 or len(made.graph.output) != 1:
         outputs = [o.name for o in made.graph.output]
         raise UnsupportedError(
-            f"The file has the inputs {inputs} and outputs {outputs}; one of each is supported. Cross-attention and masks "
-            "given at run time have no hardware here: use self-attention, and a causal mask as a constant"
+            f"The file has the inputs {inputs} and outputs {outputs}; one of each is supported. Cross-attention and "
+            "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
         )
     _name_nodes(made)
-    shape = _fix_batch(made, batch)
+    shape, open_batch = _fix_batch(made, batch)
     original = onnx.ModelProto()
     original.CopyFrom(made)
-    return Prepared(original, made, fuse_layer_norms(made), shape)
+    return Prepared(original, made, fuse_layer_norms(made), shape, open_batch)
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:
@@ -99,8 +103,11 @@ def _name_nodes(model: onnx.ModelProto) -> None:
         taken.add(name)
 
 
-def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[int, ...]:
-    """Give the batch axis of the input a length, in place; the input's shape.
+def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], bool]:
+    """Give the batch axis of the input a length, in place.
+
+    Returns:
+        The input's shape, and whether its batch axis was open.
 
     Raises:
         UnsupportedError: if another axis is not fixed.
@@ -111,8 +118,8 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[int, ...]:
     open_axes = [n for n, d in enumerate(dims) if not d.dim_value]
     if len(dims) < 2 or any(n > 0 for n in open_axes):
         raise UnsupportedError(
-            f"The input {info.name!r} has {len(dims)} axes, of which {open_axes} are not fixed; it needs a batch axis (0) and "
-            "fixed other ones: export with dynamic_axes={'" + info.name + "': {0: 'batch'}} only"
+            f"The input {info.name!r} has {len(dims)} axes, of which {open_axes} are not fixed; it needs a batch axis "
+            "(0) and fixed other ones: export with dynamic_axes={'" + info.name + "': {0: 'batch'}} only"
         )
     if info.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type)
@@ -125,7 +132,7 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[int, ...]:
         dims[0].dim_value = batch
     for other in (*model.graph.output, *model.graph.value_info):  # they may say another batch
         other.type.tensor_type.ClearField("shape")
-    return tuple(d.dim_value for d in dims)
+    return tuple(d.dim_value for d in dims), bool(open_axes)
 
 
 def tensor_values(model: onnx.ModelProto) -> dict[str, object]:

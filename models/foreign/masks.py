@@ -27,7 +27,9 @@ def mask_constant(context: Context, step: Step, x: Value, const: Const) -> Value
     """Scores plus a constant of zeros and minus infinity."""
     masked = const.value <= _MASKED
     if np.any(const.value[~masked] != 0):
-        raise UnsupportedError(f"{step.where}: adds a mask and other numbers in one constant; add them one after the other")
+        raise UnsupportedError(
+            f"{step.where}: adds a mask and other numbers in one constant; add them one after the other"
+        )
     return _causal(context, step, x, masked)
 
 
@@ -41,19 +43,21 @@ def _where(context: Context, step: Step, operands: list[Operand]) -> list[Operan
         if isinstance(second, Value) and isinstance(first, Const) and is_mask(first.value):
             return [_causal(context, step, second, keep)]
     raise UnsupportedError(
-        f"{step.where}: a choice that is no constant mask of scores. Masks given at run time (padding) have no hardware "
-        "here; a causal mask as a constant (is_causal=True, or torch.triu) does"
+        f"{step.where}: a choice that is no constant mask of scores. Masks given at run time (padding) have no "
+        "hardware here; a causal mask as a constant (is_causal=True, or torch.triu) does"
     )
 
 
 def _causal(context: Context, step: Step, x: Value, masked: Array) -> Value:
     if masked.ndim < 2 or masked.shape[-1] != masked.shape[-2]:
-        raise UnsupportedError(f"{step.where}: a mask of shape {masked.shape}; a causal one of (rows, rows) is supported")
+        raise UnsupportedError(
+            f"{step.where}: a mask of shape {masked.shape}; a causal one of (rows, rows) is supported"
+        )
     wanted = np.broadcast_to(np.triu(np.ones(masked.shape[-2:], dtype=bool), 1), masked.shape)
     if not np.array_equal(masked, wanted):
         raise UnsupportedError(
-            f"{step.where}: a mask (shape {masked.shape}, {int(masked.sum())} of {masked.size} entries masked) that is not "
-            "causal; supported: none, or exactly the entries with column > row"
+            f"{step.where}: a mask (shape {masked.shape}, {int(masked.sum())} of {masked.size} entries masked) that is "
+            "not causal; supported: none, or exactly the entries with column > row"
         )
     if np.broadcast_shapes(masked.shape, x.index.shape) != x.index.shape:
         raise UnsupportedError(f"{step.where}: a mask of shape {masked.shape} on scores of shape {x.index.shape}")

@@ -43,8 +43,8 @@ def _reshape(context: Context, step: Step, operands: list[Operand]) -> list[Oper
         return [_view(x, x.index.reshape(target), step)]
     except ValueError as error:
         raise UnsupportedError(
-            f"{step.where}: reshapes {x.index.shape} to {tuple(target)}; the file fixes another batch than its input has: "
-            "export with dynamic_axes, or with the batch as -1"
+            f"{step.where}: reshapes {x.index.shape} to {tuple(target)}; the file fixes another batch than its input "
+            "has: export with dynamic_axes, or with the batch as -1"
         ) from error
 
 
@@ -74,10 +74,7 @@ def _split(context: Context, step: Step, operands: list[Operand]) -> list[Operan
     x, rest = _moving(step, operands)
     axis, outputs = step.attributes.get("axis", 0), len(step.proto.output)
     sizes = _numbers(step, rest, 0, "split")
-    if sizes is None:
-        parts = np.array_split(x.index, outputs, axis)
-    else:
-        parts = np.split(x.index, np.cumsum(sizes)[:-1], axis)
+    parts = np.array_split(x.index, outputs, axis) if sizes is None else np.split(x.index, np.cumsum(sizes)[:-1], axis)
     return [_view(x, part, step) for part in parts]
 
 
@@ -117,8 +114,8 @@ def _concat(context: Context, step: Step, operands: list[Operand]) -> list[Opera
     )
     if not same:
         raise UnsupportedError(
-            f"{step.where}: joins different tensors ({len(values)} of {len(operands)} depend on the input); nothing here "
-            "does. A class token: take the mean over the rows instead; heads: reshape instead of joining"
+            f"{step.where}: joins different tensors ({len(values)} of {len(operands)} depend on the input); nothing "
+            "here does. A class token: take the mean over the rows instead; heads: reshape instead of joining"
         )
     return [_view(values[0], np.concatenate([v.index for v in values], step.attributes["axis"]), step)]
 

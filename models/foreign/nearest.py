@@ -43,8 +43,8 @@ _NEAREST = {
     "Cos": "rotary positions: use learnt position embeddings, which are added",
 }
 _SUPPORTED = (
-    "MatMul, Gemm, Add, Sub, Mul, Div (by constants), Relu, Softmax, LayerNormalization, ReduceMean, ReduceSum, Where (causal "
-    "masks), Quant, QuantizeLinear, DequantizeLinear, Clip, and everything that moves elements"
+    "MatMul, Gemm, Add, Sub, Mul, Div (by constants), Relu, Softmax, LayerNormalization, ReduceMean, ReduceSum, Where "
+    "(causal masks), Quant, QuantizeLinear, DequantizeLinear, Clip, and everything that moves elements"
 )
 
 

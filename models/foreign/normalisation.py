@@ -31,8 +31,8 @@ def _layer_norm(context: Context, step: Step, operands: list[Operand]) -> list[O
     axis = step.attributes.get("axis", -1)
     if axis not in (-1, x.index.ndim - 1):
         raise UnsupportedError(
-            f"{step.where}: axis={axis} of a tensor with {x.index.ndim} axes, that is over several; only over the last one: "
-            "nn.LayerNorm(channels)"
+            f"{step.where}: axis={axis} of a tensor with {x.index.ndim} axes, that is over several; only over the last "
+            "one: nn.LayerNorm(channels)"
         )
     x = context.operand(x, step, _BITS[context.choices.layernorm])
     frame = context.frame(x, step)
@@ -58,8 +58,8 @@ def _tell_epsilon(context: Context, step: Step, x: Value, epsilon: float) -> Non
         share = f"{epsilon / smallest:.0%}" if smallest else "all"
         context.changed(
             step,
-            f"epsilon {epsilon:g} left out, though it is {share} of the smallest variance ({smallest:.3g}) of the inputs "
-            "compared; integer norms have none",
+            f"epsilon {epsilon:g} left out, though it is {share} of the smallest variance ({smallest:.3g}) of the "
+            "inputs compared; integer norms have none",
             False,
         )
 
@@ -78,7 +78,9 @@ def _pending(context: Context, step: Step, rows: Expr, x: Value, affine: tuple[A
             spec = _spec(context, rows, x, fmt, gamma, beta)
         except (SpecError, FormatError, InputError) as error:
             raise UnsupportedError(f"{step.where}: {error}") from error
-        became = f"{spec.op_type}; input {short(rows.format)}, gamma {getattr(spec, 'gamma_bits', 8)} bits; {short(fmt)}"
+        became = (
+            f"{spec.op_type}; input {short(rows.format)}, gamma {getattr(spec, 'gamma_bits', 8)} bits; {short(fmt)}"
+        )
         context.changed(step, became, False)
         return context.exprs.norm(rows, spec, step.name, real)
 

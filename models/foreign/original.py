@@ -37,9 +37,7 @@ class Original:
             for node in self.model.graph.node:
                 if node.op_type == "Quant":
                     _complete(node)
-        self.input = next(
-            i.name for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}
-        )
+        self.input = next(i.name for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer})
         self.output = model.graph.output[0].name
 
     def run(self, inputs: Array, names: Sequence[str] = ()) -> Mapping[str, Array]:

@@ -65,8 +65,8 @@ class Quantiser:
         flat = np.unique(self.scale)
         if flat.size != 1:
             raise UnsupportedError(
-                f"{self.where}: {self.scale.size} scales (shape {self.scale.shape}) for an activation; per tensor only: "
-                "set per_channel=False for activations (weights may have one a channel)"
+                f"{self.where}: {self.scale.size} scales (shape {self.scale.shape}) for an activation; per tensor "
+                "only: set per_channel=False for activations (weights may have one a channel)"
             )
         return float(flat[0])
 
@@ -77,17 +77,19 @@ class Quantiser:
 
 
 def power_of_two(scale: float) -> int | None:
-    """n of a scale ``2**-n``; None if it is no power of two."""
+    """The n of a scale ``2**-n``; None if it is no power of two."""
     mantissa, exponent = math.frexp(scale)
     return 1 - exponent if mantissa == 0.5 else None
 
 
 def nearest_power(scale: float) -> int:
-    """n of the power of two ``2**-n`` nearest to a scale by ratio."""
+    """The n of the power of two ``2**-n`` nearest to a scale by ratio."""
     return -round(math.log2(scale))
 
 
-def checked(where: str, scale: Array, zero_point: Array, bits: float, signed: bool, narrow: bool, mode: str) -> Quantiser:
+def checked(
+    where: str, scale: Array, zero_point: Array, bits: float, signed: bool, narrow: bool, mode: str
+) -> Quantiser:
     """A quantiser of parameters that have an integer meaning.
 
     Raises:
@@ -106,8 +108,8 @@ def checked(where: str, scale: Array, zero_point: Array, bits: float, signed: bo
         raise UnsupportedError(f"{where}: rounding mode {mode}; only ROUND (half to even), Brevitas' default")
     if bits != int(bits) or bits < 1 or (signed and bits < 2) or (narrow and not signed):
         raise UnsupportedError(
-            f"{where}: {bits:g} bits, signed={int(signed)}, narrow={int(narrow)} is no integer format here; use 2 bits or "
-            "more, narrow_range only with signed codes"
+            f"{where}: {bits:g} bits, signed={int(signed)}, narrow={int(narrow)} is no integer format here; use 2 bits "
+            "or more, narrow_range only with signed codes"
         )
     return Quantiser(where, np.asarray(scale, dtype=np.float64), int(bits), signed, narrow)
 
@@ -128,8 +130,8 @@ def clipped(quantiser: Quantiser, low: float, high: float) -> Quantiser:
                     break
                 return smaller
     raise UnsupportedError(
-        f"{quantiser.where}: clipped to [{low:g}, {high:g}], which is the range of no format; use those of n bits, such as "
-        "[-8, 7], [-7, 7] or [0, 15]"
+        f"{quantiser.where}: clipped to [{low:g}, {high:g}], which is the range of no format; use those of n bits, "
+        "such as [-8, 7], [-7, 7] or [0, 15]"
     )
 
 
@@ -185,7 +187,7 @@ def constant_codes(quantiser: Quantiser, values: Array, exact: bool) -> tuple[Co
 
 
 def _better_power(scale: float, quantiser: Quantiser, values: Array) -> int:
-    """n of the power of two beside a scale with the smaller squared error on some values."""
+    """The n of the power of two beside a scale with the smaller squared error on some values."""
     low = math.floor(-math.log2(scale))
     errors = []
     for n in (low, low + 1):

@@ -15,6 +15,7 @@ from hls4attn.models.foreign.context import Context, Handler, Operand, Step, Val
 from hls4attn.models.foreign.exprs import Expr
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import E2ContextSpec, E2SoftmaxSpec, ScoreSpec, SoftmaxSpec
+from hls4attn.models.operators.base import causal_mask
 
 #: Slice of the online form: the paper's vector size.
 ONLINE_SLICE = 32
@@ -35,8 +36,8 @@ def _softmax(context: Context, step: Step, operands: list[Operand]) -> list[Oper
     sample = frame.sample_shape(x.index.shape)
     if x.index.ndim < 3 or len(sample) < 2:
         raise UnsupportedError(
-            f"{step.where}: of shape {x.index.shape}, no attention scores (batch, heads, rows, columns). A softmax behind the "
-            "classifier: leave it out, the largest output stays the largest"
+            f"{step.where}: of shape {x.index.shape}, no attention scores (batch, heads, rows, columns). A softmax "
+            "behind the classifier: leave it out, the largest output stays the largest"
         )
     rows, cols = sample[-2:]
     if not x.expr.format.signed:
@@ -52,7 +53,7 @@ def _softmax(context: Context, step: Step, operands: list[Operand]) -> list[Oper
             raise UnsupportedError(f"{step.where}: {error}") from error
 
     pending = context.exprs.pending(scores.shape, step.name, (scores,), resolve)
-    pending.details.update(softmax=(x.factor, x.causal))
+    pending.details.update(real=lambda values: float_softmax(values, x.factor, x.causal))
     return [context.fresh(pending, x.index.shape, frame, step.proto.output[0])]
 
 
@@ -94,12 +95,16 @@ def shift_product(context: Context, step: Step, left: Expr, right: Expr) -> Expr
             )
         except (SpecError, FormatError) as error:
             raise UnsupportedError(f"{step.where}: {error}") from error
-        context.changed(step, f"part of E2Context of {left.name}", False)
-        return context.exprs.context(scores, right, spec, left.name)
+        context.changed(step, f"part of E2Context of {left.name}, which does not round probabilities", False)
+        return context.exprs.context(scores, right, spec, left.name, real)
+
+    def real(x: Any, v: Any) -> Any:
+        p = float_softmax(x, left.details["scale"][0], left.details["common"]["causal"])
+        return left.format.to_real(left.format.quantise(p)) @ v
 
     shape = (*scores.shape[:-1], right.shape[-1])
     pending = context.exprs.pending(shape, step.name, (scores, right), resolve)
-    pending.details.update(context=left.details["scale"])
+    pending.details.update(real=real)
     return pending
 
 
@@ -107,7 +112,7 @@ def float_softmax(x: Any, factor: float, causal: bool) -> Any:
     """Softmax of ``factor * x`` over the last axis."""
     s = np.asarray(x) * factor
     if causal:
-        s = np.where(np.tri(*s.shape[-2:], dtype=bool), s, -np.inf)
+        s = np.where(causal_mask(s.shape[-2], s.shape[-1]), s, -np.inf)
     e = np.exp(s - s.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
