@@ -117,6 +117,7 @@ class Context:
     exprs: Exprs = field(default_factory=Exprs)
     changes: list[Change] = field(default_factory=list)
     span: tuple[float, float] | None = None
+    input_format: Fixed | None = None
     trace: list[tuple[Step, Value]] = field(default_factory=list)
     sample_shape: Shape = ()
 
@@ -209,8 +210,13 @@ class Context:
             x, shift = self.applied(x, step), 0
         inner = replace(fmt, frac=fmt.frac - shift)
         if x.expr.op == "Input":
-            low, high = inner.to_real(inner.min), inner.to_real(inner.max)
-            self.span = (float(low), float(high))
+            if self.input_format not in (None, inner):
+                raise UnsupportedError(
+                    f"{step.where}: the input {x.expr.name!r} is quantised twice, to {short(inner)} and before to "
+                    f"{short(self.input_format or inner)}; quantise it once and use the result"
+                )
+            self.input_format = inner
+            self.span = (float(inner.to_real(inner.min)), float(inner.to_real(inner.max)))
         if x.expr.resolve is not None:
             return replace(x, expr=x.expr.resolve(inner))
         return replace(x, expr=self.exprs.quant(x.expr, inner, name))

@@ -69,10 +69,10 @@ def import_model(
             choices = replace(choices, calibration=check_calibration(choices.calibration, ready.shape[1:]))
         try:
             return _Import(ready, choices).run(dict(metadata or {}))
-        except (UnsupportedError, ModelFileError):
+        except moving.FixedBatchError:
             if not ready.open_batch:
                 raise
-        # Perhaps the exporter wrote the batch of its example, 1, into a Reshape; else this fails for the same reason.
+        # The exporter wrote the batch of its example, 1, into a Reshape; else this fails for the same reason.
         found = _Import(prepared(model, 1), choices).run(dict(metadata or {}))
         fixed = Change(
             ready.original.graph.input[0].name, "input", "batch axis taken as 1, which the file fixes inside"
