@@ -11,8 +11,9 @@ import onnx
 from numpy.typing import NDArray
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.foreign.context import Coded, Const, Context, Handler, Operand, Step, Value, short
+from hls4attn.models.foreign.context import Context, Handler
 from hls4attn.models.foreign.quantisers import Quantiser, better_format, checked, clipped, power_of_two, refuse_scale
+from hls4attn.models.foreign.values import Coded, Const, Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
 
 Array = NDArray[Any]
@@ -143,6 +144,10 @@ def apply(context: Context, step: Step, x: Operand, quantiser: Quantiser) -> Ope
         return Const(fitted.codes(x.value) * fitted.scale, x.name, fitted)
     if not isinstance(x, Value):
         raise UnsupportedError(f"{step.where}: quantises integers")
+    if x.causal:
+        context.changed(
+            step, "masked entries give no probability at all; in the file they have the smallest code", False
+        )
     n = power_of_two(quantiser.step)
     if n is None and context.exact:
         raise refuse_scale(step.where, quantiser.step)

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.foreign.context import Const, Context, Handler, Operand, Step, Value
+from hls4attn.models.foreign.context import Context, Handler
+from hls4attn.models.foreign.values import Const, Operand, Step, Value
 from hls4attn.models.foreign.views import Index
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.transformation.qcdq_to_qonnx import QCDQToQuant
 
 from hls4attn.host.cli import main
 from hls4attn.models.errors import UnsupportedError
@@ -75,6 +78,15 @@ def test_quant_nodes_and_quantise_linear_of_one_model_are_the_same_integer_model
     np.testing.assert_array_equal(first, second)
 
 
+def test_what_qonnx_makes_of_quantise_linear_is_imported_alike():
+    """An independent way from one dialect to the other."""
+    model = encoder("qdq", shape=(1, 8, 16))
+    theirs = ModelWrapper(model).transform(InferShapes()).transform(QCDQToQuant()).model
+    assert not any("Linear" in n.op_type for n in theirs.graph.node)
+    first, second = (codes_of(import_model(m).model)[2] for m in (model, theirs))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_onnxruntime_quantised_files_are_refused_or_rounded():
     model = onnx_file("ort_qdq_sdpa_symmetric")
     with pytest.raises(UnsupportedError, match="scale 0.00787.* is no power of two"):
@@ -135,7 +147,7 @@ def test_an_imported_encoder_climbs_the_ladder(tmp_path, capsys):
     code, _, _ = run(capsys, "import", FILES / "brevitas_qonnx.onnx", target)
     assert code == 0
     report = tmp_path / "rungs.json"
-    code, out, err = run(capsys, "verify", target, "--samples", 12, "--json", report)
+    code, _, err = run(capsys, "verify", target, "--samples", 12, "--json", report)
     assert code == 0, err
     rungs = json.loads(report.read_text())
     assert {r["stage"] for r in rungs} == {"onnx", "qonnx", "onnxruntime", "csim", "board"}

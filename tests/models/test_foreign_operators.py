@@ -175,6 +175,19 @@ def test_masks_may_come_from_a_choice_as_well():
     assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
 
 
+def test_a_quantiser_behind_the_mask_changes_what_masked_entries_are_and_that_is_said():
+    """Brevitas' attention adds the mask before it quantises: masked entries then have the smallest code."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1]))
+    seen = net.quant(net.node("Add", scores, net.const(np.triu(np.full((8, 8), -np.inf), 1))), 1.0, name="behind")
+    p = net.quant(net.node("Softmax", seen), 2.0**-8, signed=False)
+    found = import_model(net.model(net.quant(net.node("MatMul", p, x), 2.0**-4)))
+    assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
+    assert [c.exact for c in found.changes if c.node == "behind"] == [False]
+    assert found.distance.mean < 0.6 * found.distance.step
+
+
 @pytest.mark.parametrize("written_out", [False, True])
 @pytest.mark.parametrize("layernorm", ["layernorm", "ailayernorm"])
 def test_layer_norms_become_the_chosen_operator_near_the_file(layernorm, written_out):

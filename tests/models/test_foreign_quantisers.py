@@ -2,10 +2,12 @@
 """Quantisers of other dialects mean exactly the formats that they become, on every code and on every tie."""
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.custom_op.general.quant import quant as qonnx_quant
+from qonnx.transformation.qcdq_to_qonnx import extract_elem_type
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.foreign.original import Original
@@ -57,6 +59,8 @@ def test_clips_between_the_two_halves_make_fewer_bits(low, high, bits, signed, n
 @pytest.mark.parametrize("bounds", [(-5, 3), (-8, 8), (1, 15), (-300, 299)])
 def test_clips_to_the_range_of_no_format_are_refused(bounds):
     """`QCDQToQuant` of qonnx takes [-5, 3] for 4 bits and so forgets the limits."""
+    if bounds == (-5, 3):
+        assert extract_elem_type(onnx.TensorProto.INT8, tuple(map(np.array, bounds)))[0] == 4
     with pytest.raises(UnsupportedError, match=r"q \(Quant\): clipped to .*range of no format"):
         clipped(quantiser(0.5), *bounds)
 
