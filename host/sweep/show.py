@@ -40,9 +40,9 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
 
 
 def varying(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of settings that are not the same for all points, in their order."""
-    names = dict.fromkeys(name for settings in results for name in settings)
-    return [n for n in names if n not in _SILENT and len({json.dumps(s.get(n)) for s in results}) > 1]
+    """Names of settings that are not the same for all points that have them, in their order."""
+    names = dict.fromkeys(name for settings in results for name in settings if name not in _SILENT)
+    return [n for n in names if len({json.dumps(s[n]) for s in results if s.get(n) is not None}) > 1]
 
 
 def label(name: str, value: Any) -> str:
