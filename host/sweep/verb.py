@@ -73,7 +73,7 @@ def list_points(out: Console, path: Path, limit: int | None) -> None:
     """`--dry-run`: the points of a plan, none of which is run."""
     plan = read_plan(path)
     shown = min(limit or LISTED, LISTED)
-    out.print(settings_table(list(islice(plan.settings(), shown)), f"{path.name}: {len(plan):,} points"))
+    out.print(settings_table(list(islice(plan.settings(), shown))))
     if shown < len(plan):
         out.print(f"and {len(plan) - shown:,} more", markup=False, highlight=False)
     out.print(f"{len(plan):,} points, {plan.search} search; nothing was run", markup=False, highlight=False)
