@@ -167,6 +167,7 @@ def test_a_random_search_of_more_combinations_than_a_grid_may_have(tmp_path):
         (AXES + "reuse_factor = 0", "reuse_factor must be a whole number"),
         (AXES + "reuse_factor = [[1]]", "reuse_factor takes texts and numbers"),
         (AXES + 'io_type = ["io_stream", "io_parallel"]\nlanes = 2', "lanes has no effect on io_parallel"),
+        (AXES + 'io_type = "io_parallel"\nreuse_factor = ["fit", 2]', "reuse_factor = 'fit' is for io_stream"),
         (FLOAT + 'score = "consmax"', "score must be one of"),
         (FLOAT + "weight_bits = 13", "weight_bits must be 2 to 12"),
         (FLOAT + 'weight_bits = "8"', "weight_bits takes whole numbers"),
