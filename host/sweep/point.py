@@ -13,7 +13,7 @@ from typing import Any
 STATUSES = ("ok", "failed", "timeout", "lost")
 
 #: Files stand in a point's key by their content (``NAME_sha256``), so that a moved folder is no new point.
-PATHS = ("model", "calibration", "boards")
+FILES = ("model", "calibration")
 
 #: Number metrics that objectives can be made of, and their units ("" is a plain number).
 METRICS: Mapping[str, str] = {
@@ -33,7 +33,6 @@ METRICS: Mapping[str, str] = {
     "synth_bram36": "blocks, synthesised",
     "synth_lut": "LUTs, synthesised",
     "synth_ff": "flip-flops, synthesised",
-    "seconds": "s of evaluation",
 }
 
 
@@ -46,8 +45,8 @@ class Point:
             (zoo name, absolute .npy path or None), calibration_sha256 (None unless a file), score, norm, weight_bits,
             activation_bits, bias_bits, residual_bits (all None for a model that is quantised already), backend,
             io_type, reuse_factor (a number or "fit"), lanes, parallel_heads, board, clock_period_ns, samples, seed,
-            stages (list of names or None), synthesise ("yosys", "vivado" or None), boards (absolute path of a file
-            with further boards, or None) and boards_sha256.
+            stages (list of names or None), synthesise ("yosys", "vivado" or None), board_sha256 (of the board's
+            figures) and boards (absolute path of a file with further boards, or None).
         key: SHA-256 of what decides the result; resuming goes by it.
         resources: Dask resources that one such task takes, as {"vivado": 1}.
     """
@@ -93,7 +92,7 @@ def point_key(settings: Mapping[str, Any], evaluator: str) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    files = [name for name in PATHS if settings.get(f"{name}_sha256")]
+    files = [name for name in FILES if settings.get(f"{name}_sha256")] + ["boards"]
     decisive = {name: value for name, value in settings.items() if name not in files}
     text = json.dumps({"evaluator": evaluator, "settings": decisive}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
