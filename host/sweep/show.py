@@ -206,8 +206,9 @@ def _caption(
 ) -> str:
     bad = ", ".join(f"{count} {status}" for status, count in counts(results).items() if count and status != "ok")
     missing = sum(r.status == "ok" for r in results) - len(shown)
+    wanted = ", ".join(map(str, objectives))
     return (
-        f"{len(results)} points: {len(best)} on the Pareto front of {', '.join(map(str, objectives))} (large, ringed); x: does not fit\n"
+        f"{len(results)} points: {len(best)} on the Pareto front of {wanted} (large, ringed); x: does not fit\n"
         f"not drawn: {bad or 'no failure'}, {missing} with mismatches or without a value"
     )
 

@@ -240,5 +240,5 @@ def test_a_killed_sweep_goes_on(tmp_path):
     assert [len(held.results), sum(r.status == "ok" for r in held.results)] == [6, 4]
     failed = next(r for r in held.results if r.status == "failed")
     assert (failed.error, "six!" in failed.log) == ("ValueError: no six", True)
-    assert sweep_results.EVALUATOR == held.meta["versions"]["evaluator"]
+    assert held.meta["versions"]["evaluator"] == sweep_results.EVALUATOR
     assert not file.with_name("s.parquet.journal").exists()
