@@ -23,6 +23,7 @@ from hls4attn.hls.hwfile import lower_design
 from hls4attn.host.estimate import capacity
 from hls4attn.host.flow import Flow
 from hls4attn.host.ladder import climb
+from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.sweep.locks import one_at_a_time
 from hls4attn.host.sweep.subject import FloatTwin, Subject, subject
@@ -181,6 +182,16 @@ def _verify(flow: Flow, settings: Mapping[str, Any], metrics: dict[str, Any]) ->
         error = MismatchError(f"{first.stage}: {first.mismatches}/{first.samples} mismatches, {first.difference}")
         error.metrics = metrics  # type: ignore[attr-defined]
         raise error
+
+
+def _usual_stages(why: dict[str, str]) -> list[str]:
+    """`STAGES`, without the board where PYNQ is missing.  Asking the flow would import TensorFlow."""
+    try:
+        import_pynq()
+    except ToolError as error:
+        why["stage board"] = str(error)
+        return [name for name in STAGES if name != "board"]
+    return list(STAGES)
 
 
 @contextmanager

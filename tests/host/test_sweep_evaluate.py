@@ -48,16 +48,14 @@ def test_figures_of_a_point() -> None:
     assert found["fits"] and found["reuse_factor"] > 1 and found["interval_cycles"] <= found["latency_cycles"]
     assert [stage["stage"] for stage in found["stages"]] == ["onnxruntime"]
     assert found["float_rms"] is None and "no float model" in found["why"]["float_rms"]
-    assert {name for name in METRICS if found.get(name) is None} == {
-        "seconds", *(name for name in METRICS if name.startswith("synth"))
-    }  # fmt: skip
+    assert {n for n in METRICS if found.get(n) is None} == {n for n in METRICS if n.startswith("synth")}
     assert json.loads(json.dumps(found)) == found
 
 
 def test_figures_follow_the_settings() -> None:
     small = evaluate(settings(reuse_factor=16, lanes=1))
-    large = evaluate(settings(reuse_factor=1, lanes=4))
-    other = evaluate(settings(reuse_factor=1, lanes=4, board="zcu104"))
+    large = evaluate(settings(reuse_factor=2, lanes=4))
+    other = evaluate(settings(reuse_factor=2, lanes=4, board="zcu104"))
     assert small["interval_cycles"] > large["interval_cycles"] and small["dsp"] < large["dsp"]
     assert (small["fits"], large["fits"], other["fits"]) == (True, False, True)
     assert large["dsp_percent"] > 100 > other["dsp_percent"]
@@ -101,7 +99,6 @@ def test_a_mismatch_is_an_error_with_the_difference_and_the_figures(monkeypatch:
 def test_a_float_model_is_quantised_once_for_all_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("qkeras")
     monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
-    monkeypatch.setattr("hls4attn.host.sweep.evaluate.STAGES", ("onnxruntime",))
     first = evaluate(settings(ZOO / "float.keras", **FLOAT, stages=["onnxruntime", "keras"]))
     assert [(s["stage"], s["mismatches"]) for s in first["stages"]] == [("onnxruntime", 0), ("keras", 0)]
     assert 0.9 < first["accuracy"] <= 1 and 0.9 < first["float_accuracy"] <= 1 and 0.9 < first["float_agreement"] < 1
@@ -117,6 +114,7 @@ def test_a_float_model_is_quantised_once_for_all_its_points(tmp_path: Path, monk
         evaluate(settings(ZOO / "float.keras", **FLOAT | {"weight_bits": 6}))
 
 
+@pytest.mark.slow
 def test_quantisation_that_fails_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("qkeras")
     monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
