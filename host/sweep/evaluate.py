@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from hls4attn.hls.hwfile import lower_design
 from hls4attn.host.estimate import capacity
 from hls4attn.host.flow import Flow
 from hls4attn.host.ladder import climb
+from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.sweep.locks import one_at_a_time
 from hls4attn.host.sweep.subject import FloatTwin, Subject, subject
@@ -73,6 +75,7 @@ def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     _boards(settings)
     model = subject(settings)
+    print(f"model: {_spent()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="hls4attn-project-") as folder:
         flow = _flow(settings, model, Path(folder) / "project")
         metrics: dict[str, Any] = {"model_id": flow.model_id, "why": {}}
@@ -80,7 +83,13 @@ def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
         metrics |= _quality(flow.graph, model.twin, metrics["why"])
         _verify(flow, settings, metrics)
         metrics |= synthesis(flow, settings, metrics["why"])
+    print(f"all: {_spent()}", flush=True)
     return metrics
+
+
+def _spent() -> str:
+    """Time of processors that this process and its finished children took so far."""
+    return f"{sum(os.times()[:4]):.1f} s of processor time"
 
 
 def _boards(settings: Mapping[str, Any]) -> None:
@@ -136,11 +145,16 @@ def _verify(flow: Flow, settings: Mapping[str, Any], metrics: dict[str, Any]) ->
         absent = flow.absent_stages()
         names = [name for name in STAGES if name not in absent]
         metrics["why"] |= {f"stage {name}": absent[name] for name in STAGES if name in absent}
+    if not names:
+        raise InputError(
+            f"A point needs at least one stage to be verified with, and there is no stage: {metrics['why']}"
+        )
     codes, described = verification_codes(flow.graph, settings["samples"], settings["seed"])
     print(f"verifying on {described}", flush=True)
     if {"csim", "board"} & set(names):
         with without_keras():
             _ = flow.project
+        print(f"project: {_spent()}", flush=True)
         config = flow.settings
         shared = (
             flow.model_id,
@@ -152,6 +166,7 @@ def _verify(flow: Flow, settings: Mapping[str, Any], metrics: dict[str, Any]) ->
         )
         with one_at_a_time(f"compile {shared}"):
             _ = flow.csim
+        print(f"C simulation: {_spent()}", flush=True)
     rungs = []
     for rung in climb(flow.graph, {name: partial(flow.stage, name) for name in names}, codes):
         print(f"{rung.stage}: {rung.mismatches}/{rung.samples} mismatches, {rung.seconds:.1f} s", flush=True)
@@ -167,6 +182,16 @@ def _verify(flow: Flow, settings: Mapping[str, Any], metrics: dict[str, Any]) ->
         error = MismatchError(f"{first.stage}: {first.mismatches}/{first.samples} mismatches, {first.difference}")
         error.metrics = metrics  # type: ignore[attr-defined]
         raise error
+
+
+def _usual_stages(why: dict[str, str]) -> list[str]:
+    """`STAGES`, without the board where PYNQ is missing.  Asking the flow would import TensorFlow."""
+    try:
+        import_pynq()
+    except ToolError as error:
+        why["stage board"] = str(error)
+        return [name for name in STAGES if name != "board"]
+    return list(STAGES)
 
 
 @contextmanager
