@@ -142,13 +142,9 @@ def _verify(flow: Flow, settings: Mapping[str, Any], metrics: dict[str, Any]) ->
     """Climb the ladder; the C simulation is compiled once for all points that share it."""
     names = settings.get("stages")
     if names is None:
-        absent = flow.absent_stages()
-        names = [name for name in STAGES if name not in absent]
-        metrics["why"] |= {f"stage {name}": absent[name] for name in STAGES if name in absent}
+        names = _usual_stages(metrics["why"])
     if not names:
-        raise InputError(
-            f"A point needs at least one stage to be verified with, and there is no stage: {metrics['why']}"
-        )
+        raise InputError("A point is verified with at least one stage, and there is no stage; leave stages out")
     codes, described = verification_codes(flow.graph, settings["samples"], settings["seed"])
     print(f"verifying on {described}", flush=True)
     if {"csim", "board"} & set(names):
