@@ -200,19 +200,24 @@ def test_an_interruption_keeps_what_is_finished(tmp_path, cli, called, monkeypat
 
 
 RUN = """
-import sys
+import signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if __name__ == "__main__":
     from rich.console import Console
     from hls4attn.host.sweep.verb import Outputs, Running, sweep
     running = Running(workers=2, work=sys.argv[4])
-    sys.exit(sweep(Console(), Console(stderr=True), Path(sys.argv[1]), Path(sys.argv[2]), running, Outputs()))
+    try:
+        sys.exit(sweep(Console(), Console(stderr=True), Path(sys.argv[1]), Path(sys.argv[2]), running, Outputs()))
+    except KeyboardInterrupt:
+        sys.exit(130)
 """
 
 
-def test_a_killed_sweep_goes_on(tmp_path):
-    """Real workers, real processes: killed amid the points, the next run recomputes nothing that was finished."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+def test_a_stopped_sweep_goes_on(tmp_path, how):
+    """Real workers, real processes: stopped amid the points, the next run recomputes nothing that was finished."""
     plan, file, script = write_plan(tmp_path), tmp_path / "s.parquet", tmp_path / "run.py"
     script.write_text(RUN)
     tests = str(Path(__file__).parent)
@@ -220,13 +225,21 @@ def test_a_killed_sweep_goes_on(tmp_path):
 
     def start(work):
         arguments = [sys.executable, str(script), str(plan), str(file), tests, f"sweep_results:{work}"]
-        return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(arguments, env=environment, start_new_session=True, **pipes)
 
     with start("slowly") as first:
         while not (file.with_name("s.parquet.journal").exists() and read_results(file).results):
             assert first.poll() is None, first.stderr.read()
             threading.Event().wait(0.1)
-        first.send_signal(signal.SIGKILL)
+        if how == signal.SIGINT:
+            os.killpg(first.pid, how)  # a terminal sends it to all processes of the sweep
+            _, err = first.communicate(timeout=60)
+            assert first.returncode == 130
+            assert "points are finished and kept in" in err
+            assert "Traceback" not in err
+        else:
+            first.send_signal(how)
     kept = read_results(file).results
     assert kept
     assert all(r.settings["weight_bits"] == 4 for r in kept)
