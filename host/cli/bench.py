@@ -118,6 +118,21 @@ def hardware(
     print_hardware(out, err, names, rows, part, ecp5, toggles, vivado, chipdb, json)
 
 
+@group.command()
+def sweep(
+    points: Annotated[int, typer.Option(help="Points of each run.")] = 10_000,
+    workers: Annotated[int, typer.Option(help="Processes of the cluster on this machine.")] = 2,
+    json: JsonFile = None,
+) -> None:
+    """What a sweep costs beside its points: time a point, and memory as points go by."""
+    from hls4attn.host.sweep.cluster import require_dask
+
+    require_dask()
+    from hls4attn.host.bench.sweep import print_overhead
+
+    print_overhead(out, err, points, workers, json)
+
+
 @group.command("gpu-attention")
 def gpu_attention(json: JsonFile = None) -> None:
     """Single-token cached attention on this machine's GPU, the baseline of the gain-cell figures."""
