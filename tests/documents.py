@@ -8,9 +8,9 @@ What a page can say about the fenced block below it, each in a comment on a line
 * ``<!-- output -->``: a ```text block with what the block before it prints; a line ``...`` stands for any lines, and
   numbers of seconds are not compared.
 
-```bash lines start with ``hls4attn``, ``python`` or ``make``; of a make target the last command is run where it is one of
-hls4attn, else it is only looked for. ```python blocks of a page share one process. Both run in the repository's root. A
-line that an earlier page has run is not run again.
+```bash lines start with ``hls4attn``, ``python`` or ``make``; of a make target the last command is run where it is one
+of hls4attn, else the target is only looked for. ```python blocks of a page share one process. Both run in the
+repository's root. A line that an earlier page has run is not run again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of the README and the documentation, made from the committed records.
 
-``python -m hls4attn.host.bench.documents`` renews, in the repository's root, all that stands between ``<!-- table: NAME -->``
-and ``<!-- end of table -->`` in `README.md` and `docs/pages`; file names after it renew those files only.
+``python -m hls4attn.host.bench.documents`` renews, in the repository's root, all that stands between a
+``<!-- table: NAME -->`` and its ``<!-- end of table -->`` in `README.md` and `docs/pages`; with
+file names, in those only.
 """
 
 from __future__ import annotations
@@ -68,10 +69,11 @@ def _results() -> str:
     for row in read_results():
         wrong, stages, samples = mismatches(row)
         found = row["estimate"]
-        cells = [row["title"], _quality(row["name"]), f"{wrong}/{samples:,} in {stages}" if stages > 1 else f"{wrong}/{samples:,} in RTL"]
+        where = f"{stages} stages" if stages > 1 else row["verified"][0]["stage"]
+        cells = [row["title"], _quality(row["name"]), f"{wrong}/{samples:,} in {where}"]
         figures = (f"{found[key]:,}" for key in ("latency_cycles", "interval_cycles", "dsp", "lut"))
         rows.append([*cells, *figures, "yes" if found["fits"] else "no"])
-    head = ["model", "quality", "mismatches, in stages", "cycles, first", "cycles, each further", "DSP", "LUT ~", "fits"]
+    head = ["model", "quality", "mismatches", "cycles, first", "each further", "DSP", "LUT ~", "fits"]
     return markdown_table(head, rows)
 
 
@@ -110,7 +112,9 @@ def _characters() -> str:
 
 def _sweep(kind: str, label: str) -> str:
     found = _read("char_gpt", "evidence.json")["sweeps"][kind]
-    return markdown_table([label, *(f"{x['value']:g}" for x in found)], [["loss", *(f"{x['mean']:.3f}" for x in found)]])
+    return markdown_table(
+        [label, *(f"{x['value']:g}" for x in found)], [["loss", *(f"{x['mean']:.3f}" for x in found)]]
+    )
 
 
 def _encoder() -> str:

@@ -64,7 +64,9 @@ def verified(subject: Subject) -> list[dict[str, Any]]:
         target = Path(folder, "verify.json")
         requested = ["rtl"] if subject.rtl else []
         names = requested or None
-        verify(quiet, quiet, subject.path, None, subject.samples, SEED, names, subject.board, target, _STREAM, requested)
+        verify(
+            quiet, quiet, subject.path, None, subject.samples, SEED, names, subject.board, target, _STREAM, requested
+        )
         found: list[dict[str, Any]] = json.loads(target.read_text())
     return found
 
