@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from hls4attn.host.bench.hardware_readme import markdown_table, read_run, tables
-from hls4attn.host.bench.results import mismatches, read_results
+from hls4attn.host.bench.record import mismatches, read_record
 from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.models.files import atomic_write
 
@@ -66,7 +66,7 @@ def _percent(share: float) -> str:
 
 def _results() -> str:
     rows = []
-    for row in read_results():
+    for row in read_record():
         wrong, stages, samples = mismatches(row)
         found = row["estimate"]
         where = f"{stages} stages" if stages > 1 else row["verified"][0]["stage"]

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from hls4attn.host.bench import documents, results
+from hls4attn.host.bench import documents, record
 from hls4attn.host.bench.documents import TABLES, renewed
 from hls4attn.host.bench.documents import main as documents_main
 from hls4attn.host.bench.hardware_readme import read_run, tables
-from hls4attn.host.bench.results import SUBJECTS, estimated, measure, mismatches, read_results, verified
-from hls4attn.host.bench.results import main as results_main
+from hls4attn.host.bench.record import SUBJECTS, estimated, measure, mismatches, read_record, verified
+from hls4attn.host.bench.record import main as record_main
 from hls4attn.models.errors import InputError, ModelFileError
 from tests.documents import DOCUMENTS, ROOT
 
@@ -62,7 +62,7 @@ def test_marks_that_are_wrong(text, words):
 
 
 def test_the_record_is_of_the_committed_models():
-    rows = read_results()
+    rows = read_record()
     assert [r["name"] for r in rows] == list(BY_NAME)
     for row in rows:
         subject = BY_NAME[row["name"]]
@@ -74,22 +74,22 @@ def test_the_record_is_of_the_committed_models():
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_estimates_of_the_record(name):
-    assert estimated(BY_NAME[name]) == next(r["estimate"] for r in read_results() if r["name"] == name)
+    assert estimated(BY_NAME[name]) == next(r["estimate"] for r in read_record() if r["name"] == name)
 
 
 @pytest.mark.slow
 @pytest.mark.compile
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_stages_of_the_record(name):
-    assert verified(BY_NAME[name]) == next(r["verified"] for r in read_results() if r["name"] == name)
+    assert verified(BY_NAME[name]) == next(r["verified"] for r in read_record() if r["name"] == name)
 
 
 @pytest.mark.compile
 def test_a_record_is_measured(tmp_path, monkeypatch, capsys):
     subject = replace(BY_NAME["consmax"], samples=5)
-    monkeypatch.setattr(results, "SUBJECTS", (subject,))
-    results_main([str(tmp_path / "r.json")])
-    found = read_results(tmp_path / "r.json")
+    monkeypatch.setattr(record, "SUBJECTS", (subject,))
+    record_main([str(tmp_path / "r.json")])
+    found = read_record(tmp_path / "r.json")
     assert found == [measure(subject)]
     assert mismatches(found[0]) == (0, 6, 5)
     assert capsys.readouterr().out == f"{subject.title}\n"
@@ -99,5 +99,5 @@ def test_a_record_is_measured(tmp_path, monkeypatch, capsys):
 def test_a_record_that_is_none(tmp_path, content):
     (tmp_path / "r.json").write_text(content)
     with pytest.raises(ModelFileError, match=r"r\.json is missing or not what"):
-        read_results(tmp_path / "r.json")
-    assert json.loads(results.COMMITTED.read_text())["seed"] == results.SEED
+        read_record(tmp_path / "r.json")
+    assert json.loads(record.COMMITTED.read_text())["seed"] == record.SEED
