@@ -7,6 +7,7 @@ import shutil
 import pytest
 from sweep_results import DIGITS, PLAN, ROOT, write_plan
 
+from hls4attn.host.sweep.axes import AXES as AXIS_NAMES
 from hls4attn.host.sweep.plan import read_plan
 from hls4attn.models.errors import InputError
 
@@ -167,6 +168,7 @@ def test_a_random_search_of_more_combinations_than_a_grid_may_have(tmp_path):
         (AXES + "reuse_factor = 0", "reuse_factor must be a whole number"),
         (AXES + "reuse_factor = [[1]]", "reuse_factor takes texts and numbers"),
         (AXES + 'io_type = ["io_stream", "io_parallel"]\nlanes = 2', "lanes has no effect on io_parallel"),
+        (AXES + 'io_type = "io_parallel"\nreuse_factor = ["fit", 2]', "reuse_factor = 'fit' is for io_stream"),
         (FLOAT + 'score = "consmax"', "score must be one of"),
         (FLOAT + "weight_bits = 13", "weight_bits must be 2 to 12"),
         (FLOAT + 'weight_bits = "8"', "weight_bits takes whole numbers"),
@@ -217,3 +219,13 @@ def test_two_files_of_the_same_model_are_the_same_point(tmp_path):
     shutil.copy(DIGITS / "consmax.onnx", tmp_path / "copy.onnx")
     with pytest.raises(InputError, match=r"model: .*copy.onnx and .*m.onnx are the same; remove one"):
         read_plan(write_plan(tmp_path, text))
+
+
+def test_the_guides_plan_is_one(tmp_path):
+    page = (ROOT / "docs" / "pages" / "sweeps.md").read_text()
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    path = tmp_path / "plan.toml"
+    path.write_text(text.replace("../models", str(ROOT / "models")))
+    plan = read_plan(path)
+    assert len(plan) == 6
+    assert all(f"`{axis}`" in page for axis in AXIS_NAMES)

@@ -225,7 +225,7 @@ sys.path.insert(0, sys.argv[2])
 from sweep_results import result
 from hls4attn.host.sweep import store as module
 module.PARQUET_S, module.SHARE = 0.0, 0
-store = module.Store.open(Path(sys.argv[1]), {"points": 9}, [])
+store = module.Store.open(Path(sys.argv[1]), {"points": 9}, [result(n).key for n in range(5000)])
 number = len(store.done())
 while True:
     store.add(result(number))
