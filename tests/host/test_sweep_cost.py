@@ -12,6 +12,7 @@ import pytest
 from command_line import command
 
 from hls4attn.host.bench import sweep
+from hls4attn.host.sweep.point import Result
 from hls4attn.host.sweep.store import read_results
 from hls4attn.models.errors import ToolError
 from hls4attn.models.zoo import zoo_model
@@ -37,8 +38,9 @@ def test_a_number_of_points_out_of_range(capsys, monkeypatch):
 
 
 def test_a_point_that_fails_is_no_measurement(monkeypatch):
-    monkeypatch.setattr(sweep, "WORK", "hls4attn.host.bench.sweep:measure")  # which takes no settings
-    with pytest.raises(ToolError, match="does nothing failed: TypeError"):
+    failed = Result("k", {}, "failed", {}, 0.0, "w", "no such thing", "")
+    monkeypatch.setattr(sweep, "run_points", lambda points, **options: iter([failed]))
+    with pytest.raises(ToolError, match="does nothing failed: no such thing"):
         sweep.measure(10, 1, isolated=False)
 
 

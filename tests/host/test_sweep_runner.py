@@ -219,11 +219,6 @@ class _Told:
         raise _StoppedError(line)
 
 
-def test_without_isolation_points_run_in_the_workers() -> None:
-    found = run(points(6), isolated=False)
-    assert numbers(found) == list(range(6)) and len({r.metrics["pid"] for r in found}) <= 2
-
-
 def test_a_window_holds_back_what_cannot_run() -> None:
     what = points(3, {"a": 1}) + points(3, first=10) + points(2, {"b": 1}, first=20)
     window = Window(what, {"a": 1})
