@@ -5,11 +5,13 @@ from hls4attn.models.export.execute import Reference, quantise_input, random_cod
 from hls4attn.models.export.graph import Constant, Graph, Node, Tensor
 from hls4attn.models.export.lengths import shortened
 from hls4attn.models.export.reader import load_model, read_graph
+from hls4attn.models.export.real import RealReference
 
 __all__ = [
     "Constant",
     "Graph",
     "Node",
+    "RealReference",
     "Reference",
     "Tensor",
     "load_model",

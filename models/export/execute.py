@@ -24,11 +24,20 @@ def quantise_input(graph: Graph, batch: ArrayLike) -> Codes:
     Raises:
         InputError: for a wrong shape or dtype, an empty batch, NaN or infinity.
     """
+    return graph.input.format.quantise(check_values(graph, batch))
+
+
+def check_values(graph: Graph, batch: ArrayLike) -> np.ndarray:
+    """Real input values as an array.
+
+    Raises:
+        InputError: for a wrong shape or dtype, an empty batch, NaN or infinity.
+    """
     a = np.asarray(batch)
     _check_batch(graph, a, "fiu", "numbers")
     if a.dtype.kind == "f" and not np.all(np.isfinite(a)):
         raise InputError(f"Input batch holds {np.count_nonzero(~np.isfinite(a))} values that are NaN or infinite")
-    return graph.input.format.quantise(a)
+    return a
 
 
 def _check_batch(graph: Graph, a: np.ndarray, kinds: str, what: str) -> None:

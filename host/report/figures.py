@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of the report as inline SVG: error of each layer, attention maps, row sums, a sweep's points.
+
+Each is one `<svg>` element without header, with ids of its own, with text as text and in the colour of the page's
+text, on no background; the same values give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hls4attn.host.report.attention import AttentionMap, attention_maps
+from hls4attn.host.report.inline import PALETTE, canvas, inline_svg
+from hls4attn.host.report.layers import LayerError, layer_errors
+from hls4attn.models.errors import InputError
+from hls4attn.models.export.graph import Graph
+from hls4attn.models.formats import Codes, Reals
+
+__all__ = [
+    "LayerError",
+    "figure_attention",
+    "figure_layer_errors",
+    "figure_pareto",
+    "figure_row_sums",
+    "layer_errors",
+]
+
+#: Heads beside each other, and pixels of a heat map's side; longer rows are averaged.
+HEADS_A_ROW, MAP_SIDE = 8, 128
+OWN, GROWN, LIMITED = PALETTE[0], PALETTE[1], PALETTE[2]
+
+
+def figure_layer_errors(errors: Sequence[LayerError]) -> str:
+    """Error of every layer, on its own and grown, and how much of it is limited.
+
+    Args:
+        errors: from `layer_errors`.
+
+    Raises:
+        InputError: if there is nothing to draw.
+    """
+    if not errors:
+        raise InputError("This model has no layer that rounds, so no errors to draw")
+    with canvas(9.2, 1.0 + 0.19 * len(errors)) as figure:
+        steps, ratio, limited = figure.subplots(1, 3, sharey=True, width_ratios=(3, 3, 1.2))
+        rows = np.arange(len(errors))
+        for name, colour, marker in (("own", OWN, "o"), ("grown", GROWN, "D")):
+            found = [getattr(e, name) for e in errors]
+            label = {"own": "of the layer itself", "grown": "grown up to here"}[name]
+            kept = [(r, f.rms) for r, f in zip(rows, found, strict=True) if f.rms]
+            steps.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=4, label=label)
+            kept = [(r, f.sqnr_db) for r, f in zip(rows, found, strict=True) if f.sqnr_db is not None]
+            ratio.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=4)
+        limited.barh(rows, [100 * e.limited / e.elements for e in errors], color=LIMITED, height=0.7)
+        steps.set_yticks(rows, [e.tensor for e in errors], fontsize=7, family="monospace")
+        if any(e.own.rms or e.grown.rms for e in errors):
+            steps.set_xscale("log")
+        titles = ("rms error in output steps", "SQNR in dB", "limited, %")
+        for axis, title in zip((steps, ratio, limited), titles, strict=True):
+            axis.set_title(title, fontsize=9)
+            axis.grid(axis="both", alpha=0.25, linewidth=0.6)
+            axis.tick_params(labelsize=7)
+        steps.invert_yaxis()
+        figure.legend(*steps.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    return inline_svg(figure, "Error of every layer against the real function")
+
+
+def figure_attention(graph: Graph, trace: Mapping[str, Codes], sample: int = 0) -> str:
+    """Heat maps of one sample, query by key, of each head of every block.
+
+    Args:
+        graph: the model.
+        trace: codes of its activations, from `Reference.trace`.
+        sample: which sample of the trace.
+
+    Raises:
+        InputError: if the model has no attention, or the trace not so many samples.
+    """
+    maps = attention_maps(graph, trace)
+    if not maps:
+        raise InputError(f"{graph.name} has no score function, so no attention to draw")
+    if not 0 <= sample < len(maps[0].weights):
+        raise InputError(f"sample must be 0 to {len(maps[0].weights) - 1}. Received: {sample}")
+    lines = [
+        (found, list(range(start, min(start + HEADS_A_ROW, found.weights.shape[1]))))
+        for found in maps
+        for start in range(0, found.weights.shape[1], HEADS_A_ROW)
+    ]
+    columns = max(len(heads) for _, heads in lines)
+    with canvas(max(1.3 * columns + 0.9, 3.4), 1.65 * len(lines)) as figure:
+        axes = figure.subplots(len(lines), columns, squeeze=False)
+        for line, (found, heads) in zip(axes, lines, strict=True):
+            _draw_heads(figure, line, found, heads, sample)
+    return inline_svg(figure, f"Attention of {graph.name}, sample {sample}")
+
+
+def _draw_heads(figure: Any, axes: Any, found: AttentionMap, heads: list[int], sample: int) -> None:
+    """One line of heat maps with a common scale."""
+    top = float(found.weights[sample].max()) or 1.0
+    for axis in axes[len(heads) :]:
+        axis.set_axis_off()
+    for axis, head in zip(axes, heads, strict=False):
+        seen = np.where(found.visible, found.weights[sample, head], np.nan)
+        rows, cols = seen.shape
+        shown = axis.imshow(
+            shrunk(seen), cmap="viridis", vmin=0, vmax=top, interpolation="none", extent=(0, cols, rows, 0)
+        )
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_xlabel("key", fontsize=7, labelpad=2)
+        axis.set_ylabel("query", fontsize=7, labelpad=2)
+        mean = float(found.row_sums[sample, head].mean())
+        axis.set_title(f"head {head}, row sum {mean:.2f}", fontsize=7)
+    axes[0].annotate(found.node, (0, 1.25), xycoords="axes fraction", fontsize=8, family="monospace")
+    bar = figure.colorbar(shown, ax=list(axes), fraction=0.03, pad=0.01)
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label(found.what, fontsize=7)
+
+
+def shrunk(values: Reals, side: int = MAP_SIDE) -> Reals:
+    """A matrix averaged over blocks until no side is longer than `side`; what is unseen stays unseen.
+
+    Args:
+        values: the matrix, NaN where nothing is seen.
+        side: the limit.
+    """
+    block = -(-max(values.shape) // side)
+    if block == 1:
+        return values
+    padded = np.pad(values, [(0, -n % block) for n in values.shape], constant_values=np.nan)
+    blocks = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block)
+    seen = np.isfinite(blocks).sum(axis=(1, 3))
+    return np.where(seen > 0, np.nansum(blocks, axis=(1, 3)) / np.maximum(seen, 1), np.nan)
+
+
+def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
+    """How the sums of the rows are distributed, a panel a block, with their mean and what is exact.
+
+    Args:
+        graph: the model.
+        trace: codes of its activations, from `Reference.trace`.
+
+    Raises:
+        InputError: if the model has no attention.
+    """
+    maps = attention_maps(graph, trace)
+    if not maps:
+        raise InputError(f"{graph.name} has no score function, so no row sums to draw")
+    columns = min(len(maps), 3)
+    lines = -(-len(maps) // columns)
+    with canvas(3.1 * columns + 0.4, 2.3 * lines) as figure:
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axis in axes[len(maps) :]:
+            axis.set_axis_off()
+        for axis, found in zip(axes, maps, strict=False):
+            sums = found.row_sums.ravel()
+            mean = float(sums.mean())
+            axis.hist(sums, bins=40, color=OWN)
+            axis.axvline(mean, color=GROWN, linewidth=1.4, label=f"mean {mean:.3f}")
+            if found.exact_sum is not None:
+                axis.axvline(found.exact_sum, linestyle="--", linewidth=1.2, color=LIMITED, label="exact 1")
+            gain = "" if found.gain is None else f"\ngain {found.gain:.4f}"
+            axis.set_title(f"{found.node}{gain}", fontsize=8)
+            axis.set_xlabel("row sum", fontsize=8)
+            axis.set_ylabel("rows", fontsize=8)
+            axis.tick_params(labelsize=7)
+            axis.legend(fontsize=7, frameon=False)
+    return inline_svg(figure, f"Row sums of {graph.name}")
+
+
+def figure_pareto(
+    names: Sequence[str],
+    x: ArrayLike,
+    y: ArrayLike,
+    on_front: ArrayLike,
+    colours: ArrayLike | None = None,
+    x_label: str = "",
+    y_label: str = "",
+    colour_label: str = "",
+) -> str:
+    """All points of a sweep, those on the front joined and named.
+
+    Args:
+        names: of the points.
+        x: one number a point.
+        y: one number a point.
+        on_front: whether a point is on the front.
+        colours: one number a point, shown as its colour; None for none.
+        x_label: what x is.
+        y_label: what y is.
+        colour_label: what the colour is.
+
+    Raises:
+        InputError: if there is no point, the lengths differ or a place is no finite number.
+    """
+    xs, ys = (np.asarray(v, dtype=np.float64) for v in (x, y))
+    front = np.asarray(on_front, dtype=bool)
+    count = len(names)
+    shade = None if colours is None else np.asarray(colours, dtype=np.float64)
+    if count == 0 or any(v.shape != (count,) for v in (xs, ys, front, *(() if shade is None else (shade,)))):
+        raise InputError(f"A sweep's figure takes as many x, y, on_front and colours as names. Received: {count} names")
+    if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
+        raise InputError("A sweep's figure takes finite places; leave points without a figure out")
+    with canvas(7.6, 4.4) as figure:
+        axis = figure.subplots()
+        order = np.flatnonzero(front)[np.argsort(xs[front], kind="stable")]
+        axis.plot(xs[order], ys[order], color=GROWN, linewidth=1.2, zorder=1)
+        style = {"color": OWN} if shade is None else {"c": shade, "cmap": "viridis"}
+        drawn = axis.scatter(xs, ys, s=np.where(front, 46, 20), linewidths=0, zorder=2, **style)
+        axis.scatter(
+            xs[front], ys[front], s=80, facecolors="none", edgecolors=GROWN, linewidths=1.2, zorder=3, label="front"
+        )
+        for k, n in enumerate(order):
+            up = 7 if k % 2 == 0 else -13
+            axis.annotate(names[n], (xs[n], ys[n]), xytext=(5, up), textcoords="offset points", fontsize=7)
+        axis.set_xlabel(x_label)
+        axis.set_ylabel(y_label)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.margins(0.08)
+        if shade is not None:
+            figure.colorbar(drawn, ax=axis, label=colour_label)
+        if front.any():
+            axis.legend(frameon=False, fontsize=8)
+    return inline_svg(figure, f"{y_label} over {x_label}")
