@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many points on a Dask cluster: results as they arrive, whatever happens to a point or a worker."""
+
+from __future__ import annotations
+
+import queue
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hls4attn.host.sweep.child import run_child
+from hls4attn.host.sweep.cluster import capacities, code_version, is_wanted, open_cluster, require_dask, worker_name
+from hls4attn.host.sweep.keeper import LOG_BYTES
+from hls4attn.host.sweep.point import Point, Result
+from hls4attn.host.sweep.window import Capacity, Window, unmet
+from hls4attn.host.sweep.work import find_work, one_line, run_work
+from hls4attn.models.errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+WORK = "hls4attn.host.sweep.evaluate:evaluate"
+#: How often workers are counted, in s.
+COUNT_EVERY = 1.0
+#: How often a sweep that waits for workers says so, in s.
+TELL_EVERY = 60.0
+#: How long fetching a result may take, in s.
+FETCH_S = 30.0
+
+
+def run_points(
+    points: Iterable[Point],
+    *,
+    work: str = WORK,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    resources: Mapping[str, float] | None = None,
+    timeout_s: float = 3600.0,
+    retries: int = 2,
+    isolated: bool = True,
+    dashboard: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Result]:
+    """Evaluate points; close the generator to stop: what runs is ended, what waits is cancelled.
+
+    At most one point a thread of the workers is with the cluster; all others wait here.  A worker that dies takes its
+    point with it, which starts again elsewhere; so do workers come and go.
+
+    Args:
+        points: what to evaluate, in order; all of different keys.
+        work: function of the settings that gives the metrics, ``module:function``, on the workers.
+        scheduler: address of an existing Dask scheduler; a cluster on this machine if not given.
+        workers: processes of a cluster on this machine; one for each processor if not given.
+        resources: of each of these, how much all points together may take at a time, on whatever workers; workers of a
+            cluster on this machine offer them.
+        timeout_s: after so many seconds the evaluation of a point is killed.
+        retries: how many workers may die of a point before it counts as lost, beyond the first.
+        isolated: whether each point has a process of its own; without one, a crash is the worker's death and nothing
+            ends a point that hangs.
+        dashboard: whether a cluster on this machine serves Dask's dashboard.
+        tell: called with a line that the user should see, such as that no worker is there yet.
+
+    Yields:
+        One result a point, as they arrive.
+
+    Raises:
+        InputError: for arguments out of range, or a point that needs what a cluster on this machine does not offer.
+        ToolError: if the scheduler cannot be reached, goes away, or a worker has another version of this package.
+    """
+    limits = dict(resources or {})
+    _check(timeout_s, retries, limits)
+    if scheduler is None:
+        find_work(work)
+        points = list(points)
+        for name, amount in unmet(points, limits).items():
+            raise InputError(
+                f"A point needs {amount:g} of the resource {name!r}, and {limits.get(name, 0):g} are there; give "
+                f"--resources {name}={amount:g} or more"
+            )
+    require_dask()
+    task = _Task(work, timeout_s, isolated, code_version(), uuid.uuid4().hex[:12])
+    with open_cluster(scheduler, workers, limits, dashboard) as client:
+        told = tell or (lambda line: None)
+        if dashboard and scheduler is None:
+            told(f"dashboard: {client.dashboard_link}")
+        yield from _Run(client, Window(points, limits), task, retries, told, client.scheduler.address).results()
+
+
+def _check(timeout_s: float, retries: int, limits: Mapping[str, float]) -> None:
+    if not 0 < timeout_s <= 30 * 86400:
+        raise InputError(f"The time limit of a point must be more than 0 s, at most 30 days. Received: {timeout_s}")
+    if not 0 <= retries <= 100:
+        raise InputError(f"retries must be 0 to 100. Received: {retries}")
+    for name, amount in limits.items():
+        if not 0 < amount < 1e9:
+            raise InputError(f"A resource must be a positive number. Received: {name}={amount}")
+
+
+def run_task(settings: Mapping[str, Any], work: str, timeout_s: float, isolated: bool, version: str) -> dict[str, Any]:
+    """What a worker does for a point; answers as `run_child`, with ``worker``, or ``version`` if that is another."""
+    name = worker_name()
+    if code_version() != version:
+        return {"status": "version", "version": code_version(), "worker": name}
+    answer = run_child(work, settings, timeout_s, is_wanted()) if isolated else run_work(work, settings)
+    return {"log": "", **answer, "worker": name}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is the same for all points of a sweep."""
+
+    work: str
+    timeout_s: float
+    isolated: bool
+    version: str
+    sweep: str
+
+
+class _Run:
+    """One sweep on a cluster that is there."""
+
+    def __init__(
+        self, client: Client, window: Window, task: _Task, retries: int, tell: Callable[[str], None], address: str
+    ) -> None:
+        self._client, self._window, self._task, self._retries = client, window, task, retries
+        self._tell, self._address = tell, address
+        self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._there: dict[Future, Point] = {}
+        self._deaths: Counter[str] = Counter()
+        self._counted = self._told = float("-inf")
+        self._workers: Sequence[Capacity] = ()
+
+    def results(self) -> Iterator[Result]:
+        """All results; whatever is left when it is closed is cancelled."""
+        try:
+            while True:
+                self._count_workers()
+                for point in self._window.take(self._workers):
+                    self._submit(point)
+                if self._window.finished:
+                    return
+                self._tell_waiting()
+                for future in self._arrived():
+                    result = self._result(future)
+                    if result is not None:
+                        yield result
+        finally:
+            with suppress(Exception):  # the scheduler may be gone, which is why we are here
+                self._client.cancel([*self._there], force=True)
+
+    def _submit(self, point: Point) -> None:
+        task = self._task
+        future = self._client.submit(
+            run_task,
+            dict(point.settings),
+            *(task.work, task.timeout_s, task.isolated, task.version),
+            key=f"hls4attn-point-{task.sweep}-{point.key}-{self._deaths[point.key]}",
+            resources=dict(point.resources) or None,
+            pure=False,
+        )
+        self._there[future] = point
+        future.add_done_callback(self._finished.put)
+
+    def _arrived(self) -> Iterator[Future]:
+        """Futures that are done; none after a while without any."""
+        try:
+            yield self._finished.get(timeout=COUNT_EVERY)
+            while True:
+                yield self._finished.get_nowait()
+        except queue.Empty:
+            return
+
+    def _result(self, future: Future) -> Result | None:
+        """The result of a future that is done; None if its point has to run again."""
+        point = self._there[future]
+        if future.status == "finished":
+            try:
+                answer = future.result(timeout=FETCH_S)
+            except TimeoutError:  # the worker that had it is gone: Dask is computing it again
+                future.add_done_callback(self._finished.put)
+                return None
+            except Exception as error:
+                answer = self._died(point, error)
+        else:
+            answer = self._died(point, future.exception() if future.status == "error" else None)
+        del self._there[future]
+        future.release()
+        if answer is None:
+            self._window.again(point)
+            return None
+        self._window.done(point)
+        self._deaths.pop(point.key, None)
+        if answer["status"] == "version":
+            raise ToolError(
+                f"Worker {answer['worker']} has other sources of hls4attn ({answer['version']}) than this machine "
+                f"({self._task.version}); install the same version in both environments"
+            )
+        names = ("status", "metrics", "seconds", "worker", "error", "log")
+        return Result(point.key, point.settings, *(answer[name] for name in names))
+
+    def _died(self, point: Point, error: BaseException | None) -> dict[str, Any] | None:
+        """The answer for a point whose task did not end by itself; None if it has to run again."""
+        from distributed import KilledWorker
+
+        blank = {"metrics": {}, "seconds": 0.0, "log": ""}
+        if isinstance(error, KilledWorker):
+            self._deaths[point.key] += error.allowed_failures + 1
+            deaths = self._deaths[point.key]
+            if deaths <= self._retries:
+                return None
+            words = f"{deaths} workers died while they evaluated it"
+            return blank | {"status": "lost", "error": words, "worker": str(error.last_worker.address)}
+        if error is None or type(error).__name__ in {"CancelledError", "FutureCancelledError"}:
+            raise ToolError(
+                f"The Dask scheduler {self._address} went away, or cancelled the sweep; what is finished is kept: "
+                "start the sweep again to go on"
+            )
+        if isinstance(error, ImportError) and "hls4attn" in str(error):
+            raise ToolError(
+                f"A worker of {self._address} cannot import hls4attn ({error}); install the same version there"
+            )
+        log = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-LOG_BYTES:]
+        return blank | {"status": "failed", "error": one_line(error), "worker": "", "log": log}
+
+    def _count_workers(self) -> None:
+        now = time.monotonic()
+        if now - self._counted < COUNT_EVERY:
+            return
+        try:
+            self._workers = capacities(self._client)
+        except (OSError, TimeoutError) as error:
+            raise ToolError(
+                f"The Dask scheduler {self._address} went away ({error}); what is finished is kept: start the sweep "
+                "again to go on"
+            ) from error
+        self._counted = now
+
+    def _tell_waiting(self) -> None:
+        """Say what a sweep that does not go on waits for."""
+        missing = "" if self._window.in_flight else ", ".join(sorted(self._window.missing))
+        if self._workers and not missing:
+            self._told = float("-inf")
+            return
+        if time.monotonic() - self._told < TELL_EVERY:
+            return
+        self._told = time.monotonic()
+        if not self._workers:
+            self._tell(f"no worker is connected to {self._address}: waiting for one (dask worker {self._address})")
+        else:
+            name = missing.split(", ")[0]
+            self._tell(
+                f"{self._window.held} points wait for a worker that offers {missing}: dask worker {self._address} "
+                f'--resources "{name}=1"'
+            )

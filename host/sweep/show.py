@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sweep's results for people and programs: table, chart, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hls4attn.host.estimate import figure, render
+from hls4attn.host.sweep.pareto import Objective, candidates, front, incomplete
+from hls4attn.host.sweep.point import METRICS, STATUSES, Result
+
+#: Settings that say nothing a reader could choose by.
+_SILENT = ("model_sha256", "calibration_sha256", "board_sha256", "boards")
+#: Axes that a chart is coloured by: the first of them that varies.
+_COLOURS = ("score", "board", "io_type", "norm", "model", "activation_bits", "weight_bits", "backend")
+_MAX_COLOURS = 10
+_SHORT = {
+    "weight_bits": "w bits",
+    "activation_bits": "a bits",
+    "bias_bits": "bias bits",
+    "residual_bits": "res. bits",
+    "reuse_factor": "reuse",
+    "parallel_heads": "heads",
+    "io_type": "io",
+    "clock_period_ns": "clock ns",
+}
+
+
+def counts(results: Sequence[Result]) -> dict[str, int]:
+    """How many points ended in which way."""
+    found = Counter(r.status for r in results)
+    return {status: found[status] for status in STATUSES}
+
+
+def varying(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of settings that are not the same for all points, in their order."""
+    names = dict.fromkeys(name for settings in results for name in settings)
+    return [n for n in names if n not in _SILENT and len({json.dumps(s.get(n)) for s in results}) > 1]
+
+
+def label(name: str, value: Any) -> str:
+    """A setting as a table has it."""
+    if value is None:
+        return "-"
+    return Path(value).name if name == "model" or str(value).endswith(".npy") else str(value)
+
+
+def number(value: Any, metric: str = "") -> str:
+    """A metric as a table has it."""
+    if value is None:
+        return "?"
+    if metric == "accuracy":
+        return f"{value:.2%}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def settings_table(points: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """One line a point, with what differs between points."""
+    names = varying(points)
+    table = Table(box=None, pad_edge=False, title=title)
+    table.add_column("#", justify="right")
+    for name in names:
+        table.add_column(_SHORT.get(name, name.replace("_", " ")))
+    for place, settings in enumerate(points, 1):
+        table.add_row(str(place), *(label(n, settings.get(n)) for n in names))
+    return table
+
+
+def front_table(results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]) -> Table:
+    """The Pareto front, best first: the settings that vary in the sweep, the objectives, and what else tells."""
+    names = varying([r.settings for r in results])
+    wanted = ", ".join(map(str, objectives))
+    table = Table(box=None, pad_edge=False, title=f"Pareto front of {len(results)} points: {wanted}")
+    for name in names:
+        table.add_column(_SHORT.get(name, name.replace("_", " ")), overflow="fold")
+    metrics = [o.metric for o in objectives]
+    metrics += [m for m in METRICS if m not in metrics and any(r.metrics.get(m) is not None for r in best)]
+    for metric in metrics:
+        unit = METRICS[metric].partition(",")[2].strip()
+        words = metric.replace("_", " ").replace(" percent", " %")
+        table.add_column(f"{words} ~" if unit == "estimated" else words, justify="right")
+    if any("reuse_factor" in r.metrics for r in best):
+        table.add_column("reuse used", justify="right")
+        metrics.append("reuse_factor")
+    for result in best:
+        chosen = (label(n, result.settings.get(n)) for n in names)
+        table.add_row(*chosen, *(number(result.metrics.get(m), m) for m in metrics))
+    return table
+
+
+def print_front(
+    out: Console, results: Sequence[Result], objectives: Sequence[Objective], only_fitting: bool = True
+) -> None:
+    """Print the front, and which results are not compared, and why."""
+    best = front(results, objectives, only_fitting)
+    if best:
+        out.print(front_table(results, best, objectives))
+    for line in remarks(results, objectives, only_fitting, bool(best)):
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def remarks(
+    results: Sequence[Result], objectives: Sequence[Objective], only_fitting: bool, any_best: bool
+) -> list[str]:
+    """Sentences on what is not on the front for another reason than being worse."""
+    lines = [] if any_best else ["no point is on the Pareto front:"]
+    fine = [r for r in results if r.status == "ok"]
+    if wrong := sum(r.metrics.get("mismatches") != 0 for r in fine):
+        lines.append(f"{wrong} with mismatches, or not verified: not on the front")
+    if only_fitting and (large := len(candidates(fine, False)) - len(candidates(fine, True))):
+        lines.append(f"{large} that do not fit their board: not on the front (only_fitting = false compares them, too)")
+    lacking = incomplete(candidates(results, only_fitting), objectives)
+    for metric in dict.fromkeys(name for _, names in lacking for name in names):
+        those = [r for r, names in lacking if metric in names]
+        lines.append(f"{len(those)} without {metric}: not on the front ({_reason(those[0], metric)})")
+    failures = Counter((r.status, r.error) for r in results if r.status != "ok")
+    for (status, error), times in failures.most_common(8):
+        lines.append(f"{times} {status}: {error}")
+    if len(failures) > 8:
+        lines.append(f"and {len(failures) - 8} other reasons; the file has them all, with logs")
+    return lines
+
+
+def _reason(result: Result, metric: str) -> str:
+    why = result.metrics.get("why")
+    reason = why.get(metric) if isinstance(why, Mapping) else why
+    return str(reason or "no reason given")
+
+
+def as_dict(
+    meta: Mapping[str, Any], results: Sequence[Result], objectives: Sequence[Objective], only_fitting: bool
+) -> dict[str, Any]:
+    """Front and counts as plain values."""
+    best = front(results, objectives, only_fitting)
+    lacking = incomplete(candidates(results, only_fitting), objectives)
+    return {
+        "plan_file": meta.get("plan_file"),
+        "versions": meta.get("versions"),
+        "points": meta.get("points"),
+        "finished": counts(results),
+        "objectives": [str(o) for o in objectives],
+        "only_fitting": only_fitting,
+        "front": [{"key": r.key, "settings": dict(r.settings), "metrics": dict(r.metrics)} for r in best],
+        "not_compared": [{"key": r.key, "without": names} for r, names in lacking],
+        "failures": [
+            {"key": r.key, "settings": dict(r.settings), "status": r.status, "error": r.error}
+            for r in results
+            if r.status != "ok"
+        ],
+    }
+
+
+def draw(results: Sequence[Result], objectives: Sequence[Objective], kind: str, only_fitting: bool = True) -> bytes:
+    """The points by the first two objectives, with the front.
+
+    Args:
+        results: of a sweep.
+        objectives: the first is drawn upwards, the second to the right; of more, the front is that of all.
+        kind: png or svg.
+        only_fitting: as `front`.
+    """
+    drawn = figure(8, 5)
+    axis = drawn.subplots()
+    up, right = objectives[0], objectives[1] if len(objectives) > 1 else objectives[0]
+    best = front(results, objectives, only_fitting)
+    ringed = {r.key for r in best}
+    shown = [r for r in candidates(results, False) if up.value(r) is not None and right.value(r) is not None]
+    colour = _colour(shown)
+    groups = sorted({_group(r, colour) for r in shown})
+    for place, group in enumerate(groups):
+        those = [r for r in shown if _group(r, colour) == group]
+        for ring in (False, True):
+            drawn_now = [r for r in those if (r.key in ringed) == ring]
+            axis.scatter(
+                [right.value(r) for r in drawn_now],
+                [up.value(r) for r in drawn_now],
+                s=70 if ring else 22,
+                color=f"C{place}",
+                alpha=1.0 if ring else 0.45,
+                edgecolors="black" if ring else "none",
+                label=(f"{colour}: {group}" if colour else "points") if ring else None,
+                zorder=3 if ring else 2,
+            )
+    line = sorted((right.value(r) or 0.0, up.value(r) or 0.0) for r in best)
+    axis.plot([x for x, _ in line], [y for _, y in line], color="grey", linewidth=0.8, label="Pareto front", zorder=1)
+    axis.set_xlabel(f"{right.title}, {_better(right)}")
+    axis.set_ylabel(f"{up.title}, {_better(up)}")
+    positive = [x for r in shown if (x := right.value(r)) is not None and x > 0]
+    if len(positive) == len(shown) and positive and max(positive) > 50 * min(positive):
+        axis.set_xscale("log")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    drawn.suptitle(_caption(results, shown, best, objectives), fontsize=9)
+    return render(drawn, kind)
+
+
+def _caption(
+    results: Sequence[Result], shown: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]
+) -> str:
+    bad = ", ".join(f"{count} {status}" for status, count in counts(results).items() if count and status != "ok")
+    missing = sum(r.status == "ok" for r in results) - len(shown)
+    return (
+        f"{len(results)} points: {len(best)} on the Pareto front of {', '.join(map(str, objectives))} (large, ringed)\n"
+        f"not drawn: {bad or 'no failure'}, {missing} with mismatches or without a value"
+    )
+
+
+def _better(objective: Objective) -> str:
+    return "less is better" if objective.direction == "min" else "more is better"
+
+
+def _colour(results: Sequence[Result]) -> str | None:
+    """The setting that points are coloured by."""
+    varied = varying([r.settings for r in results])
+    for name in (*_COLOURS, *varied):
+        if name in varied and len({_group(r, name) for r in results}) <= _MAX_COLOURS:
+            return name
+    return None
+
+
+def _group(result: Result, colour: str | None) -> str:
+    return label(colour, result.settings.get(colour)) if colour else ""

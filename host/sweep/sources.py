@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that a plan names, by what is in them: a point stays the same when its folder moves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hls4attn.host.paths import read_npy
+from hls4attn.models.errors import InputError, ModelFileError, SpecError
+from hls4attn.overlays.boards import ENVIRONMENT, load_boards
+
+MODELS = (".onnx", ".keras")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model or its calibration inputs.
+
+    Attributes:
+        name: absolute path, or a zoo model's name.
+        sha256: of the file's content; None for a name.
+    """
+
+    name: str
+    sha256: str | None
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.name)
+
+    @property
+    def identity(self) -> str:
+        """Equal for what gives equal results."""
+        return self.sha256 or self.name
+
+
+def model_source(where: str, name: Any, folder: Path) -> ModelSource:
+    """A model file that can be read.
+
+    Args:
+        where: how errors call the place that names it.
+        name: its path, as written.
+        folder: what a relative path starts from.
+
+    Raises:
+        InputError: if it is missing or no model.
+    """
+    path = _file(where, "model", name, folder)
+    if path.suffix not in MODELS:
+        advice = "; make one with hls4attn export" if path.suffix in (".npz", ".h5") else ""
+        raise InputError(f"{where}: {name} is neither an .onnx file nor a float .keras model{advice}")
+    try:
+        if path.suffix == ".keras":
+            if not zipfile.is_zipfile(path):
+                raise ModelFileError(f"{path} is no .keras archive, or a truncated one")
+        else:
+            from hls4attn.models.export.reader import load_model
+
+            load_model(path)
+    except ModelFileError as error:
+        raise InputError(f"{where}: {error}") from error
+    return ModelSource(str(path), _sha256(path))
+
+
+def calibration_source(where: str, name: Any, folder: Path) -> ModelSource:
+    """Calibration inputs: a .npy file, or the name of a zoo model.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    if isinstance(name, str) and not name.endswith(".npy"):
+        from hls4attn.models.zoo import zoo_model
+
+        try:
+            zoo_model(name)
+        except SpecError as error:
+            raise InputError(f"{where}: calibration takes a .npy file of inputs or a zoo model. {error}") from error
+        return ModelSource(name, None)
+    path = _file(where, "calibration", name, folder)
+    try:
+        read_npy(path)
+    except InputError as error:
+        raise InputError(f"{where}: calibration: {error}") from error
+    return ModelSource(str(path), _sha256(path))
+
+
+def board_source(name: str) -> dict[str, str | None]:
+    """What a point keeps about its board besides the name: a hash of its figures, and where others are described."""
+    text = json.dumps(load_boards()[name].to_dict(), sort_keys=True)
+    extra = os.environ.get(ENVIRONMENT)
+    return {
+        "board_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "boards": str(Path(extra).absolute()) if extra else None,
+    }
+
+
+def _file(where: str, axis: str, name: Any, folder: Path) -> Path:
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{where}: {axis} takes paths. Received: {name!r}")
+    path = Path(os.path.abspath(folder / Path(name).expanduser()))  # noqa: PTH100  # a link stays the name it has
+    if not path.is_file():
+        raise InputError(f"{where}: {axis}: no such file: {path} ({name!r} is taken relative to {folder})")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the results of a sweep are kept, as they arrive: SQLite, or Parquet with an SQLite journal beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hls4attn.host.paths import check_output
+from hls4attn.host.sweep.database import Database
+from hls4attn.host.sweep.point import Result
+from hls4attn.host.sweep.table_file import read_table, require_arrow, write_table
+from hls4attn.models.errors import InputError
+
+SQLITE = (".sqlite", ".db")
+PARQUET = ".parquet"
+SUFFIXES = (*SQLITE, PARQUET)
+#: A Parquet file is written anew after this time, and when writing has cost less than a fiftieth of it.
+PARQUET_S, SHARE = 30.0, 50
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """What a file of results holds.
+
+    Attributes:
+        meta: plan (text), plan_file (name), points, objectives, only_fitting, versions.
+        results: of points of the last plan, as they came.
+        others: of points that only earlier plans had.
+    """
+
+    meta: Mapping[str, Any]
+    results: list[Result]
+    others: list[Result]
+
+
+class Store:
+    """An open file of results, which nobody else writes; use `Store.open`."""
+
+    def __init__(self, path: Path, lock: int, base: Database) -> None:
+        self._path, self._lock, self._base = path, lock, base
+        self._written, self._cost = time.monotonic(), 0.0
+
+    @classmethod
+    def open(cls, path: Path, meta: Mapping[str, Any], keys: Iterable[str]) -> Store:
+        """Open a file of results, or begin one.
+
+        Args:
+            path: .sqlite, .db or .parquet.
+            meta: of `SweepFile`; replaces that of an earlier run.
+            keys: of the plan's points.
+
+        Raises:
+            InputError: if another sweep writes it, or it is foreign, truncated or of a newer version.
+        """
+        check_file(path)
+        lock = _lock(path)
+        try:
+            base = Database(path) if path.suffix in SQLITE else _journal(path)
+            try:
+                base.mark(keys)
+                base.set_meta(meta)
+            except BaseException:
+                base.close()
+                raise
+        except BaseException:
+            _unlock(path, lock)
+            raise
+        return cls(path, lock, base)
+
+    def done(self, retry_failed: bool = False) -> set[str]:
+        """Keys of points that need not be run.
+
+        Args:
+            retry_failed: whether only evaluated points count, and failed, hanging and lost ones run again.
+        """
+        return {key for key, status in self._base.keys().items() if status == "ok" or not retry_failed}
+
+    def add(self, result: Result) -> None:
+        """Keep a result; when this returns, killing the process does not lose it."""
+        self._base.add(result)
+        if self._path.suffix == PARQUET:
+            age = time.monotonic() - self._written
+            if age > PARQUET_S and age > SHARE * self._cost:
+                self._write()
+
+    def results(self) -> list[Result]:
+        """Results of the plan's points, as they came."""
+        return [result for result, in_plan in self._base.results() if in_plan]
+
+    def close(self, finished: bool = False) -> None:
+        """Close the file; a Parquet file is written.
+
+        Args:
+            finished: whether no point is left; then the journal beside a Parquet file is removed.
+        """
+        try:
+            if self._path.suffix == PARQUET:
+                self._write()
+            self._base.close()
+            if self._path.suffix == PARQUET and finished:
+                journal_path(self._path).unlink()
+        finally:
+            _unlock(self._path, self._lock)
+
+    def _write(self) -> None:
+        start = time.monotonic()
+        write_table(self._path, self._base.meta(), self._base.results())
+        self._written = time.monotonic()
+        self._cost = self._written - start
+
+
+def journal_path(path: Path) -> Path:
+    """The SQLite journal beside a Parquet file."""
+    return path.with_name(f"{path.name}.journal")
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file of results that could not be written.
+
+    Raises:
+        InputError: saying why.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a sweep's file must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.suffix == PARQUET:
+        require_arrow()
+    check_output(path)
+
+
+def read_results(path: Path) -> SweepFile:
+    """A file of results, also while a sweep writes it.
+
+    Args:
+        path: .sqlite, .db or .parquet; of an interrupted sweep, what its journal holds.
+
+    Raises:
+        InputError: if it is missing, foreign, truncated or of a newer version.
+        ToolError: if it is Parquet, and pyarrow is missing.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a sweep's file ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    database = journal_path(path) if path.suffix == PARQUET and journal_path(path).is_file() else path
+    if not database.is_file():
+        raise InputError(f"No such file: {path}; hls4attn sweep PLAN --out {path} makes it")
+    if database.suffix == PARQUET:
+        meta, rows = read_table(path)
+    else:
+        base = Database(database, writable=False)
+        try:
+            meta, rows = base.meta(), base.results()
+        finally:
+            base.close()
+    return SweepFile(meta, [r for r, mine in rows if mine], [r for r, mine in rows if not mine])
+
+
+def _journal(path: Path) -> Database:
+    """The journal of a Parquet file, with all that this file holds."""
+    held = read_table(path) if path.exists() else None  # first, so that a foreign file gets no journal
+    base = Database(journal_path(path))
+    if held:
+        base.take_over(held[1])
+    return base
+
+
+def _lock(path: Path) -> int:
+    """A lock that the system drops with the process, however that ends.
+
+    Raises:
+        InputError: if another process has it.
+    """
+    name = _lock_path(path)
+    try:
+        name.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(descriptor)
+                raise InputError(
+                    f"Another sweep writes {path} (process {holder}); wait for it, stop it, or choose another --out"
+                ) from error
+            if name.exists() and os.fstat(descriptor).st_ino == name.stat().st_ino:
+                break
+            os.close(descriptor)  # its owner removed it just now
+    except OSError as error:
+        raise InputError(f"Cannot write {name}: {error.strerror}; choose another --out") from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _unlock(path: Path, descriptor: int) -> None:
+    _lock_path(path).unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
