@@ -11,14 +11,18 @@ from rich.console import Console
 from rich.text import Text
 
 from hls4attn.host.flow import Flow
-from hls4attn.host.ladder import Rung
 from hls4attn.host.paths import check_folder
+from hls4attn.host.report import page
+from hls4attn.host.report.ladder import of_rungs
+from hls4attn.host.report.made import Made
+from hls4attn.host.report.subject import Subject
+from hls4attn.host.report.verb import assemble
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.verbs.common import working
 from hls4attn.host.verbs.verify import climb_and_print
 from hls4attn.models.errors import MismatchError
 from hls4attn.models.export.execute import Reference, quantise_input
-from hls4attn.models.files import atomic_write, write_json
+from hls4attn.models.files import write_json
 from hls4attn.models.zoo import zoo_model
 
 MODEL, SCORE = "digits-vit", "consmax"
@@ -54,8 +58,12 @@ def run_demo(out: Console, err: Console, folder: Path, samples: int) -> None:
     with working(err, "drawing"):
         pictures = _draw(flow, data, predictions, tag, folder)
     write_json(folder / "verify.json", [r.to_json() for r in rungs])
-    report = folder / "report.md"
-    atomic_write(report, _report(flow, rungs, described, tag, accuracy, len(data.y_test), pictures).encode())
+        climbed = of_rungs(flow, folder / "project", rungs, samples, 0, described)
+        made = Made.of("convert", flow, source)
+        subject = Subject("project", folder / "project", flow.name, flow.model, made)
+        measured = f"On {tag}: {accuracy:.2%} of {len(data.y_test)} test images."
+        report = folder / "report.html"
+        page.write(assemble(subject, flow, "", climbed, "", 0, measured), report)
     out.print(f"  report: {report}   picture: {folder / pictures[0]}", soft_wrap=True, markup=False)
     out.print(f"  done in {time.perf_counter() - start:.0f} s", markup=False)
     wrong = [r.stage for r in rungs if r.mismatches]
@@ -80,23 +88,3 @@ def _draw(flow: Flow, data: object, predictions: np.ndarray, tag: str, folder: P
     for name, figure in figures.items():
         save_figure(figure, folder / name)
     return list(figures)
-
-
-def _report(
-    flow: Flow, rungs: list[Rung], described: str, tag: str, accuracy: float, images: int, pictures: list[str]
-) -> str:
-    rows = "\n".join(f"| {r.stage} | {r.against} | {r.mismatches}/{r.samples} |" for r in rungs)
-    shown = "\n\n".join(f"![{Path(p).stem}]({p})" for p in pictures)
-    return f"""# {flow.graph.name}
-
-Device: **{tag}**. Accuracy: {accuracy:.2%} of {images} test images.
-Model SHA-256: `{flow.model_id}`. Requested clock: {flow.design.clock_mhz:g} MHz (the emulated board has no time).
-
-| stage | compared with | mismatches |
-|---|---|---|
-{rows}
-
-Samples: {described}.
-
-{shown}
-"""

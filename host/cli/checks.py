@@ -122,7 +122,9 @@ def report(
     section: Annotated[str | None, typer.Option(help="claims: consmax, sole or gaincell.", show_default=False)] = None,
     target: Annotated[
         Path | None,
-        typer.Option("--out", help="HTML file; Markdown goes beside it [build/report/<name>.html].", show_default=False),
+        typer.Option(
+            "--out", help="HTML file; Markdown goes beside it [build/report/<name>.html].", show_default=False
+        ),
     ] = None,
     samples: Annotated[
         int | None, typer.Option(help="On each rung of the ladder, 0 for none [1000].", show_default=False)
@@ -145,7 +147,9 @@ def report(
     if what == "claims":
         from hls4attn.host.claims import print_claims
 
-        refuse_options(what, "report", out=target, samples=samples, seed=seed, stages=stages, board=board, io=io, reuse=reuse)
+        refuse_options(
+            what, "report", out=target, samples=samples, seed=seed, stages=stages, board=board, io=io, reuse=reuse
+        )
         check_output(json)
         print_claims(out, section, json)
         return

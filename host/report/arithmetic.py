@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,21 @@ from hls4attn.models.errors import Hls4attnError, InputError, ModelFileError
 from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.graph import Constant, Graph
 from hls4attn.models.export.keras_stage import KEY_MODEL, KEY_SCORE
-from hls4attn.models.formats import Codes
+from hls4attn.models.formats import Codes, Fixed
 
 #: Samples that errors and row sums are taken over, and whose attention is drawn.
 TYPICAL, DRAWN = 64, 2
+#: How formats round and limit unless they say so.
+USUAL = ",half_even,saturate"
+#: Width of a drawing up to which two stand side by side.
+HALF = 420
 
 
 def svg(name: str, title: str, drawn: str, text: str, scrolls: bool = False) -> Picture:
     """A picture of this package, which follows the page's colours."""
-    return Picture(name, title, "svg", drawn.encode(), text, own_colours=True, scrolls=scrolls)
+    box = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', drawn)
+    half = box is not None and float(box.group(1)) <= HALF
+    return Picture(name, title, "svg", drawn.encode(), text, own_colours=True, scrolls=scrolls, half=half and not scrolls)
 
 
 def model_section(graph: Graph) -> Section:
@@ -34,8 +41,8 @@ def model_section(graph: Graph) -> Section:
     operators = [s.op_type for n in graph.nodes if (s := n.spec or n.context or n.norm or n.cells) is not None]
     counts = ", ".join(f"{operators.count(name)} x {name}" for name in dict.fromkeys(operators))
     facts = Facts((
-        ("Input", f"{_shape(graph.input.shape)} in {graph.input.format}"),
-        ("Output", f"{_shape(graph.output.shape)} in {graph.output.format}"),
+        ("Input", f"{_shape(graph.input.shape)} in {short(graph.input.format)}"),
+        ("Output", f"{_shape(graph.output.shape)} in {short(graph.output.format)}"),
         ("Nodes", f"{len(graph.nodes)}, of them {counts or 'no operator of this package'}"),
         ("Constants", f"{sum(t.codes.size for t in constants):,} values, {sum(t.codes.size * t.format.width for t in constants):,} bits"),
     ))  # fmt: skip
@@ -43,11 +50,17 @@ def model_section(graph: Graph) -> Section:
     table = Table(
         "Every tensor with its format",
         (Column("tensor"), Column("made by"), Column("shape"), Column("format"), Column("bits", True)),
-        tuple((name, op, _shape(t.shape), str(t.format), str(t.format.width)) for name, op, t in rows),
-        sortable=True, folded=True, note="Shapes are without the batch dimension.",
+        tuple((name, op, _shape(t.shape), short(t.format), str(t.format.width)) for name, op, t in rows),
+        sortable=True, folded=True, note="Shapes are without the batch dimension; formats are fixed<bits, fraction bits>, rounded half to even and limited.",
     )  # fmt: skip
     words = "Nodes by layer, from the input; edges carry the shape and the exact fixed-point format of their tensor."
     return Section("model", "Model", (facts, svg("model", "The integer graph", model_svg(graph), words, True), table))
+
+
+def short(fmt: Fixed) -> str:
+    """A format as a drawing has it; what it does at its ends is said only where it is unusual."""
+    text = str(fmt)
+    return text.replace(USUAL, "") if USUAL in text else text
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -64,8 +77,14 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     if found is None:
         return Section("verification", "Verification", (Note(f"Not verified: {reason}", "why"),)), []
     done = [r for r in found.rungs if not r["mismatches"]]
-    where = f"taken from {found.taken}, climbed on {found.when}" if found.taken else f"climbed for this report, {found.when}"
-    lead = Note(f"Every stage computes the same samples and is compared with the integer reference, for equality: {found.described}; {where}.")
+    where = (
+        f"taken from {found.taken}, climbed on {found.when}"
+        if found.taken
+        else f"climbed for this report, {found.when}"
+    )
+    lead = Note(
+        f"Every stage computes the same samples and is compared with the integer reference, for equality: {found.described}; {where}."
+    )
     blocks: list[Block] = [lead]
     if found.wrong:
         blocks.append(Note(f"Not equal: {', '.join(found.wrong)}.", "bad"))
@@ -75,7 +94,13 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
         (r["stage"], r["against"], f"{r['mismatches']}/{r['samples']}", f"{r['seconds']:.1f}", r["device"] or "this machine")
         for r in found.rungs
     )  # fmt: skip
-    columns = (Column("stage"), Column("compared with"), Column("mismatches", True), Column("s", True), Column("ran on"))
+    columns = (
+        Column("stage"),
+        Column("compared with"),
+        Column("mismatches", True),
+        Column("s", True),
+        Column("ran on"),
+    )
     tones = tuple("bad" if r["mismatches"] else "good" for r in found.rungs)
     note = "Seconds are of this machine's simulation, not of any hardware; an emulated board has no time."
     blocks.append(Table("Stages", columns, rows, tones, note=note))
@@ -84,7 +109,9 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     blocks += [Note(f"{name} was not compared: {text}.", "why") for name, text in found.absent.items()]
     wrong = sum(int(r["mismatches"]) for r in found.rungs)
     value = f"{wrong} mismatches" if not found.failed else f"stopped: {', '.join(found.failed)}"
-    tile = Tile("Verification", value, f"{len(found.rungs)} stages, {found.samples:,} samples", "bad" if found.wrong else "good")
+    tile = Tile(
+        "Verification", value, f"{len(found.rungs)} stages, {found.samples:,} samples", "bad" if found.wrong else "good"
+    )
     return Section("verification", "Verification", tuple(blocks)), [tile]
 
 
@@ -105,7 +132,7 @@ def errors_section(graph: Graph, codes: Codes, words: str) -> tuple[Section, lis
         text = "No node of this model rounds or approximates: its integers are the real function."
         return Section("errors", "Errors of the layers", (Note(text, "why"),)), []
     rows = tuple(
-        (e.tensor, e.op, str(e.format), f"{e.own.largest:.2f}", f"{e.own.rms:.3f}", _db(e.own.sqnr_db), f"{e.grown.rms:.3f}",
+        (e.tensor, e.op, short(e.format), f"{e.own.largest:.2f}", f"{e.own.rms:.3f}", _db(e.own.sqnr_db), f"{e.grown.rms:.3f}",
          f"{e.grown.rms_real:.4g}", _db(e.grown.sqnr_db), f"{100 * e.limited / e.elements:.2f}")
         for e in errors
     )  # fmt: skip
@@ -122,7 +149,11 @@ def errors_section(graph: Graph, codes: Codes, words: str) -> tuple[Section, lis
     figure = svg("errors", "Error of each layer", figure_layer_errors(errors), words)
     table = Table("Errors", columns, rows, sortable=True, folded=len(rows) > 12)
     last = errors[-1].grown.sqnr_db
-    tiles = [] if last is None else [Tile("Last layer", f"{last:.1f} dB", "signal to quantisation noise, against real arithmetic")]
+    tiles = (
+        []
+        if last is None
+        else [Tile("Last layer", f"{last:.1f} dB", "signal to quantisation noise, against real arithmetic")]
+    )
     return Section("errors", "Errors of the layers", (lead, figure, table)), tiles
 
 
@@ -142,7 +173,12 @@ def attention_sections(graph: Graph, codes: Codes, words: str) -> list[Section]:
         why = f"This model has no score function, context or gain cell, so nothing attends to anything; its nodes are {kinds}."
         return [Section(k, t, (Note(why, "why"),)) for k, t in (("attention", "Attention"), ("row-sums", "Row sums"))]
     pictures = [
-        svg(f"attention-{n}", f"Sample {n}", figure_attention(graph, trace, n), "A line a block, a map a head; one scale a line.")
+        svg(
+            f"attention-{n}",
+            f"Sample {n}",
+            figure_attention(graph, trace, n),
+            "A line a block, a map a head; one scale a line.",
+        )
         for n in range(min(DRAWN, len(codes)))
     ]
     lead = Note(f"What each query attends to, as the integers have it, on the first of {words}.")

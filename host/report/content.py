@@ -93,6 +93,7 @@ class Picture:
         text: what somebody who cannot see it should know.
         own_colours: whether it follows light and dark itself; else it stands on white.
         scrolls: whether it keeps its size and scrolls where it is wider than the page.
+        half: whether two of its kind fit beside each other.
     """
 
     kind: ClassVar[str] = "picture"
@@ -103,6 +104,7 @@ class Picture:
     text: str = ""
     own_colours: bool = False
     scrolls: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _drawn(box: Box, number: int, where: Point) -> str:
     round_corner = 12 if box.kind == "input" else 4
     return (
         f'<g class="h4a-box" data-box="{number}" data-kind="{box.kind}" '
-        f'data-nodes={quoteattr(_text(" ".join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>'
+        f"data-nodes={quoteattr(_text(' '.join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>"
         f'<rect class="h4a-{box.kind}" x="{_n(x - width / 2)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
         f'rx="{round_corner}" fill="{colour}" stroke="{colour}"/>'
         f"{title}{_text(_cut(box.title, LONGEST_TITLE))}</text>{''.join(lines)}{label}</g>"

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.report.content import Column, Facts, Note, Picture, Section, Table, Tile
+from hls4attn.host.report.arithmetic import svg
+from hls4attn.host.report.content import Column, Facts, Note, Section, Table, Tile
 from hls4attn.models.errors import Hls4attnError
 from hls4attn.models.export.graph import Graph
 
@@ -44,7 +45,7 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     from hls4attn.hls.fit import fit, suggest
     from hls4attn.hls.lowering import lower_graph
     from hls4attn.hls.stream.network import to_stream
-    from hls4attn.host.estimate import CLOCK_MHZ, capacity, draw
+    from hls4attn.host.estimate import CLOCK_MHZ, capacity
     from hls4attn.overlays.boards import load_boards
 
     config = flow.settings
@@ -65,10 +66,8 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
         ("Memory", f"{found.resources.bits('rom'):,} bits of ROM, {found.resources.bits('ram'):,} of banks, {found.resources.bits('fifo'):,} of FIFOs"),
         ("Suggestion", advice.reason),
     ))  # fmt: skip
-    chart = Picture(
-        "estimate", "Interval, DSP slices and block memories of each kernel", "svg", draw(found, target.family, "svg"),
-        "Estimated from the design alone. The longest interval sets the pace of a streaming design.",
-    )  # fmt: skip
+    words = "Estimated from the design alone. The longest interval sets the pace of a streaming design."
+    chart = svg("estimate", "What each kernel takes", figure_kernels(found, target.family), words)
     limits = [Note(f"The vendor's tools would refuse this: {limit}", "bad") for limit in found.limits]
     blocks = (
         Note("Figures of a model of the design: nothing here was synthesised, and no time was measured."),
@@ -80,6 +79,29 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
         Tile(f"Fits {target.name}", "yes" if here.fits else "no", f"estimated: {percent}", "good" if here.fits else "bad"),
     ]  # fmt: skip
     return Section("estimate", "Estimate", blocks), tiles
+
+
+def figure_kernels(found: Estimate, family: str) -> str:
+    """Interval, DSP slices and block memories of every kernel, side by side; what no kernel takes is left out."""
+    from hls4attn.host.report.inline import PALETTE, canvas, inline_svg
+
+    panels = {
+        "interval in cycles": [k.interval for k in found.kernels],
+        "DSP slices": [k.resources.dsp(family) for k in found.kernels],
+        "BRAM36": [k.resources.bram36 for k in found.kernels],
+    }
+    panels = {title: values for title, values in panels.items() if any(values)}
+    with canvas(9.2, 0.9 + 0.19 * len(found.kernels)) as figure:
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        rows = range(len(found.kernels))
+        for axis, (title, values), colour in zip(axes, panels.items(), PALETTE, strict=False):
+            axis.barh(rows, values, color=colour, height=0.7)
+            axis.set_title(title, fontsize=9)
+            axis.grid(axis="x", alpha=0.25, linewidth=0.6)
+            axis.tick_params(labelsize=7)
+        axes[0].set_yticks(rows, [k.name for k in found.kernels], fontsize=7, family="monospace")
+        axes[0].invert_yaxis()
+    return inline_svg(figure, "Estimate of every kernel")
 
 
 def _kernels(found: Estimate, family: str) -> Table:
@@ -123,11 +145,20 @@ def rtl_section(flow: Flow) -> tuple[Section, list[Tile]]:
         ("Resources", f"{found['dsp']} DSP, roughly {found['lut_estimate']:,} LUT, {found['bram18_estimate']} BRAM18"),
     ))  # fmt: skip
     rows = tuple(
-        (n["name"], n["in"], f"{n['products']:,}", f"{n['dsp']:,}", f"{n['lut_estimate']:,}", f"{n['bram18_estimate']:,}")
+        (
+            n["name"],
+            n["in"],
+            f"{n['products']:,}",
+            f"{n['dsp']:,}",
+            f"{n['lut_estimate']:,}",
+            f"{n['bram18_estimate']:,}",
+        )
         for n in found["nodes"]
     )
     columns = _columns(("node", "products in"), ("products", "DSP", "LUT ~", "BRAM18 ~"))
-    lead = Note("Clocks by the cycle model of the Verilog, which equals its simulation; sizes counted, not synthesised.")
+    lead = Note(
+        "Clocks by the cycle model of the Verilog, which equals its simulation; sizes counted, not synthesised."
+    )
     fits = "yes" if found["fits"] else "no"
     tiles = [
         Tile("Interval, by the cycle model", f"{clocks.interval:,.0f}", "cycles a sample"),
@@ -165,10 +196,15 @@ def _built(record: Mapping[str, Any]) -> list[Any]:
         facts.append(("Timing", f"{met}; worst slack {timing['wns_ns']} ns (setup), {timing['whs_ns']} ns (hold)"))
     if power := reports.get("power"):
         facts.append(("Power", f"{power['total_w']} W by the tool's estimate, not measured"))
-    found: list[Any] = [Note("Figures of the vendor's tools; nothing here was measured on a board."), Facts(tuple(facts))]
+    found: list[Any] = [
+        Note("Figures of the vendor's tools; nothing here was measured on a board."),
+        Facts(tuple(facts)),
+    ]
     if used := reports.get("utilization"):
         rows = tuple((k, f"{r['used']:g}", f"{r['available']:g}", f"{r['percent']:.1f}") for k, r in used.items())
-        found.append(Table("Utilisation of the whole overlay", _columns(("resource",), ("used", "available", "%")), rows))
+        found.append(
+            Table("Utilisation of the whole overlay", _columns(("resource",), ("used", "available", "%")), rows)
+        )
     if kernels := reports.get("hls"):
         rows = tuple((n, _known(k["latency_max"]), _known(k["interval_max"])) for n, k in kernels.items())
         columns = _columns(("kernel",), ("latency, cycles", "interval, cycles"))

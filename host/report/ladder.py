@@ -75,7 +75,9 @@ class Verification:
         return found
 
 
-def of_rungs(flow: Flow, folder: Path | None, rungs: Sequence[Rung], samples: int, seed: int, words: str) -> Verification:
+def of_rungs(
+    flow: Flow, folder: Path | None, rungs: Sequence[Rung], samples: int, seed: int, words: str
+) -> Verification:
     """What a climbed ladder says."""
     return Verification(
         flow.model_id, flow.board, flow.settings.to_dict(), sources_of(folder), samples, seed, words, now(), versions(),

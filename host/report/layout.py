@@ -83,7 +83,9 @@ class _Column:
         for sweep in range(_SWEEPS):
             down = sweep % 2 == 0
             for row in self.rows if down else reversed(self.rows):
-                centre = {id(s): _mean([(n.order, 1.0) for n, _ in (s.above if down else s.below)], s.order) for s in row}
+                centre = {
+                    id(s): _mean([(n.order, 1.0) for n, _ in (s.above if down else s.below)], s.order) for s in row
+                }
                 row.sort(key=lambda s: centre[id(s)])
                 self._number()
             count = self._crossings()
@@ -211,9 +213,7 @@ class _Router:
         self.sizes, self.edges, self.rows, self.heights, self.starts = sizes, edges, rows, heights, starts
         self.column_of = [max(k for k, s in enumerate(starts) if s <= row) for row in range(len(heights))]
         # A row at each end of a column for the tensor that comes from, or goes to, the next one.
-        self.columns = [
-            _Column(b - a + 2) for a, b in pairwise([*starts, len(heights)])
-        ]
+        self.columns = [_Column(b - a + 2) for a, b in pairwise([*starts, len(heights)])]
         self.slots = [self._at(rows[n]).add(self._local(rows[n]), _Slot(sizes[n][0], n)) for n in range(len(sizes))]
         self.ways: dict[str, dict[tuple[int, int], _Slot]] = {}
         for tensor in dict.fromkeys(e.tensor for e in edges):

@@ -38,7 +38,9 @@ def claims_section(graph: Graph | None) -> Section:
         claims = SECTIONS[name]()
         rows = tuple((c.claim, c.paper, c.measured, c.command, c.not_shown) for c in claims)
         tables.append(Table(claims[0].section, columns, rows, folded=True))
-    lead = Note("Of the operators in this model: what the papers say, what this package measures, and what may not be concluded.")
+    lead = Note(
+        "Of the operators in this model: what the papers say, what this package measures, and what may not be concluded."
+    )
     return Section("claims", "Claims of the papers", (lead, *tables))
 
 
@@ -57,6 +59,9 @@ def reproduce_section(
     blocks = [Commands(tuple(commands)), Facts(tuple(hashes), code=True)]
     if made is not None and dict(made.versions) != here:
         rows = tuple((f"{made.verb}: {name}", version) for name, version in made.versions.items())
-        blocks += [Note(f"{made.verb} ran on {made.when} with other versions than this report:"), Facts(rows, code=True)]
+        blocks += [
+            Note(f"{made.verb} ran on {made.when} with other versions than this report:"),
+            Facts(rows, code=True),
+        ]
     facts = [*here.items()] + ([] if seed is None else [("Seed", str(seed))])
     return Section("reproduce", "Reproduce", (*blocks, Facts(tuple(facts), code=True)))

@@ -11,6 +11,7 @@ import base64
 import re
 from functools import cache
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,18 @@ def write(page: Page, target: Path) -> Path:
     folder = target.with_name(f"{target.stem}_files")
     document, twin = html(page), markdown(page, folder.name)
     for picture in page.pictures:
-        atomic_write(folder / file_name(picture), picture.data)
+        atomic_write(folder / file_name(picture), _alone(picture))
     atomic_write(target.with_suffix(".md"), twin.encode())
     atomic_write(target, document.encode())
     return target.with_suffix(".md")
+
+
+def _alone(picture: Picture) -> bytes:
+    """A picture as a file: one that has the page's colours gets those of paper."""
+    if picture.form != "svg" or not picture.own_colours:
+        return picture.data
+    head, mark, rest = picture.data.partition(b">")
+    return head + mark + b"<style>svg{background:#ffffff;color:#1b2330}</style>" + rest
 
 
 def file_name(picture: Picture) -> str:
@@ -85,9 +94,7 @@ def _environment() -> Any:
     except ImportError as error:
         raise ToolError('Jinja2 is not installed: pip install "hls4attn[report]"') from error
     loader = FileSystemLoader(_HERE)
-    found = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     found.filters |= {"md": _md, "cell": _cell, "fence": _fence, "embedded": _embedded, "file": file_name}
     return found
 
@@ -108,15 +115,13 @@ def _safe(text: str) -> Any:
 
 def _md(text: str) -> Any:
     """Text that means itself in Markdown: HTML's characters become entities, Markdown's get a backslash."""
-    from markupsafe import escape
-
     one_line = " ".join(str(text).split())
     parts: list[str] = []
     last = 0
     for match in _SPECIAL.finditer(one_line):
-        parts += [str(escape(one_line[last : match.start()])), f"\\{match.group()}"]
+        parts += [escape(one_line[last : match.start()], quote=False), f"\\{match.group()}"]
         last = match.end()
-    return _safe("".join([*parts, str(escape(one_line[last:]))]))
+    return _safe("".join([*parts, escape(one_line[last:], quote=False)]))
 
 
 def _cell(text: str) -> Any:
@@ -133,8 +138,6 @@ def _fence(text: str) -> Any:
 
 def _embedded(picture: Picture) -> Any:
     """A picture inside HTML: small SVG as it is, all else as data of an image."""
-    from markupsafe import escape
-
     if picture.form == "svg" and len(picture.data) <= INLINE_BYTES:
         return _safe(_PROLOGUE.sub("", picture.data.decode()).strip())
     kind = {"svg": "image/svg+xml", "png": "image/png"}[picture.form]

@@ -97,7 +97,14 @@ def _folder(path: Path) -> Subject:
         project = open_project(path)
         made = _made(path)
         name = made.name if made else path.absolute().name
-        return Subject("project", path, name, _load(project.model.read_bytes(), str(project.model)), made, ladder=read(path, LADDER))
+        return Subject(
+            "project",
+            path,
+            name,
+            _load(project.model.read_bytes(), str(project.model)),
+            made,
+            ladder=read(path, LADDER),
+        )
     if (path / DESIGN).is_file():
         design = strict.parse_json(strict.read_bytes(path / DESIGN, _MAX_RECORD), str(path / DESIGN))
         made = _made(path)
@@ -150,7 +157,9 @@ def _archive(path: Path) -> Subject:
             names = {n.partition("/")[2]: n for n in archive.namelist()}
             if BUILD not in names:
                 found = ", ".join(sorted(archive.namelist())[:3]) or "nothing"
-                raise InputError(f"{path} is an archive without {BUILD}; it holds {found}. A report is about {ACCEPTED}")
+                raise InputError(
+                    f"{path} is an archive without {BUILD}; it holds {found}. A report is about {ACCEPTED}"
+                )
             content = {n: _member(archive, names[n], path) for n in (BUILD, MADE, MODEL) if n in names}
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
         raise ModelFileError(f"{path} is no readable archive: {error}") from error

@@ -57,7 +57,9 @@ def sweep_page(path: Path) -> Page:
         _failures(held.results),
         _reproduce(path, held.meta, len(held.others)),
     )
-    lead = f"{len(held.results):,} configurations, each converted, verified against the integer reference and estimated."
+    lead = (
+        f"{len(held.results):,} configurations, each converted, verified against the integer reference and estimated."
+    )
     made = f"Written {now()} by hls4attn {versions()['hls4attn'].partition(',')[0]}."
     return Page(path.name, "Sweep", lead, made, tuple(tiles), sections)
 
@@ -108,9 +110,15 @@ def _plan(meta: Mapping[str, Any], ends: Mapping[str, int], total: int) -> Secti
     rows = tuple((status, f"{count:,}") for status, count in ends.items())
     done = sum(ends.values())
     blocks: list[Block] = [Facts((("Plan", str(meta.get("plan_file") or "not recorded")), ("Points", f"{total:,}")))]
-    blocks.append(Table("How the points ended", (Column("status"), Column("points", True)), rows) if rows else Note("No point has finished.", "why"))
+    blocks.append(
+        Table("How the points ended", (Column("status"), Column("points", True)), rows)
+        if rows
+        else Note("No point has finished.", "why")
+    )
     if done < total:
-        blocks.append(Note(f"{total - done:,} points have not been run yet: the same command goes on with them.", "why"))
+        blocks.append(
+            Note(f"{total - done:,} points have not been run yet: the same command goes on with them.", "why")
+        )
     if text := meta.get("plan"):
         blocks.append(Log("The plan's file", str(text)))
     return Section("plan", "Plan", tuple(blocks))
@@ -157,7 +165,9 @@ def _scatter(
         up.title,
         third.title if third else "",
     )
-    words = f"{len(drawn):,} evaluated points, {len(keys & {r.key for r in drawn})} of them on the front of all objectives."
+    words = (
+        f"{len(drawn):,} evaluated points, {len(keys & {r.key for r in drawn})} of them on the front of all objectives."
+    )
     return svg("pareto", f"{up.title} over {right.title}", picture, words)
 
 
@@ -169,9 +179,20 @@ def _points(shown: _Shown, results: Sequence[Result], best: Sequence[Result]) ->
         (r.key[:_KEY], r.status, "yes" if r.key in keys else "no", *shown.cells(r), _mismatches(r), f"{r.seconds:.1f}")
         for r in results
     )
-    tones = tuple("bad" if r.status != "ok" or r.metrics.get("mismatches") else "good" if r.key in keys else "" for r in results)
-    columns = (Column("point"), Column("status"), Column("front"), *shown.columns(), Column("mismatches", True), Column("took s", True))
-    note = "Empty: not known, see the reasons above. Figures of resources are estimates unless a column says synthesised."
+    tones = tuple(
+        "bad" if r.status != "ok" or r.metrics.get("mismatches") else "good" if r.key in keys else "" for r in results
+    )
+    columns = (
+        Column("point"),
+        Column("status"),
+        Column("front"),
+        *shown.columns(),
+        Column("mismatches", True),
+        Column("took s", True),
+    )
+    note = (
+        "Empty: not known, see the reasons above. Figures of resources are estimates unless a column says synthesised."
+    )
     return Section("points", "All points", (Table("Points", columns, rows, tones, sortable=True, note=note),))
 
 
@@ -186,7 +207,9 @@ def _failures(results: Sequence[Result]) -> Section:
         return Section("failures", "Failures", (Note("No point failed, hung or lost its worker.", "good"),))
     blocks: list[Block] = [Log(f"{r.key[:_KEY]} {r.status}: {r.error}", r.log or "no output") for r in bad[:LOGS]]
     if len(bad) > LOGS:
-        blocks.append(Note(f"{len(bad) - LOGS:,} more are in the table of points; the file of results has their logs.", "why"))
+        blocks.append(
+            Note(f"{len(bad) - LOGS:,} more are in the table of points; the file of results has their logs.", "why")
+        )
     return Section("failures", "Failures", tuple(blocks))
 
 

@@ -119,9 +119,7 @@ def write(out: Console, content: Page, target: Path, json: Path | None = None) -
     out.print(f"report: {target}   the same in Markdown: {twin}", soft_wrap=True, markup=False, highlight=False)
 
 
-def model_page(
-    out: Console, err: Console, subject: Subject, asked: Asked
-) -> tuple[Page, ladder.Verification | None]:
+def model_page(out: Console, err: Console, subject: Subject, asked: Asked) -> tuple[Page, ladder.Verification | None]:
     """The content for anything but a sweep, and its ladder."""
     if subject.model is None:
         asked.refuse(f"{subject.path}", ("samples", "seed", "stages", "board"))
@@ -242,7 +240,11 @@ def assemble(
     add(*_estimate(flow, chosen, subject))
     add(hardware.synthesis_section(subject.record, _waiting(subject), graph))
     add(origin.claims_section(graph))
-    add(origin.reproduce_section(_commands(subject, flow, found), _hashes(subject, flow), subject.made, found.seed if found else seed))
+    add(
+        origin.reproduce_section(
+            _commands(subject, flow, found), _hashes(subject, flow), subject.made, found.seed if found else seed
+        )
+    )
     device = found.device if found and found.device else "no board took part"
     lead = f"{flow.graph.name} for {flow.board}; ran on {device}." if found else f"{flow.graph.name} for {flow.board}."
     made = f"Written {now()} by hls4attn {versions()['hls4attn'].partition(',')[0]}."

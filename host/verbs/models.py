@@ -18,6 +18,7 @@ from hls4attn.host.verbs.common import hls_settings, tell_reuse, working
 from hls4attn.models.errors import InputError
 from hls4attn.models.files import write_json
 
+
 def train(
     out: Console,
     err: Console,
