@@ -30,7 +30,9 @@ def svg(name: str, title: str, drawn: str, text: str, scrolls: bool = False) -> 
     """A picture of this package, which follows the page's colours."""
     box = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', drawn)
     half = box is not None and float(box.group(1)) <= HALF
-    return Picture(name, title, "svg", drawn.encode(), text, own_colours=True, scrolls=scrolls, half=half and not scrolls)
+    return Picture(
+        name, title, "svg", drawn.encode(), text, own_colours=True, scrolls=scrolls, half=half and not scrolls
+    )
 
 
 def model_section(graph: Graph) -> Section:

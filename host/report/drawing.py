@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from hls4attn.host.report.boxes import KINDS, Box, Link, tensor_text, to_boxes
-from hls4attn.host.report.layout import Edge, Layout, Point, place
+from hls4attn.host.report.layout import Edge, Item, Point, place
 from hls4attn.models.export.graph import Graph
 
 #: Font sizes of titles and of other text, the width of a character in them, and the height of a line.
@@ -35,8 +35,8 @@ _CSS = (
     "text-anchor:middle}}"
     ".h4a .h4a-name{{font-size:{title}px;font-weight:600}}"
     ".h4a .h4a-legend,.h4a .h4a-head{{text-anchor:start}}"
-    ".h4a .h4a-edge{{fill:none;stroke:currentColor;stroke-opacity:.62;stroke-width:1.1}}"
-    ".h4a .h4a-tip{{fill:currentColor;fill-opacity:.75}}"
+    ".h4a .h4a-edge{{fill:none;stroke:currentColor;stroke-width:.9}}"
+    ".h4a .h4a-tip{{fill:currentColor}}"
     ".h4a rect{{stroke-width:1.2;fill-opacity:.16}}"
     ".h4a .h4a-move{{stroke-dasharray:4 2.5}}"
 ).format(text=TEXT, title=TITLE)
@@ -53,10 +53,10 @@ def model_svg(graph: Graph) -> str:
         graph: the model.
     """
     boxes, links = to_boxes(graph)
-    layout = place([_size(b) for b in boxes], [Edge(k.source, k.target, k.tensor) for k in links])
+    layout = place([_item(b) for b in boxes], [Edge(k.source, k.target, k.tensor) for k in links])
     legend, below = _legend(boxes, max(layout.size[0], 300.0))
     used = max(layout.size[0], below[0])
-    top = MARGIN + 34.0
+    top = MARGIN + 24.0 - layout.top
     width, height = used + 2 * MARGIN, top + layout.size[1] + 26.0 + below[1] + MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="h4a" role="img" viewBox="0 0 {_n(width)} {_n(height)}" '
@@ -112,10 +112,12 @@ def _width(box: Box) -> float:
     return max(widest, text_width(_cut(box.title, LONGEST_TITLE), TITLE)) + 2 * PADDING
 
 
-def _size(box: Box) -> Point:
-    """Of the box with the label below it."""
-    label = 0.0 if box.tensor is None else text_width(tensor_text(box.tensor), TEXT) + 6.0
-    return max(_width(box), label), _height(box) + (0.0 if box.tensor is None else LABEL)
+def _item(box: Box) -> Item:
+    """The box with the label below it."""
+    if box.tensor is None:
+        return Item(_width(box), _height(box), _width(box))
+    label = text_width(tensor_text(box.tensor), TEXT) + 6.0
+    return Item(max(_width(box), label), _height(box) + LABEL, _width(box))
 
 
 def _drawn(box: Box, number: int, where: Point) -> str:
@@ -134,7 +136,7 @@ def _drawn(box: Box, number: int, where: Point) -> str:
     round_corner = 12 if box.kind == "input" else 4
     return (
         f'<g class="h4a-box" data-box="{number}" data-kind="{box.kind}" '
-        f"data-nodes={quoteattr(_text(' '.join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>"
+        f'data-nodes={quoteattr(_text(" ".join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>'
         f'<rect class="h4a-{box.kind}" x="{_n(x - width / 2)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
         f'rx="{round_corner}" fill="{colour}" stroke="{colour}"/>'
         f"{title}{_text(_cut(box.title, LONGEST_TITLE))}</text>{''.join(lines)}{label}</g>"
@@ -206,5 +208,3 @@ def _legend(boxes: Sequence[Box], width: float) -> tuple[str, Point]:
         widest = max(widest, x - 16.0)
     return "".join(parts), (widest, y + 12.0)
 
-
-__all__ = ["Layout", "model_svg", "text_width"]

@@ -70,7 +70,7 @@ class Group:
                 settings[f"{axis}_sha256"] = None if value is None else value.sha256
             else:
                 settings[axis] = value
-        return settings | self.boards[settings["board"]]
+        return settings | dict(self.boards[settings["board"]])
 
     def shares_with(self, other: Group) -> bool:
         """Whether a point belongs to both groups."""

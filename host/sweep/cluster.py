@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Dask cluster that a sweep runs on: one of its own on this machine, or an existing one by its scheduler's address."""
+"""The Dask cluster that a sweep runs on: one of its own on this machine, or an existing one by its address."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _check_versions(client: Client, address: str) -> None:
     """Refuse a cluster with another Dask: the protocol differs in ways that show as strange errors later."""
     import distributed
 
-    found = client.get_versions(check=False)
+    found: Any = client.get_versions(check=False)
     members = {f"scheduler {address}": found["scheduler"]}
     members |= {f"worker {name}": value for name, value in found["workers"].items()}
     for name, value in members.items():

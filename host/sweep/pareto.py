@@ -122,9 +122,14 @@ def _undominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
         costs: one row a point, smaller is better, sorted by the first column, ties by the next one: a row can then be
             dominated by earlier ones only.
     """
-    kept = np.ones(len(costs), bool)
-    for i, row in enumerate(costs):
+    new = np.ones(len(costs), bool)
+    new[1:] = (costs[1:] != costs[:-1]).any(axis=1)  # equal rows stand together, and share their fate
+    columns = np.ascontiguousarray(costs[new].T)
+    kept = np.ones(columns.shape[1], bool)
+    for i in range(len(kept)):
         if kept[i]:  # what dominates a row that is out dominates all that this row would put out
-            later = costs[i + 1 :]
-            kept[i + 1 :] &= (later < row).any(axis=1) | (later == row).all(axis=1)
-    return kept
+            beaten = np.ones(len(kept) - i - 1, bool)
+            for column in columns[1:]:
+                beaten &= column[i + 1 :] >= column[i]
+            kept[i + 1 :] &= ~beaten
+    return kept[np.cumsum(new) - 1]

@@ -66,7 +66,7 @@ class SweepPlan:
         starts = [0, *itertools.accumulate(g.size for g in self.groups)]
         for number in self._numbers(starts[-1]):
             place = next(i for i in range(len(self.groups)) if number < starts[i + 1])
-            yield self.groups[place].settings(number - starts[place]) | self.common
+            yield self.groups[place].settings(number - starts[place]) | dict(self.common)
 
     def points(self, evaluator: str) -> Iterator[Point]:
         """All points, in order.

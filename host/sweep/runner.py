@@ -88,7 +88,9 @@ def run_points(
         told = tell or (lambda line: None)
         if dashboard and scheduler is None:
             told(f"dashboard: {client.dashboard_link}")
-        yield from _Run(client, Window(points, limits), task, retries, told, client.scheduler.address).results()
+        yield from _Run(
+            client, Window(points, limits), task, retries, told, client.scheduler_info()["address"]
+        ).results()
 
 
 def _check(timeout_s: float, retries: int, limits: Mapping[str, float]) -> None:

@@ -40,9 +40,9 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
 
 
 def varying(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of settings that are not the same for all points, in their order."""
-    names = dict.fromkeys(name for settings in results for name in settings)
-    return [n for n in names if n not in _SILENT and len({json.dumps(s.get(n)) for s in results}) > 1]
+    """Names of settings that are not the same for all points that have them, in their order."""
+    names = dict.fromkeys(name for settings in results for name in settings if name not in _SILENT)
+    return [n for n in names if len({json.dumps(s[n]) for s in results if s.get(n) is not None}) > 1]
 
 
 def label(name: str, value: Any) -> str:
@@ -61,10 +61,10 @@ def number(value: Any, metric: str = "") -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def settings_table(points: Sequence[Mapping[str, Any]], title: str) -> Table:
+def settings_table(points: Sequence[Mapping[str, Any]]) -> Table:
     """One line a point, with what differs between points."""
     names = varying(points)
-    table = Table(box=None, pad_edge=False, title=title)
+    table = Table(box=None, pad_edge=False)
     table.add_column("#", justify="right")
     for name in names:
         table.add_column(_SHORT.get(name, name.replace("_", " ")))
@@ -76,8 +76,7 @@ def settings_table(points: Sequence[Mapping[str, Any]], title: str) -> Table:
 def front_table(results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]) -> Table:
     """The Pareto front, best first: the settings that vary in the sweep, the objectives, and what else tells."""
     names = varying([r.settings for r in results])
-    wanted = ", ".join(map(str, objectives))
-    table = Table(box=None, pad_edge=False, title=f"Pareto front of {len(results)} points: {wanted}")
+    table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(_SHORT.get(name, name.replace("_", " ")), overflow="fold")
     metrics = [o.metric for o in objectives]
@@ -101,6 +100,8 @@ def print_front(
     """Print the front, and which results are not compared, and why."""
     best = front(results, objectives, only_fitting)
     if best:
+        wanted = ", ".join(map(str, objectives))
+        out.print(f"Pareto front of {len(results)} points: {wanted}", soft_wrap=True, markup=False, highlight=False)
         out.print(front_table(results, best, objectives))
     for line in remarks(results, objectives, only_fitting, bool(best)):
         out.print(line, soft_wrap=True, markup=False, highlight=False)

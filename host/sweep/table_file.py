@@ -30,7 +30,9 @@ def require_arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ToolError('Parquet files need pyarrow: pip install "hls4attn[sweep]", or name a file .sqlite') from error
+        raise ToolError(
+            f'Parquet files need pyarrow ({error}): pip install "hls4attn[sweep]", or name a file .sqlite'
+        ) from error
     return pyarrow
 
 

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation of one point of a sweep: quantise, convert, verify, estimate, measure, synthesise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hls4attn.hls.config import HlsConfig
+from hls4attn.hls.estimate import estimate
+from hls4attn.hls.fit import fit
+from hls4attn.hls.hwfile import lower_design
+from hls4attn.host.estimate import capacity
+from hls4attn.host.flow import Flow
+from hls4attn.host.ladder import climb
+from hls4attn.host.samples import verification_codes
+from hls4attn.host.sweep.locks import one_at_a_time
+from hls4attn.host.sweep.subject import FloatTwin, Subject, subject
+from hls4attn.host.sweep.synthesis import synthesis
+from hls4attn.models.errors import InputError, MismatchError, SpecError, ToolError
+from hls4attn.models.export.execute import Reference, quantise_input
+from hls4attn.models.export.graph import Graph
+from hls4attn.models.export.keras_stage import KEY_MODEL
+from hls4attn.overlays.boards import board as find_board
+from hls4attn.overlays.boards import use_boards
+
+#: Part of every point's key: to be raised whenever the same settings give other metrics.
+EVALUATOR = "1"
+#: What the process that evaluations are forked from imports; no TensorFlow, which does not survive a fork.
+PRELOAD = (
+    "hls4attn.host.sweep.evaluate",
+    "hls4attn.hls.project",
+    "hls4attn.hls.csim",
+    "hls4attn.hls.axis",
+    "hls4attn.hls.stream.network",
+    "hls4attn.hls.handlers",
+    "hls4attn.hls.layers",
+    "hls4attn.hls.templates",
+    "hls4attn.hls.guard",
+    "hls4attn.models.zoo",
+    "hls4attn.host.driver",
+    "hls4attn.host.emulated_device",
+    "onnxruntime",
+    "sklearn.datasets",
+    "sklearn.model_selection",
+)
+#: Compared if the plan names no stages: each in seconds, from three makers.
+STAGES = ("onnxruntime", "csim", "board")
+_HARDWARE = ("backend", "io_type", "clock_period_ns", "lanes", "parallel_heads")
+
+
+def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Evaluate one point.
+
+    Args:
+        settings: as `hls4attn.host.sweep.point.Point` has them.
+
+    Returns:
+        Metrics as plain values; what is absent is None, with the reason in ``why``.
+
+    Raises:
+        MismatchError: if a stage differs from the integer reference; ``metrics`` of the error has what was found.
+        Hls4attnError: for whatever the other verbs refuse.
+    """
+    _boards(settings)
+    model = subject(settings)
+    with tempfile.TemporaryDirectory(prefix="hls4attn-project-") as folder:
+        flow = _flow(settings, model, Path(folder) / "project")
+        metrics: dict[str, Any] = {"model_id": flow.model_id, "why": {}}
+        metrics |= _estimated(flow)
+        metrics |= _quality(flow.graph, model.twin, metrics["why"])
+        _verify(flow, settings, metrics)
+        metrics |= synthesis(flow, settings, metrics["why"])
+    return metrics
+
+
+def _boards(settings: Mapping[str, Any]) -> None:
+    """Let the board be known here, and the same as where the sweep was planned."""
+    use_boards(Path(settings["boards"]) if settings.get("boards") else None)
+    found = find_board(settings["board"])
+    text = json.dumps(found.to_dict(), sort_keys=True)
+    wanted = settings.get("board_sha256")
+    if wanted is not None and hashlib.sha256(text.encode()).hexdigest() != wanted:
+        raise InputError(
+            f"The board {found.name} is described otherwise on the worker than in the plan: share the file of "
+            "HLS4ATTN_BOARDS, or install the same version"
+        )
+
+
+def _flow(settings: Mapping[str, Any], model: Subject, folder: Path) -> Flow:
+    fitted = settings["reuse_factor"] == "fit"
+    choices = {name: settings[name] for name in _HARDWARE}
+    if not fitted:
+        choices["reuse_factor"] = settings["reuse_factor"]
+    if fitted and settings["io_type"] != "io_stream":
+        raise InputError("reuse_factor = 'fit' is for io_stream; give io_parallel a number")
+    config = HlsConfig(part=find_board(settings["board"]).part, **choices)
+    flow = Flow.open(
+        model.onnx, folder=folder, keras=model.keras, board=settings["board"], config=config, fitted=fitted
+    )
+    _ = flow.settings
+    return flow
+
+
+def _estimated(flow: Flow) -> dict[str, Any]:
+    """Cycles and resources of the design, before any synthesis."""
+    config = flow.settings
+    found = estimate(lower_design(flow.graph, config), config)
+    on_board = fit(found.resources, capacity(find_board(flow.board)))
+    metrics: dict[str, Any] = {
+        "reuse_factor": config.reuse_factor,
+        "latency_cycles": found.latency,
+        "interval_cycles": found.interval,
+        "multipliers": found.resources.multiplier_count,
+        **on_board.used,
+        **{f"{kind}_percent": share for kind, share in on_board.percent.items()},
+        "fits": on_board.fits and not found.limits,
+        "limits": [str(limit) for limit in found.limits],
+    }
+    return metrics
+
+
+def _verify(flow: Flow, settings: Mapping[str, Any], metrics: dict[str, Any]) -> None:
+    """Climb the ladder; the C simulation is compiled once for all points that share it."""
+    names = settings.get("stages")
+    if names is None:
+        absent = flow.absent_stages()
+        names = [name for name in STAGES if name not in absent]
+        metrics["why"] |= {f"stage {name}": absent[name] for name in STAGES if name in absent}
+    codes, described = verification_codes(flow.graph, settings["samples"], settings["seed"])
+    print(f"verifying on {described}", flush=True)
+    if {"csim", "board"} & set(names):
+        with without_keras():
+            _ = flow.project
+        config = flow.settings
+        shared = (
+            flow.model_id,
+            config.io_type,
+            config.backend,
+            config.reuse_factor,
+            config.lanes,
+            config.parallel_heads,
+        )
+        with one_at_a_time(f"compile {shared}"):
+            _ = flow.csim
+    rungs = []
+    for rung in climb(flow.graph, {name: partial(flow.stage, name) for name in names}, codes):
+        print(f"{rung.stage}: {rung.mismatches}/{rung.samples} mismatches, {rung.seconds:.1f} s", flush=True)
+        rungs.append(rung)
+    wrong = [rung for rung in rungs if rung.mismatches]
+    metrics |= {
+        "samples": max(rung.samples for rung in rungs),
+        "mismatches": sum(rung.mismatches for rung in rungs),
+        "stages": [rung.to_json() for rung in rungs],
+    }
+    if wrong:
+        first = wrong[0]
+        error = MismatchError(f"{first.stage}: {first.mismatches}/{first.samples} mismatches, {first.difference}")
+        error.metrics = metrics  # type: ignore[attr-defined]
+        raise error
+
+
+@contextmanager
+def without_keras() -> Iterator[None]:
+    """hls4ml writes down Keras models if there are any, and imports TensorFlow for it: seconds, and there are none."""
+    hidden = [name for name in ("keras", "tensorflow") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
+def _quality(graph: Graph, twin: FloatTwin | None, why: dict[str, str]) -> dict[str, Any]:
+    """Accuracy of the integer reference on the whole test set, and its distance to the float model."""
+    found: dict[str, Any] = {"accuracy": None, "test_samples": None}
+    reference = Reference(graph)
+    name = graph.metadata.get(KEY_MODEL, "")
+    data = _test_set(name, graph, why)
+    if data is not None:
+        answers = reference.run(quantise_input(graph, data.x_test)).reshape(len(data.x_test), -1)
+        found = {"accuracy": float(np.mean(answers.argmax(axis=1) == data.y_test)), "test_samples": len(answers)}
+    if twin is None:
+        reason = "the model file is quantised already: there is no float model to compare with"
+        return found | _absent(("float_accuracy", "float_rms", "float_max", "float_agreement"), reason, why)
+    received = graph.output.format.to_real(reference.run(quantise_input(graph, twin.inputs)))
+    distance = received.reshape(len(received), -1) - twin.outputs.reshape(len(received), -1)
+    classes = [values.reshape(len(values), -1).argmax(axis=1) for values in (received, twin.outputs)]
+    found |= {
+        "float_accuracy": None if data is None else float(np.mean(classes[1] == data.y_test)),
+        "float_rms": float(np.sqrt(np.mean(np.square(distance)))),
+        "float_max": float(np.abs(distance).max()),
+        "float_agreement": float(np.mean(classes[0] == classes[1])),
+    }
+    return found
+
+
+def _test_set(name: str, graph: Graph, why: dict[str, str]) -> Any:
+    """The zoo model's data, if the model is one of the zoo; else None, and the reason in `why`."""
+    from hls4attn.models.zoo import zoo_model
+
+    if not name:
+        why["accuracy"] = "no labelled test set is known for this model; those of the zoo have one"
+        return None
+    try:
+        data = zoo_model(name).load_data()
+    except (SpecError, ToolError) as error:
+        why["accuracy"] = f"no test set: {error}"
+        return None
+    if data.x_test.shape[1:] != graph.input.shape:
+        why["accuracy"] = f"the test set of {name} has inputs of another shape"
+        return None
+    return data
+
+
+def _absent(names: tuple[str, ...], reason: str, why: dict[str, str]) -> dict[str, None]:
+    why |= dict.fromkeys(names, reason)
+    return dict.fromkeys(names)
