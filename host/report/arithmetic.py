@@ -20,6 +20,8 @@ from hls4attn.models.formats import Codes, Fixed
 
 #: Samples that errors and row sums are taken over, and whose attention is drawn.
 TYPICAL, DRAWN = 64, 2
+_HERE = "this machine"
+_FORMATS = "Shapes are without the batch dimension; formats are fixed<bits, bits of fraction>, half to even, limited."
 #: How formats round and limit unless they say so.
 USUAL = ",half_even,saturate"
 #: Width of a drawing up to which two stand side by side.
@@ -40,20 +42,21 @@ def model_section(graph: Graph) -> Section:
     from hls4attn.host.report.drawing import model_svg
 
     constants = [t for t in graph.tensors.values() if isinstance(t, Constant)]
+    bits = sum(t.codes.size * t.format.width for t in constants)
     operators = [s.op_type for n in graph.nodes if (s := n.spec or n.context or n.norm or n.cells) is not None]
     counts = ", ".join(f"{operators.count(name)} x {name}" for name in dict.fromkeys(operators))
     facts = Facts((
         ("Input", f"{_shape(graph.input.shape)} in {short(graph.input.format)}"),
         ("Output", f"{_shape(graph.output.shape)} in {short(graph.output.format)}"),
         ("Nodes", f"{len(graph.nodes)}, of them {counts or 'no operator of this package'}"),
-        ("Constants", f"{sum(t.codes.size for t in constants):,} values, {sum(t.codes.size * t.format.width for t in constants):,} bits"),
+        ("Constants", f"{sum(t.codes.size for t in constants):,} values, {bits:,} bits"),
     ))  # fmt: skip
     rows = ((graph.input.name, "", graph.input), *((n.output, n.op, graph.tensors[n.output]) for n in graph.nodes))
     table = Table(
         "Every tensor with its format",
         (Column("tensor"), Column("made by"), Column("shape"), Column("format"), Column("bits", True)),
         tuple((name, op, _shape(t.shape), short(t.format), str(t.format.width)) for name, op, t in rows),
-        sortable=True, folded=True, note="Shapes are without the batch dimension; formats are fixed<bits, fraction bits>, rounded half to even and limited.",
+        sortable=True, folded=True, note=_FORMATS,
     )  # fmt: skip
     words = "Nodes by layer, from the input; edges carry the shape and the exact fixed-point format of their tensor."
     return Section("model", "Model", (facts, svg("model", "The integer graph", model_svg(graph), words, True), table))
@@ -85,7 +88,8 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
         else f"climbed for this report, {found.when}"
     )
     lead = Note(
-        f"Every stage computes the same samples and is compared with the integer reference, for equality: {found.described}; {where}."
+        "Every stage computes the same samples and is compared with the integer reference, for equality: "
+        f"{found.described}; {where}."
     )
     blocks: list[Block] = [lead]
     if found.wrong:
@@ -93,7 +97,7 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     elif found.rungs:
         blocks.append(Note(f"{len(done)} stages equal the reference in every sample.", "good"))
     rows = tuple(
-        (r["stage"], r["against"], f"{r['mismatches']}/{r['samples']}", f"{r['seconds']:.1f}", r["device"] or "this machine")
+        (r["stage"], r["against"], f"{r['mismatches']}/{r['samples']}", f"{r['seconds']:.1f}", r["device"] or _HERE)
         for r in found.rungs
     )  # fmt: skip
     columns = (
@@ -110,10 +114,9 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     blocks += [Note(f"{name} stopped: {text}", "bad") for name, text in found.failed.items()]
     blocks += [Note(f"{name} was not compared: {text}.", "why") for name, text in found.absent.items()]
     wrong = sum(int(r["mismatches"]) for r in found.rungs)
-    value = f"{wrong} mismatches" if not found.failed else f"stopped: {', '.join(found.failed)}"
-    tile = Tile(
-        "Verification", value, f"{len(found.rungs)} stages, {found.samples:,} samples", "bad" if found.wrong else "good"
-    )
+    value = "stopped" if found.failed else f"{wrong:,}"
+    words = f"{len(found.rungs)} stages, {found.samples:,} samples"
+    tile = Tile("Mismatches", value, words, "bad" if found.wrong else "good")
     return Section("verification", "Verification", tuple(blocks)), [tile]
 
 
@@ -134,7 +137,8 @@ def errors_section(graph: Graph, codes: Codes, words: str) -> tuple[Section, lis
         text = "No node of this model rounds or approximates: its integers are the real function."
         return Section("errors", "Errors of the layers", (Note(text, "why"),)), []
     rows = tuple(
-        (e.tensor, e.op, short(e.format), f"{e.own.largest:.2f}", f"{e.own.rms:.3f}", _db(e.own.sqnr_db), f"{e.grown.rms:.3f}",
+        (e.tensor, e.op, short(e.format), f"{e.own.largest:.2f}", f"{e.own.rms:.3f}", _db(e.own.sqnr_db),
+         f"{e.grown.rms:.3f}",
          f"{e.grown.rms_real:.4g}", _db(e.grown.sqnr_db), f"{100 * e.limited / e.elements:.2f}")
         for e in errors
     )  # fmt: skip
@@ -144,7 +148,7 @@ def errors_section(graph: Graph, codes: Codes, words: str) -> tuple[Section, lis
     columns = (Column("tensor"), Column("operator"), Column("format"), *(Column(n, True) for n in numbers))
     lead = Note(
         "Integers against the same graph in real arithmetic, with the stored weights and the same limits, on "
-        f"{words}. Own: of the layer's own integer operands, so what arises in it. Grown: of the whole model up to there. "
+        f"{words}. Own: of the layer's own integer operands, so what arises in it. Grown: of the model up to there. "
         "Errors are in output steps, half a step being the best possible of a rounding, unless they are called real."
     )
     words = "Each layer that rounds or approximates, in execution order; limited: results at an end of their range."
@@ -172,7 +176,7 @@ def attention_sections(graph: Graph, codes: Codes, words: str) -> list[Section]:
     maps = attention_maps(graph, trace)
     if not maps:
         kinds = ", ".join(dict.fromkeys(n.op for n in graph.nodes))
-        why = f"This model has no score function, context or gain cell, so nothing attends to anything; its nodes are {kinds}."
+        why = f"This model has no score function, context or gain cell, so nothing attends; its nodes are {kinds}."
         return [Section(k, t, (Note(why, "why"),)) for k, t in (("attention", "Attention"), ("row-sums", "Row sums"))]
     pictures = [
         svg(
@@ -186,14 +190,15 @@ def attention_sections(graph: Graph, codes: Codes, words: str) -> list[Section]:
     lead = Note(f"What each query attends to, as the integers have it, on the first of {words}.")
     rows = tuple(
         (m.node, m.what, f"{m.row_sums.min():.3f}", f"{m.row_sums.mean():.3f}", f"{m.row_sums.max():.3f}",
-         "none: it does not normalise" if m.exact_sum is None else f"{m.exact_sum:g}", "" if m.gain is None else f"{m.gain:.4f}")
+         "none: it does not normalise" if m.exact_sum is None else f"{m.exact_sum:g}",
+         "not defined" if m.gain is None else f"{m.gain:.4f}")
         for m in maps
     )  # fmt: skip
     numbers = (Column("smallest", True), Column("mean", True), Column("largest", True))
     columns = (Column("node"), Column("a weight is"), *numbers, Column("exact sum"), Column("gain", True))
     gains = Note(
-        f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function; 1 is no bias. ConSmax and "
-        "gain cells do not normalise, so their sums are none of an error."
+        f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function; 1 is no bias. "
+        "ConSmax and gain cells do not normalise: a sum other than 1 is no error of theirs."
     )
     histogram = svg("row-sums", "Row sums by block", figure_row_sums(graph, trace), "Sums of all rows of all heads.")
     return [
@@ -248,20 +253,22 @@ def _committed(name: str, score: str) -> list[Block]:
         found = _json(folder / "char_gpt" / "evidence.json")
         rows = tuple((r["name"], r["meaning"], f"{r['mean']:.3f}", f"{r['spread']:.3f}") for r in found["rows"])
         columns = (Column("model"), Column("what it is"), Column("loss", True), Column("spread", True))
-        note = f"Validation loss in nats a character of {found['text']}, {len(found['seeds'])} seeds, as committed; not run for this report."
+        seeds = len(found["seeds"])
+        note = f"Validation loss in nats a character of {found['text']}, {seeds} seeds, as committed; not run here."
         return [Table("Committed: the recipe's losses", columns, rows, note=note)]
     if name != "digits-vit":
         return []
-    columns = (Column("variant"), Column("mean", True), Column("spread", True))
     path = folder / "digits_vit" / f"{score}.json"
     if score.isidentifier() and path.is_file():
         found = _json(path)
-        rows = ((score, f"{found['mean']:.2%}", f"{found['spread']:.2%}"),)
+        shares = {score: found}
     else:
         found = _json(folder / "digits_vit" / "sole.json")
-        rows = tuple((k, f"{v['mean']:.2%}", f"{v['spread']:.2%}") for k, v in found["summary"].items())
+        shares = found["summary"]
+    recipes = tuple((k, f"{v['mean']:.2%}", f"{v['spread']:.2%}") for k, v in shares.items())
+    titles = (Column("variant"), Column("mean", True), Column("spread", True))
     note = f"Over {len(found['seeds'])} seeds of the recipe, as committed; not run for this report."
-    return [Table("Committed: the recipe's accuracies", columns, rows, note=note)]
+    return [Table("Committed: the recipe's accuracies", titles, recipes, note=note)]
 
 
 def _json(path: Path) -> dict[str, Any]:

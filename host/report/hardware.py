@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hls4attn.host.report.arithmetic import svg
-from hls4attn.host.report.content import Column, Facts, Note, Section, Table, Tile
+from hls4attn.host.report.content import Block, Column, Facts, Note, Section, Table, Tile
 from hls4attn.models.errors import Hls4attnError
 from hls4attn.models.export.graph import Graph
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hls4attn.hls.fit import Fit
     from hls4attn.host.flow import Flow
 
+_MEMORIES = (("rom", "ROM"), ("ram", "banks"), ("fifo", "FIFOs"))
 #: Units of the committed bench that stand for an operator of a model.
 _UNITS = {
     "ConSmax": "consmax",
@@ -58,25 +59,26 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     here = next(f for f in fits if f.board == target.name)
     advice = suggest(make, config, target)
     clock = f"at an assumed clock of {CLOCK_MHZ} MHz"
+    used, pace = found.resources, f"{found.interval / CLOCK_MHZ:,.2f} us"
     facts = Facts((
         ("Design", f"{config.backend}, {config.io_type}, reuse factor {config.reuse_factor}{chosen}"),
         ("Latency", f"{found.latency:,} cycles; {clock} {found.latency / CLOCK_MHZ:,.2f} us"),
-        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {clock} {found.interval / CLOCK_MHZ:,.2f} us"),
-        ("Multipliers", f"{found.resources.multiplier_count:,}, of them {found.resources.narrow_count:,} with an operand of 8 bits or fewer"),
-        ("Memory", f"{found.resources.bits('rom'):,} bits of ROM, {found.resources.bits('ram'):,} of banks, {found.resources.bits('fifo'):,} of FIFOs"),
+        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {clock} {pace}"),
+        ("Multipliers", f"{used.multiplier_count:,}, of them {used.narrow_count:,} with an operand of 8 bits or fewer"),
+        ("Memory bits", ", ".join(f"{used.bits(kind):,} of {name}" for kind, name in _MEMORIES)),
         ("Suggestion", advice.reason),
     ))  # fmt: skip
     words = "Estimated from the design alone. The longest interval sets the pace of a streaming design."
     chart = svg("estimate", "What each kernel takes", figure_kernels(found, target.family), words)
     limits = [Note(f"The vendor's tools would refuse this: {limit}", "bad") for limit in found.limits]
-    blocks = (
+    blocks: tuple[Block, ...] = (
         Note("Figures of a model of the design: nothing here was synthesised, and no time was measured."),
         facts, *limits, _boards(fits, target.name), chart, _kernels(found, target.family),
     )  # fmt: skip
     percent = ", ".join(f"{here.percent[k]:.0f} % {k.upper()}" for k in ("dsp", "lut") if k in here.percent)
     tiles = [
         Tile("Interval, estimated", f"{found.interval:,}", "cycles a sample"),
-        Tile(f"Fits {target.name}", "yes" if here.fits else "no", f"estimated: {percent}", "good" if here.fits else "bad"),
+        _fits_tile(target.name, here.fits, f"estimated: {percent}"),
     ]  # fmt: skip
     return Section("estimate", "Estimate", blocks), tiles
 
@@ -85,7 +87,7 @@ def figure_kernels(found: Estimate, family: str) -> str:
     """Interval, DSP slices and block memories of every kernel, side by side; what no kernel takes is left out."""
     from hls4attn.host.report.inline import PALETTE, canvas, inline_svg
 
-    panels = {
+    panels: dict[str, list[float]] = {
         "interval in cycles": [k.interval for k in found.kernels],
         "DSP slices": [k.resources.dsp(family) for k in found.kernels],
         "BRAM36": [k.resources.bram36 for k in found.kernels],
@@ -159,13 +161,16 @@ def rtl_section(flow: Flow) -> tuple[Section, list[Tile]]:
     lead = Note(
         "Clocks by the cycle model of the Verilog, which equals its simulation; sizes counted, not synthesised."
     )
-    fits = "yes" if found["fits"] else "no"
     tiles = [
         Tile("Interval, by the cycle model", f"{clocks.interval:,.0f}", "cycles a sample"),
-        Tile(f"Fits {flow.board}", fits, "estimated, with DMA and shell", "good" if found["fits"] else "bad"),
+        _fits_tile(flow.board, found["fits"], "estimated, with DMA and shell"),
     ]
     blocks = (lead, facts, Table("Modules", columns, rows, sortable=True))
     return Section("estimate", "Estimate", blocks), tiles
+
+
+def _fits_tile(board: str, fits: bool, note: str) -> Tile:
+    return Tile(f"Fits {board}", "yes" if fits else "no", note, "good" if fits else "bad")
 
 
 def no_estimate(error: Hls4attnError) -> tuple[Section, list[Tile]]:
@@ -206,9 +211,9 @@ def _built(record: Mapping[str, Any]) -> list[Any]:
             Table("Utilisation of the whole overlay", _columns(("resource",), ("used", "available", "%")), rows)
         )
     if kernels := reports.get("hls"):
-        rows = tuple((n, _known(k["latency_max"]), _known(k["interval_max"])) for n, k in kernels.items())
+        cycles = tuple((n, _known(k["latency_max"]), _known(k["interval_max"])) for n, k in kernels.items())
         columns = _columns(("kernel",), ("latency, cycles", "interval, cycles"))
-        found.append(Table("Kernels by high-level synthesis", columns, rows))
+        found.append(Table("Kernels by high-level synthesis", columns, cycles))
     return found
 
 
@@ -232,7 +237,7 @@ def _units(graph: Graph) -> list[Any]:
     )  # fmt: skip
     columns = _columns(("streaming unit, rows of 1,024", "tool"), ("LUT", "LUT as memory", "FF", "DSP", "BRAM18"))
     note = (
-        f"Units of the kind that this model uses, not this model's own: from the committed run of hls4attn bench hardware "
+        "Units of the kind that this model uses, not its own: from the committed run of hls4attn bench hardware "
         f"for {content['part']}, synthesised without a clock constraint."
     )
     return [Table("Its operators alone, synthesised", columns, rows, note=note)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hls4attn.host.report.content import Column, Commands, Facts, Note, Section, Table
+from hls4attn.host.report.content import Block, Column, Commands, Facts, Note, Section, Table
 from hls4attn.host.report.made import Made
 from hls4attn.host.report.versions import versions
 from hls4attn.models.export.graph import Graph
@@ -39,7 +39,7 @@ def claims_section(graph: Graph | None) -> Section:
         rows = tuple((c.claim, c.paper, c.measured, c.command, c.not_shown) for c in claims)
         tables.append(Table(claims[0].section, columns, rows, folded=True))
     lead = Note(
-        "Of the operators in this model: what the papers say, what this package measures, and what may not be concluded."
+        "Of the operators in this model: what the papers say, what is measured here, and what may not be concluded."
     )
     return Section("claims", "Claims of the papers", (lead, *tables))
 
@@ -56,7 +56,7 @@ def reproduce_section(
         seed: of the random samples; None if nothing was drawn.
     """
     here = versions()
-    blocks = [Commands(tuple(commands)), Facts(tuple(hashes), code=True)]
+    blocks: list[Block] = [Commands(tuple(commands)), Facts(tuple(hashes), code=True)]
     if made is not None and dict(made.versions) != here:
         rows = tuple((f"{made.verb}: {name}", version) for name, version in made.versions.items())
         blocks += [

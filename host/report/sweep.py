@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -43,10 +44,11 @@ def sweep_page(path: Path) -> Page:
     total = held.meta.get("points") or len(held.results)
     wanted = ", ".join(map(str, objectives))
     failed = sum(n for status, n in ends.items() if status != "ok")
+    words = ", ".join(f"{n:,} {s}" for s, n in ends.items() if s != "ok")
     tiles = [
-        Tile("Points", f"{len(held.results):,} of {total:,}", "that the plan has" if len(held.results) < total else "all that the plan has"),
+        Tile("Points", f"{len(held.results):,} of {total:,}", "unfinished" if len(held.results) < total else "finished"),
         Tile("On the Pareto front", f"{len(best):,}", wanted),
-        Tile("Failed", f"{failed:,}", ", ".join(f"{n:,} {s}" for s, n in ends.items() if s != "ok") or "none", "bad" if failed else "good"),
+        Tile("Failed", f"{failed:,}", words or "none", "bad" if failed else "good"),
         *(_best_tile(o, best) for o in objectives[:1] if best),
     ]  # fmt: skip
     shown = _Shown.of(held.results, objectives)
@@ -155,10 +157,11 @@ def _scatter(
     keys = {r.key for r in best}
     shades = [third.value(r) for r in drawn] if third else [None]
     known = [s for s in shades if s is not None]
+    across, upwards = ([v for r in drawn if (v := o.value(r)) is not None] for o in (right, up))
     picture = figure_pareto(
         [shown.name(r) for r in drawn],
-        [right.value(r) for r in drawn],
-        [up.value(r) for r in drawn],
+        across,
+        upwards,
         [r.key in keys for r in drawn],
         known if third and len(known) == len(drawn) else None,
         right.title,
@@ -216,11 +219,11 @@ def _failures(results: Sequence[Result]) -> Section:
 def _reproduce(path: Path, meta: Mapping[str, Any], others: int) -> Section:
     from hls4attn.host.report.content import Commands
 
-    found = meta.get("versions")
+    found, plan, place = meta.get("versions"), str(meta.get("plan_file") or "PLAN.toml"), shlex.quote(path.name)
     then = found.items() if isinstance(found, Mapping) else ()
     facts = [(str(k), str(v)) for k, v in then] or [("Versions of the sweep", "not recorded")]
     blocks: list[Block] = [
-        Commands((f"hls4attn sweep {meta.get('plan_file') or 'PLAN.toml'} --out {path.name}", f"hls4attn report {path.name}")),
+        Commands((f"hls4attn sweep {shlex.quote(plan)} --out {place}", f"hls4attn report {place}")),
         Facts((*facts, ("SHA-256 of the results", sha256(path.read_bytes()).hexdigest())), code=True),
         Facts(tuple((f"This report: {k}", v) for k, v in versions().items()), code=True),
     ]  # fmt: skip

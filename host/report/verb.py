@@ -263,7 +263,8 @@ def _estimate(flow: Flow, chosen: str, subject: Subject) -> tuple[Section, list[
 def _waiting(subject: Subject) -> str:
     """Why nothing was synthesised."""
     if subject.kind == "build":
-        return f"No finished build: {subject.path.name} has no build.json yet. The same hls4attn build goes on where it was."
+        where = subject.path.absolute().name
+        return f"No finished build: {where} has no build.json yet. The same hls4attn build goes on where it was."
     what = "A converted project" if subject.kind == "project" else "A model file"
     return f"Nothing of this model was synthesised: {what.lower()} has not been built (hls4attn build)."
 
@@ -271,7 +272,7 @@ def _waiting(subject: Subject) -> str:
 def _commands(subject: Subject, flow: Flow, found: ladder.Verification | None) -> list[str]:
     """Command lines that lead to this report; files by their names, not by where they lie here."""
     source = subject.made.source if subject.made else f"{subject.name}.onnx"
-    config, place = flow.settings, subject.path.name
+    config, place = flow.settings, subject.path.absolute().name
     options = ["--io", config.io_type, "--reuse", str(config.reuse_factor)]
     if config.lanes:
         options += ["--lanes", str(config.lanes)]
@@ -320,6 +321,6 @@ def _without_model(subject: Subject) -> Page:
             [f"hls4attn report {shlex.quote(subject.path.name)}"], hashes or [("Files", "none were built")], None, None
         ),
     ]
-    lead = f"{subject.name} for {board}. It holds no one model: a bank of operators, or a build from before models were kept."
+    lead = f"{subject.name} for {board}. It holds no one model, as a bank of operators does not."
     made = f"Written {now()} by hls4attn {versions()['hls4attn'].partition(',')[0]}."
     return Page(subject.name, _KINDS[subject.kind], lead, made, (), tuple(sections))
