@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hls4attn.host.report.arithmetic import svg
 from hls4attn.host.report.content import Block, Column, Facts, Note, Section, Table, Tile
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hls4attn.hls.fit import Fit
     from hls4attn.host.flow import Flow
 
-_MEMORIES = (("rom", "ROM"), ("ram", "banks"), ("fifo", "FIFOs"))
+_MEMORIES: tuple[tuple[Literal["rom", "ram", "fifo"], str], ...] = (("rom", "ROM"), ("ram", "banks"), ("fifo", "FIFOs"))
 #: Units of the committed bench that stand for an operator of a model.
 _UNITS = {
     "ConSmax": "consmax",

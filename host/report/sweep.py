@@ -46,7 +46,7 @@ def sweep_page(path: Path) -> Page:
     failed = sum(n for status, n in ends.items() if status != "ok")
     words = ", ".join(f"{n:,} {s}" for s, n in ends.items() if s != "ok")
     tiles = [
-        Tile("Points", f"{len(held.results):,} of {total:,}", "unfinished" if len(held.results) < total else "finished"),
+        Tile("Points", f"{len(held.results):,} of {total:,}", "so far" if len(held.results) < total else "finished"),
         Tile("On the Pareto front", f"{len(best):,}", wanted),
         Tile("Failed", f"{failed:,}", words or "none", "bad" if failed else "good"),
         *(_best_tile(o, best) for o in objectives[:1] if best),
