@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a verified model: digits with their predictions, attention maps, distance to the float function."""
+"""Pictures of a verified model as matplotlib figures, for notebooks and PNG files.
+
+What they show comes from the same functions as the report's (`hls4attn.host.report`), whose figures are SVG text.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hls4attn.host.report.attention import attention_maps
+from hls4attn.host.report.layers import output_step
 from hls4attn.models.errors import InputError, ToolError
-from hls4attn.models.export.graph import Graph, Node
+from hls4attn.models.export.graph import Graph
+from hls4attn.models.export.real import RealReference
 from hls4attn.models.files import atomic_write
 from hls4attn.models.formats import Codes
 
@@ -23,11 +29,6 @@ def _pyplot() -> Any:
     except ImportError as error:
         raise ToolError('matplotlib is not installed: pip install "hls4attn[keras]"') from error
     return plt
-
-
-def score_nodes(graph: Graph) -> list[Node]:
-    """The score functions of a model, in execution order."""
-    return [n for n in graph.nodes if n.op == "Score"]
 
 
 def plot_digits(images: NDArray[Any], labels: NDArray[Any], predictions: NDArray[Any], title: str) -> Any:
@@ -43,21 +44,18 @@ def plot_digits(images: NDArray[Any], labels: NDArray[Any], predictions: NDArray
 
 def plot_attention(graph: Graph, trace: Mapping[str, Codes], image: NDArray[Any], sample: int = 0) -> Any:
     """Where each head of each block looks: attention received by each patch, averaged over the queries."""
-    nodes = score_nodes(graph)
-    if not nodes:
+    maps = attention_maps(graph, trace)
+    if not maps:
         raise InputError("This model has no score function, so no attention to show")
-    heads = graph.tensors[nodes[0].output].shape[0]
-    figure, axes = _pyplot().subplots(1, 1 + len(nodes) * heads, figsize=(1.6 * (1 + len(nodes) * heads), 2.0))
+    panels = [(block, head, found) for block, found in enumerate(maps) for head in range(found.weights.shape[1])]
+    figure, axes = _pyplot().subplots(1, 1 + len(panels), figsize=(1.6 * (1 + len(panels)), 2.0))
     axes[0].imshow(image, cmap="gray_r", interpolation="nearest")
     axes[0].set_title("image", fontsize=9)
-    for block, node in enumerate(nodes):
-        p = graph.tensors[node.output].format.to_real(trace[node.output][sample])
+    for axis, (block, head, found) in zip(axes[1:], panels, strict=True):
+        p = found.weights[sample, head]
         side = int(np.sqrt(p.shape[-1]))
-        for head in range(heads):
-            axis = axes[1 + block * heads + head]
-            received = p[head].mean(axis=0)[: side * side].reshape(side, side)
-            axis.imshow(received, cmap="viridis", interpolation="nearest")
-            axis.set_title(f"block {block} head {head}\nrow sum {p[head].sum(axis=-1).mean():.2f}", fontsize=8)
+        axis.imshow(p.mean(axis=0)[: side * side].reshape(side, side), cmap="viridis", interpolation="nearest")
+        axis.set_title(f"block {block} head {head}\nrow sum {p.sum(axis=-1).mean():.2f}", fontsize=8)
     for axis in axes:
         axis.axis("off")
     return figure
@@ -66,13 +64,12 @@ def plot_attention(graph: Graph, trace: Mapping[str, Codes], image: NDArray[Any]
 def plot_errors(graph: Graph, trace: Mapping[str, Codes]) -> Any:
     """Histogram of integer minus float probability, in output steps, on the scores that really occur."""
     figure, axis = _pyplot().subplots(figsize=(5, 2.6))
-    for node in score_nodes(graph):
-        spec = node.spec
-        if spec is None:
+    real = RealReference(graph).own(trace)
+    for node in graph.nodes:
+        if node.op not in ("Score", "Context", "Cells"):
             continue
-        codes = trace[node.inputs[0]]
-        error = spec.out_format.to_real(trace[node.output]) - spec.real(spec.in_format.to_real(codes))
-        steps = error / np.reshape(spec.output_steps, (-1, 1, 1))
+        fmt = graph.tensors[node.output].format
+        steps = (fmt.to_real(trace[node.output]) - real[node.output]) / output_step(node, fmt)
         axis.hist(np.clip(steps.ravel(), -2, 2), bins=81, range=(-2, 2), histtype="step", label=node.name)
     axis.set_xlabel("integer minus float function [output steps], clipped at 2")
     axis.set_ylabel("results")

@@ -31,15 +31,12 @@ COLOURS = {
     "move": "#8b8f98",
 }
 _CSS = (
-    ".h4a text{{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace;font-size:{text}px;fill:currentColor;"
-    "text-anchor:middle}}"
-    ".h4a .h4a-name{{font-size:{title}px;font-weight:600}}"
-    ".h4a .h4a-legend,.h4a .h4a-head{{text-anchor:start}}"
-    ".h4a .h4a-edge{{fill:none;stroke:currentColor;stroke-width:.9}}"
-    ".h4a .h4a-tip{{fill:currentColor}}"
-    ".h4a rect{{stroke-width:1.2;fill-opacity:.16}}"
-    ".h4a .h4a-move{{stroke-dasharray:4 2.5}}"
-).format(text=TEXT, title=TITLE)
+    ".h4a text{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:currentColor;text-anchor:middle;"
+    f"font-size:{TEXT}px}}.h4a .h4a-name{{font-size:{TITLE}px;font-weight:600}}"
+    ".h4a .h4a-legend,.h4a .h4a-head{text-anchor:start}"
+    ".h4a .h4a-edge{fill:none;stroke:currentColor;stroke-width:.9}.h4a .h4a-tip{fill:currentColor}"
+    ".h4a rect{stroke-width:1.2;fill-opacity:.16}.h4a .h4a-move{stroke-dasharray:4 2.5}"
+)
 
 
 def model_svg(graph: Graph) -> str:
@@ -136,7 +133,7 @@ def _drawn(box: Box, number: int, where: Point) -> str:
     round_corner = 12 if box.kind == "input" else 4
     return (
         f'<g class="h4a-box" data-box="{number}" data-kind="{box.kind}" '
-        f'data-nodes={quoteattr(_text(" ".join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>'
+        f"data-nodes={quoteattr(_text(' '.join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>"
         f'<rect class="h4a-{box.kind}" x="{_n(x - width / 2)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
         f'rx="{round_corner}" fill="{colour}" stroke="{colour}"/>'
         f"{title}{_text(_cut(box.title, LONGEST_TITLE))}</text>{''.join(lines)}{label}</g>"
@@ -147,7 +144,8 @@ def _edge(graph: Graph, link: Link, boxes: Sequence[Box], route: list[Point]) ->
     """A line with its tip; the label interrupts it below the box that it leaves."""
     (x, y), (tip_x, tip_y) = route[0], route[-1]
     bottom = y - LABEL
-    path = f"M{_n(x)} {_n(bottom)}V{_n(bottom + 6)}M{_n(x)} {_n(y - 4)}{_path([(x, y - 4), *route[1:-1], (tip_x, tip_y - 5)])}"
+    rest = [(x, y - 4), *route[1:-1], (tip_x, tip_y - 5)]
+    path = f"M{_n(x)} {_n(bottom)}V{_n(bottom + 6)}M{_n(x)} {_n(y - 4)}{_path(rest)}"
     tensor = graph.tensors[link.tensor]
     made = boxes[link.source].nodes[-1:]
     before = [tensor_text(graph.tensors[n.inputs[0]]) for n in made if n.op == "Quant"]
@@ -207,4 +205,3 @@ def _legend(boxes: Sequence[Box], width: float) -> tuple[str, Point]:
         x += wide
         widest = max(widest, x - 16.0)
     return "".join(parts), (widest, y + 12.0)
-

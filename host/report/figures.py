@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hls4attn.host.report.attention import AttentionMap, attention_maps
-from hls4attn.host.report.inline import PALETTE, canvas, inline_svg
+from hls4attn.host.report.inline import INK, PALETTE, canvas, inline_svg
 from hls4attn.host.report.layers import LayerError, layer_errors
 from hls4attn.models.errors import InputError
 from hls4attn.models.export.graph import Graph
@@ -35,7 +35,9 @@ OWN, GROWN, LIMITED = PALETTE[0], PALETTE[1], PALETTE[2]
 
 
 def figure_layer_errors(errors: Sequence[LayerError]) -> str:
-    """Error of every layer, on its own and grown, and how much of it is limited.
+    """Error of every layer, on its own and grown, and how many results are at a limit.
+
+    An unsigned quantiser that follows a product is at its lower limit wherever the product is negative.
 
     Args:
         errors: from `layer_errors`.
@@ -45,7 +47,7 @@ def figure_layer_errors(errors: Sequence[LayerError]) -> str:
     """
     if not errors:
         raise InputError("This model has no layer that rounds, so no errors to draw")
-    with canvas(9.2, 1.0 + 0.19 * len(errors)) as figure:
+    with canvas(9.2, 0.9 + 0.18 * len(errors)) as figure:
         steps, ratio, limited = figure.subplots(1, 3, sharey=True, width_ratios=(3, 3, 1.2))
         rows = np.arange(len(errors))
         for name, colour, marker in (("own", OWN, "o"), ("grown", GROWN, "D")):
@@ -59,13 +61,17 @@ def figure_layer_errors(errors: Sequence[LayerError]) -> str:
         steps.set_yticks(rows, [e.tensor for e in errors], fontsize=7, family="monospace")
         if any(e.own.rms or e.grown.rms for e in errors):
             steps.set_xscale("log")
-        titles = ("rms error in output steps", "SQNR in dB", "limited, %")
+            steps.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            steps.xaxis.set_minor_formatter(lambda value, _: "")
+        titles = ("rms error in output steps", "SQNR in dB", "at a limit, %")
         for axis, title in zip((steps, ratio, limited), titles, strict=True):
             axis.set_title(title, fontsize=9)
             axis.grid(axis="both", alpha=0.25, linewidth=0.6)
             axis.tick_params(labelsize=7)
-        steps.invert_yaxis()
-        figure.legend(*steps.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+        steps.set_ylim(len(errors) - 0.4, -0.6)
+        figure.legend(
+            *steps.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False
+        )
     return inline_svg(figure, "Error of every layer against the real function")
 
 
@@ -210,7 +216,7 @@ def figure_pareto(
         order = np.flatnonzero(front)[np.argsort(xs[front], kind="stable")]
         axis.plot(xs[order], ys[order], color=GROWN, linewidth=1.2, zorder=1)
         style = {"color": OWN} if shade is None else {"c": shade, "cmap": "viridis"}
-        drawn = axis.scatter(xs, ys, s=np.where(front, 46, 20), linewidths=0, zorder=2, **style)
+        drawn = axis.scatter(xs, ys, s=np.where(front, 46, 24), edgecolors=INK, linewidths=0.4, zorder=2, **style)
         axis.scatter(
             xs[front], ys[front], s=80, facecolors="none", edgecolors=GROWN, linewidths=1.2, zorder=3, label="front"
         )
@@ -224,5 +230,5 @@ def figure_pareto(
         if shade is not None:
             figure.colorbar(drawn, ax=axis, label=colour_label)
         if front.any():
-            axis.legend(frameon=False, fontsize=8)
+            figure.legend(frameon=False, fontsize=8, loc="outside lower center")
     return inline_svg(figure, f"{y_label} over {x_label}")

@@ -12,20 +12,21 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from hls4attn.host.estimate import figure as empty_figure
+from hls4attn.models.errors import ToolError
 
 #: Colours that stand out from white and from black, also for eyes that do not tell red from green.
 PALETTE = ("#3b82c4", "#e07b39", "#8a63b5", "#2f9e7d")
 #: Stands for the colour of the page's text until the figure is finished.
-_INK = "#012345"
-_STYLE = {
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
-    **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor", "grid.color", "legend.labelcolor"), _INK),
+INK = "#012345"
+_STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor", "grid.color", "legend.labelcolor"), INK),
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
     "text.parse_math": False,
-    "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "hls4attn",
     "image.composite_image": False,
@@ -57,6 +58,9 @@ def inline_svg(drawn: Any, title: str) -> str:
     Args:
         drawn: the figure, made in a `canvas`.
         title: what a screen reader says.
+
+    Raises:
+        ToolError: if matplotlib writes what this does not understand.
     """
     from matplotlib import rc_context
 
@@ -65,18 +69,22 @@ def inline_svg(drawn: Any, title: str) -> str:
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue().decode()
     text = text[text.index("<svg") :].rstrip()
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = text.replace(_INK, "currentColor")
+    text = re.sub(r"\s*<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    opening = re.match(r"<svg[^>]*>", text)
+    box = re.search(r'viewBox="([^"]*)"', text)
+    if opening is None or box is None:
+        raise ToolError("matplotlib wrote an SVG without an opening tag or a viewBox; use the pinned version")
     mark = "f" + hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()[:10]
-    text = re.sub(r'(<[^>]*?\sid=")', rf"\g<1>{mark}-", text)
-    text = text.replace("url(#", f"url(#{mark}-").replace('href="#', f'href="#{mark}-')
-    opening = text[: text.index(">") + 1]
-    size = re.search(r'viewBox="([^"]*)"', opening)
-    box = size.group(1) if size else ""
-    width = box.split()[2] if box else "600"
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="figure" '
-        f'role="img" viewBox="{box}" width="{width}" style="max-width:100%;height:auto">'
-        f"<title>{escape(title)}</title>"
+    inner = re.sub(r"<[^>]*>", lambda tag: _own(tag.group(), mark), text[opening.end() :])
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="figure" role="img" '
+        f'viewBox="{box.group(1)}" width="{box.group(1).split()[2]}" '
+        f'style="max-width:100%;height:auto;stroke-linejoin:round;stroke-linecap:butt">'
+        f"<title>{escape(title)}</title>{inner}\n"
     )
-    return head + text[len(opening) :] + "\n"
+
+
+def _own(tag: str, mark: str) -> str:
+    """A tag with ids of its own, and in the colour of the page's text; what stands between tags is left alone."""
+    tag = re.sub(r'(\sid=")', rf"\g<1>{mark}-", tag)
+    return tag.replace("url(#", f"url(#{mark}-").replace('href="#', f'href="#{mark}-').replace(INK, "currentColor")

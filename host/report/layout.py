@@ -118,7 +118,7 @@ class _Router:
         for number in range(first, last + 1):
             column = self.columns[number]
             for k in range(row, end if number == last else len(column.rows)):
-                slot = column.add(k, Slot(PASSING))
+                slot = column.add(k, Slot(PASSING, turns=k in (0, len(column.rows) - 1)))
                 if above is not None:
                     slot.enter(-1, above)
                 way[number, k] = above = slot

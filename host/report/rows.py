@@ -29,6 +29,7 @@ class Slot:
         ports: where each line enters, from the centre.
         x: centre.
         order: place in the row.
+        turns: whether a tensor comes from or goes to another column here, so that its line bends anyway.
     """
 
     width: float
@@ -39,6 +40,7 @@ class Slot:
     ports: dict[int, float] = field(default_factory=dict)
     x: float = 0.0
     order: int = 0
+    turns: bool = False
 
     def enter(self, line: int, source: Slot) -> None:
         """A line from a slot of the row above."""
@@ -147,7 +149,7 @@ def _mean_below(slot: Slot) -> float:
 
 def _stiffness(source: Slot, target: Slot) -> int:
     """How much a line wants to be straight: most of all one that passes rows, least one that joins from the side."""
-    passing = (source.item is None) + (target.item is None)
+    passing = sum(s.item is None and not s.turns for s in (source, target))
     if passing == 0 and len(target.above) <= 2 and len(source.below) == 1:
         return 3
     return (2, 1, 8)[passing]
