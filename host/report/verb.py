@@ -154,8 +154,14 @@ def open_flow(subject: Subject, asked: Asked) -> tuple[Flow, str]:
         def make(config: HlsConfig) -> Any:
             return plain if config.io_type == "io_parallel" else to_stream(plain, config)
 
-        choices = {"io_type": "io_stream", **asked.choices, "part": find_board(board).part}
-        config, chosen = fitting_config(make, choices, capacity(find_board(board)))
+        target = find_board(board)
+        choices = {"io_type": "io_stream", **asked.choices, "part": target.part}
+        try:
+            config, chosen = fitting_config(make, choices, capacity(target))
+        except UnsupportedError as error:
+            if asked.choices:
+                raise
+            config, chosen = HlsConfig(part=target.part), f"; it does not stream: {error}"
         return replace(flow, config=config), chosen
     asked.refuse(f"{subject.path}", ("board",))
     made = subject.made
