@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 #: Samples on each rung if the user does not say.
 SAMPLES = 1000
+#: Options of the command line by the names that configurations have for them.
+_OPTIONS = {
+    "io_type": "--io",
+    "reuse_factor": "--reuse",
+    "lanes": "--lanes",
+    "parallel_heads": "--parallel-heads",
+}
 _KINDS = {
     "model": "Model",
     "project": "Converted model",
@@ -76,7 +83,7 @@ class Asked:
             InputError: naming them.
         """
         given = {"samples": self.samples, "seed": self.seed, "stages": self.stages, "board": self.board}
-        useless = [f"--{n}" for n in names if given.get(n) is not None] + [f"choices of {c}" for c in self.choices]
+        useless = [f"--{n}" for n in names if given.get(n) is not None] + [_OPTIONS.get(c, c) for c in self.choices]
         if useless:
             raise InputError(f"{kind} says itself how it was made; leave out {', '.join(useless)}")
 
