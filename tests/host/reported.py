@@ -14,7 +14,10 @@ from hls4attn.host.sweep.point import Result
 from hls4attn.host.sweep.store import Store
 
 EVIL = "<script>alert(1)</script>"
-CIRCLE = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40" viewBox="0 0 40 40"><circle cx="20" cy="20" r="9"/></svg>'
+CIRCLE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40" viewBox="0 0 40 40">'
+    '<circle cx="20" cy="20" r="9"/></svg>'
+)
 
 
 def operator_file(folder, operator="consmax", case=0, name="op"):

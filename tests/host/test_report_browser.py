@@ -19,9 +19,9 @@ from hls4attn.models.zoo import zoo_model
 
 SHOTS = Path(__file__).parents[2] / "build" / "report-screenshots"
 SWITCHES = (
-    "--headless=new --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
-    "--disable-sync --no-first-run"
-).split()
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_tables_sort_and_filter(browser, sweep):
     assert rising[0] == "600" and rising[-2:] == ["19,200", ""]  # what is not known comes last
     visit.run(click)
     assert visit.run(read) == [*sorted(rising[:-1], key=lambda t: -int(t.replace(",", ""))), ""]
-    name = f"const input = document.querySelector('#points input'); input.value = 'SOFTMAX ok'; "
+    name = "const input = document.querySelector('#points input'); input.value = 'SOFTMAX ok'; "
     visit.run(f"{name} input.dispatchEvent(new Event('input'))")
     shown = visit.run(f"return [...{table}.tBodies[0].rows].filter((row) => !row.hidden).length")
     assert shown == 5 and "5 of 12 rows" in visit.run("return document.querySelector('#points .filter').textContent")
