@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-import networkx as nx
+from hls4attn.models.errors import ToolError
 
 Pull = tuple[int, int, int, int]
 Gap = tuple[int, int, int]
@@ -31,7 +31,14 @@ def solve(count: int, pulls: Iterable[Pull], gaps: Iterable[Gap]) -> list[float]
         count: of the coordinates; all must hang together by pulls, and the first one is near 0.
         pulls: ``(a, b, offset, weight)``: a + offset and b want to be equal.
         gaps: ``(left, right, distance)``: right is at least so far from left; without a circle.
+
+    Raises:
+        ToolError: if networkx is missing.
     """
+    try:
+        import networkx as nx
+    except ImportError as error:
+        raise ToolError('networkx is not installed: pip install "hls4attn[report]"') from error
     if count == 1:
         return [0.0]
     flow = nx.MultiDiGraph()

@@ -75,7 +75,8 @@ def inline_svg(drawn: Any, title: str) -> str:
     if opening is None or box is None:
         raise ToolError("matplotlib wrote an SVG without an opening tag or a viewBox; use the pinned version")
     mark = "f" + hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()[:10]
-    inner = re.sub(r"<[^>]*>", lambda tag: _own(tag.group(), mark), text[opening.end() :])
+    seen: dict[str, int] = {}
+    inner = re.sub(r"<[^>]*>", lambda tag: _own(tag.group(), mark, seen), text[opening.end() :])
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="figure" role="img" '
         f'viewBox="{box.group(1)}" width="{box.group(1).split()[2]}" '
@@ -84,7 +85,16 @@ def inline_svg(drawn: Any, title: str) -> str:
     )
 
 
-def _own(tag: str, mark: str) -> str:
-    """A tag with ids of its own, and in the colour of the page's text; what stands between tags is left alone."""
-    tag = re.sub(r'(\sid=")', rf"\g<1>{mark}-", tag)
+def _own(tag: str, mark: str, seen: dict[str, int]) -> str:
+    """A tag with ids of its own, and in the colour of the page's text; what stands between tags is left alone.
+
+    matplotlib gives the same shape in two collections the same id; only the first one keeps it.
+    """
+
+    def unique(found: re.Match[str]) -> str:
+        name = found.group(1)
+        seen[name] = seen.get(name, 0) + 1
+        return f' id="{mark}-{name}"' if seen[name] == 1 else f' id="{mark}-{name}-{seen[name]}"'
+
+    tag = re.sub(r'\sid="([^"]*)"', unique, tag)
     return tag.replace("url(#", f"url(#{mark}-").replace('href="#', f'href="#{mark}-').replace(INK, "currentColor")

@@ -151,5 +151,5 @@ def _stiffness(source: Slot, target: Slot) -> int:
     """How much a line wants to be straight: most of all one that passes rows, least one that joins from the side."""
     passing = sum(s.item is None and not s.turns for s in (source, target))
     if passing == 0 and len(target.above) <= 2 and len(source.below) == 1:
-        return 3
+        return 6
     return (2, 1, 8)[passing]
