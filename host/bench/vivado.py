@@ -68,13 +68,13 @@ def find_vivado() -> Installed | None:
     return find_tools().get("vivado")
 
 
-def script(unit: RtlUnit) -> str:
-    """Tcl that implements a unit alone and reports on it."""
+def script(unit: RtlUnit, part: str = PART) -> str:
+    """Tcl that implements a unit alone on a part and reports on it."""
     names = " ".join((*unit.sources(), f"{TOP}.v"))
-    return _SCRIPT.format(sources=names, top=TOP, part=PART, period=PERIOD_NS)
+    return _SCRIPT.format(sources=names, top=TOP, part=part, period=PERIOD_NS)
 
 
-def implement(unit: RtlUnit, vivado: Installed) -> Implemented:
+def implement(unit: RtlUnit, vivado: Installed, part: str = PART) -> Implemented:
     """Implement a unit alone, from the cache if nothing it depends on has changed.
 
     Raises:
@@ -82,7 +82,7 @@ def implement(unit: RtlUnit, vivado: Installed) -> Implemented:
         BuildError: if it leaves no complete report.
     """
     files = unit.sources() | {file: unit.roms[name].text() for name, file in unit.rom_files().items()}
-    files |= {f"{TOP}.v": unit.top(TOP), "unit.tcl": script(unit)}
+    files |= {f"{TOP}.v": unit.top(TOP), "unit.tcl": script(unit, part)}
     parts = [vivado.banner, *(part for pair in sorted(files.items()) for part in pair)]
     kept = cache_dir() / "rtl" / ("vivado_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32])
     if not all((kept / name).is_file() for name in _REPORTS):

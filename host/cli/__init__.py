@@ -15,11 +15,23 @@ from hls4attn.host.cli.checks import demo, doctor, report, run, verify
 from hls4attn.host.cli.console import Debug, app, err
 from hls4attn.host.cli.hardware import build, convert, estimate
 from hls4attn.host.cli.models import export, quantise, train
+from hls4attn.host.cli.sweep import sweep
 from hls4attn.models.errors import Hls4attnError
 
 __all__ = ["main"]
 
-_VERBS: tuple[Callable[..., None], ...] = (train, export, convert, build, verify, run, quantise, report, estimate)
+_VERBS: tuple[Callable[..., None], ...] = (
+    train,
+    export,
+    convert,
+    build,
+    verify,
+    run,
+    quantise,
+    report,
+    estimate,
+    sweep,
+)
 for _verb in _VERBS:  # in the order of `--help`
     app.command()(_verb)
 app.add_typer(bench_group, name="bench")

@@ -191,6 +191,11 @@ def _check_hardware(where: str, values: Mapping[str, tuple[Any, ...]]) -> None:
     """Refuse choices that exclude each other."""
     if "io_parallel" not in values["io_type"]:
         return
+    if FIT in values["reuse_factor"]:
+        raise InputError(
+            f"{where}: reuse_factor = {FIT!r} is for io_stream; give io_type = 'io_parallel' a [[sweep.group]] of its "
+            "own, with numbers"
+        )
     for axis in ("lanes", "parallel_heads"):
         if values[axis] != (HARDWARE[axis],):
             raise InputError(

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import logging
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -131,22 +132,37 @@ def _local(workers: int, resources: Mapping[str, float], dashboard: bool) -> Ite
         "distributed.comm.retry.count": 3,
     }
     with tempfile.TemporaryDirectory(prefix="hls4attn-sweep-") as folder, dask.config.set(settings), _quiet():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0" if dashboard else None,
-            local_directory=folder,
-            resources=dict(resources) or None,
-            memory_limit=0,  # evaluations have processes of their own
-            silence_logs=logging.CRITICAL,
-        )
+        with _interrupts_later():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                # Without an address of its own, the server of the figures would be open to the network.
+                scheduler_kwargs={"dashboard": dashboard, "dashboard_address": "127.0.0.1:0"},
+                local_directory=folder,
+                resources=dict(resources) or None,
+                memory_limit=0,  # evaluations have processes of their own
+                silence_logs=logging.CRITICAL,
+            )
         try:
             with Client(cluster, set_as_default=False, name="hls4attn-sweep") as client:
                 yield client
         finally:
             cluster.close(timeout=10)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block, and never reaches threads and processes that are started in it.
+
+    A terminal sends it to all processes of a sweep; but it is the one who started them that ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -207,6 +207,7 @@ def _become_evaluation(
     try:
         os.setsid()  # one group with everything that it starts
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         _prctl(_PR_SET_CHILD_SUBREAPER, 0)

@@ -18,6 +18,9 @@ FILES = ("model", "calibration")
 #: Number metrics that objectives can be made of, and their units ("" is a plain number).
 METRICS: Mapping[str, str] = {
     "accuracy": "fraction",
+    "float_agreement": "fraction of answers",
+    "float_rms": "of the output",
+    "float_max": "of the output",
     "latency_cycles": "cycles",
     "interval_cycles": "cycles",
     "multipliers": "",

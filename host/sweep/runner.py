@@ -141,19 +141,24 @@ class _Run:
         """All results; whatever is left when it is closed is cancelled."""
         try:
             while True:
-                self._count_workers()
-                for point in self._window.take(self._workers):
-                    self._submit(point)
+                self._fill()
                 if self._window.finished:
                     return
                 self._tell_waiting()
                 for future in self._arrived():
                     result = self._result(future)
                     if result is not None:
+                        self._fill()  # before whoever takes the result takes his time
                         yield result
         finally:
             with suppress(Exception):  # the scheduler may be gone, which is why we are here
                 self._client.cancel([*self._there], force=True)
+
+    def _fill(self) -> None:
+        """Give the workers what they can run now."""
+        self._count_workers()
+        for point in self._window.take(self._workers):
+            self._submit(point)
 
     def _submit(self, point: Point) -> None:
         task = self._task

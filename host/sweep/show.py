@@ -21,6 +21,8 @@ _SILENT = ("model_sha256", "calibration_sha256", "board_sha256", "boards")
 #: Axes that a chart is coloured by: the first of them that varies.
 _COLOURS = ("score", "board", "io_type", "norm", "model", "activation_bits", "weight_bits", "backend")
 _MAX_COLOURS = 10
+#: Metrics that a table has besides the objectives.
+_FURTHER = ("accuracy", "latency_cycles", "interval_cycles", "dsp", "bram36", "lut", "synth_dsp", "synth_lut")
 _SHORT = {
     "weight_bits": "w bits",
     "activation_bits": "a bits",
@@ -78,13 +80,13 @@ def front_table(results: Sequence[Result], best: Sequence[Result], objectives: S
     names = varying([r.settings for r in results])
     table = Table(box=None, pad_edge=False)
     for name in names:
-        table.add_column(_SHORT.get(name, name.replace("_", " ")), overflow="fold")
+        table.add_column(_SHORT.get(name, name.replace("_", " ")), no_wrap=True)
     metrics = [o.metric for o in objectives]
-    metrics += [m for m in METRICS if m not in metrics and any(r.metrics.get(m) is not None for r in best)]
+    metrics += [m for m in _FURTHER if m not in metrics and any(r.metrics.get(m) is not None for r in best)]
     for metric in metrics:
-        unit = METRICS[metric].partition(",")[2].strip()
-        words = metric.replace("_", " ").replace(" percent", " %")
-        table.add_column(f"{words} ~" if unit == "estimated" else words, justify="right")
+        words = metric.replace("_cycles", "").replace("_percent", " %").replace("_", " ")
+        estimated = METRICS[metric].endswith("estimated")
+        table.add_column(f"{words} ~" if estimated else words, justify="right", no_wrap=True)
     if any("reuse_factor" in r.metrics for r in best):
         table.add_column("reuse used", justify="right")
         metrics.append("reuse_factor")
@@ -177,18 +179,15 @@ def draw(results: Sequence[Result], objectives: Sequence[Objective], kind: str, 
     groups = sorted({_group(r, colour) for r in shown})
     for place, group in enumerate(groups):
         those = [r for r in shown if _group(r, colour) == group]
-        for ring in (False, True):
-            drawn_now = [r for r in those if (r.key in ringed) == ring]
-            axis.scatter(
-                [right.value(r) for r in drawn_now],
-                [up.value(r) for r in drawn_now],
-                s=70 if ring else 22,
-                color=f"C{place}",
-                alpha=1.0 if ring else 0.45,
-                edgecolors="black" if ring else "none",
-                label=(f"{colour}: {group}" if colour else "points") if ring else None,
-                zorder=3 if ring else 2,
-            )
+        fitting = [r for r in those if r.metrics.get("fits") is True]
+        kinds = (
+            ([r for r in those if r.key in ringed], {"s": 70, "edgecolors": "black", "zorder": 3}),
+            ([r for r in fitting if r.key not in ringed], {"s": 24, "alpha": 0.5}),
+            ([r for r in those if r.key not in ringed and r.metrics.get("fits") is not True], {"s": 30, "marker": "x"}),
+        )
+        for some, style in kinds:
+            axis.scatter([right.value(r) for r in some], [up.value(r) for r in some], color=f"C{place}", **style)
+        axis.scatter([], [], s=40, color=f"C{place}", label=f"{colour}: {group}" if colour else "points")
     line = sorted((right.value(r) or 0.0, up.value(r) or 0.0) for r in best)
     axis.plot([x for x, _ in line], [y for _, y in line], color="grey", linewidth=0.8, label="Pareto front", zorder=1)
     axis.set_xlabel(f"{right.title}, {_better(right)}")
@@ -207,8 +206,9 @@ def _caption(
 ) -> str:
     bad = ", ".join(f"{count} {status}" for status, count in counts(results).items() if count and status != "ok")
     missing = sum(r.status == "ok" for r in results) - len(shown)
+    wanted = ", ".join(map(str, objectives))
     return (
-        f"{len(results)} points: {len(best)} on the Pareto front of {', '.join(map(str, objectives))} (large, ringed)\n"
+        f"{len(results)} points: {len(best)} on the Pareto front of {wanted} (large, ringed); x: does not fit\n"
         f"not drawn: {bad or 'no failure'}, {missing} with mismatches or without a value"
     )
 
@@ -227,4 +227,8 @@ def _colour(results: Sequence[Result]) -> str | None:
 
 
 def _group(result: Result, colour: str | None) -> str:
-    return label(colour, result.settings.get(colour)) if colour else ""
+    """What a point has for the setting of the colours; a model that is quantised already stands for itself."""
+    if not colour:
+        return ""
+    value = result.settings.get(colour)
+    return label(colour, value) if value is not None else label("model", result.settings.get("model"))

@@ -71,8 +71,9 @@ def _column(arrow: Any, values: list[Any]) -> Any:
         return arrow.array(values, arrow.null())
     if kinds == {bool}:
         return arrow.array(values, arrow.bool_())
-    if kinds == {int} and all(v is None or -_INT64 <= v < _INT64 for v in values):
-        return arrow.array(values, arrow.int64())
+    if kinds == {int}:
+        fit = all(v is None or -_INT64 <= v < _INT64 for v in values)
+        return arrow.array(values, arrow.int64()) if fit else None
     if kinds <= {int, float}:
         return arrow.array([None if v is None else float(v) for v in values], arrow.float64())
     if kinds <= {str, int, float}:  # "fit" or a number

@@ -53,6 +53,7 @@ def chatter(settings: dict) -> dict:
     line = "x" * 99 + "\n"
     for number in range(1000):
         sys.stdout.write(line * 1000)
+        sys.stdout.flush()
         print(f"block {number}", file=sys.stderr)
     return {"number": settings["number"]}
 
@@ -94,3 +95,8 @@ def worker_pid() -> int:
     for _ in range(3):
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return pid
+
+
+def by_name(settings: dict) -> dict:
+    """The stub that the settings name."""
+    return globals()[settings.get("stub", "echo")](settings)
