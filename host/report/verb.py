@@ -298,10 +298,10 @@ def _commands(subject: Subject, flow: Flow, found: ladder.Verification | None) -
         lines.append(["hls4attn", "convert", source, "--out", place, *board, *options])
     elif subject.kind in ("build", "archive"):
         lines.append(["hls4attn", "build", source, *board, *options, *rtl])
+    samples = [] if found is None else ["--samples", str(found.samples), "--seed", str(found.seed)]
     if found is not None:
-        climbed = ["--samples", str(found.samples), "--seed", str(found.seed)]
-        lines.append(["hls4attn", "verify", source, *climbed, *board, *options])
-    lines.append(["hls4attn", "report", place, *([*board, *options] if subject.kind == "model" else [])])
+        lines.append(["hls4attn", "verify", source, *samples, *board, *options])
+    lines.append(["hls4attn", "report", place, *samples, *([*board, *options] if subject.kind == "model" else [])])
     return [shlex.join(line) for line in lines]
 
 
