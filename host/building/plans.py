@@ -146,14 +146,14 @@ def _model_plan(
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
     if rtl:
         write, notes = network_kernel(flow)
-        return Plan(design, write, notes, extra, RTL_FOLDER, _origin(flow, source, rtl))
+        return Plan(design, write, notes, extra, RTL_FOLDER, _origin(flow, source, OVERLAYS[0], rtl))
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
-    return Plan(design, sources, (note,), extra, model=_origin(flow, source, rtl))
+    return Plan(design, sources, (note,), extra, model=_origin(flow, source, OVERLAYS[0], rtl))
 
 
-def _origin(flow: Flow, source: Path, rtl: bool) -> tuple[bytes, Made]:
+def _origin(flow: Flow, source: Path, overlay: str, rtl: bool) -> tuple[bytes, Made]:
     """The model as it is built, and how; for a report."""
-    return flow.model.SerializeToString(deterministic=True), Made.of("build", flow, source, rtl)
+    return flow.model.SerializeToString(deterministic=True), Made.of("build", flow, source, overlay, rtl)
 
 
 def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
@@ -188,7 +188,7 @@ def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
         return (source,)
 
     note = f"{len(specs)} layers of {specs[0].heads} heads, from {path.name}"
-    return Plan(design, sources, (note,), model=_origin(flow, path, False))
+    return Plan(design, sources, (note,), model=_origin(flow, path, OVERLAYS[2], False))
 
 
 def _zoo(name: str, file: str) -> Path:

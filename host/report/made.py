@@ -33,6 +33,7 @@ class Made:
 
     Attributes:
         verb: convert or build.
+        overlay: of build: which one was asked for; empty for convert.
         name: of the model.
         source: the model file's name.
         source_folder: where it was, for its Keras weights; empty in an archive.
@@ -46,6 +47,7 @@ class Made:
     """
 
     verb: str
+    overlay: str
     name: str
     source: str
     source_folder: str
@@ -58,10 +60,11 @@ class Made:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, verb: str, flow: Flow, source: Path, rtl: bool = False) -> Made:
+    def of(cls, verb: str, flow: Flow, source: Path, overlay: str = "", rtl: bool = False) -> Made:
         """Of a model that was read from `source`."""
         return cls(
             verb=verb,
+            overlay=overlay,
             name=flow.name,
             source=source.name,
             source_folder=str(source.absolute().parent),
@@ -100,7 +103,9 @@ def parse_made(data: bytes, where: str) -> Made:
     """
     values = parse_record(data, where, KIND)
     kinds: dict[str, strict.Kind] = {
-        **dict.fromkeys(("verb", "name", "source", "source_folder", "source_sha256", "model_id", "board", "when"), str),
+        **dict.fromkeys(
+            ("verb", "overlay", "name", "source", "source_folder", "source_sha256", "model_id", "board", "when"), str
+        ),
         **dict.fromkeys(("config", "versions"), dict),
         "rtl": bool,
     }

@@ -22,7 +22,9 @@ from hls4attn.models.errors import InputError, MismatchError, UnsupportedError
 from hls4attn.models.files import write_json
 
 if TYPE_CHECKING:
+    from hls4attn.hls.config import HlsConfig
     from hls4attn.host.flow import Flow
+    from hls4attn.host.report.made import Made
 
 #: Samples on each rung if the user does not say.
 SAMPLES = 1000
@@ -284,25 +286,39 @@ def _waiting(subject: Subject) -> str:
 
 def _commands(subject: Subject, flow: Flow, found: ladder.Verification | None) -> list[str]:
     """Command lines that lead to this report; files by their names, not by where they lie here."""
-    source = subject.made.source if subject.made else f"{subject.name}.onnx"
-    config, place = flow.settings, subject.path.absolute().name
-    options = ["--io", config.io_type, "--reuse", str(config.reuse_factor)]
-    if config.lanes:
-        options += ["--lanes", str(config.lanes)]
-    if config.parallel_heads > 1:
-        options += ["--parallel-heads", str(config.parallel_heads)]
-    board = ["--board", flow.board]
-    rtl = ["--rtl"] if subject.made is not None and subject.made.rtl else []
+    made, config, place = subject.made, flow.settings, subject.path.absolute().name
+    source = made.source if made else f"{subject.name}.onnx"
+    board, options = ["--board", flow.board], _options(config)
     lines = []
     if subject.kind == "project":
-        lines.append(["hls4attn", "convert", source, "--out", place, *board, *options])
-    elif subject.kind in ("build", "archive"):
-        lines.append(["hls4attn", "build", source, *board, *options, *rtl])
+        lines.append(["hls4attn", "convert", source, "--out", place, *board, "--backend", config.backend, *options])
+    elif made is not None:
+        lines.append(["hls4attn", "build", source, *board, *_built_with(made, config, options)])
     samples = [] if found is None else ["--samples", str(found.samples), "--seed", str(found.seed)]
     if found is not None:
         lines.append(["hls4attn", "verify", source, *samples, *board, *options])
     lines.append(["hls4attn", "report", place, *samples, *([*board, *options] if subject.kind == "model" else [])])
     return [shlex.join(line) for line in lines]
+
+
+def _options(config: HlsConfig) -> list[str]:
+    """Conversion options as all verbs have them."""
+    found = ["--io", config.io_type, "--reuse", str(config.reuse_factor)]
+    if config.lanes:
+        found += ["--lanes", str(config.lanes)]
+    if config.parallel_heads > 1:
+        found += ["--parallel-heads", str(config.parallel_heads)]
+    return found
+
+
+def _built_with(made: Made, config: HlsConfig, options: Sequence[str]) -> list[str]:
+    """Options of a build: gain cells have no structure to choose, Verilog no backend."""
+    from hls4attn.host.building.plans import CHOICES
+
+    chosen = CHOICES.get(made.overlay, frozenset())
+    found = ["--overlay", made.overlay, *(options if "io_type" in chosen else ())]
+    found += ["--rtl"] if made.rtl else ["--backend", config.backend]
+    return [*found, "--clock", f"{1000 / config.clock_period_ns:g}"]
 
 
 def _hashes(subject: Subject, flow: Flow) -> list[tuple[str, str]]:

@@ -3,7 +3,10 @@
 
 import json
 import re
+import shlex
+import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from command_line import command
@@ -94,6 +97,39 @@ def test_a_build_before_and_after_vivado_and_its_archive(workshop, here, capsys,
         assert (code, err) == (0, "")
         twin = (here / "built.md").read_text()
         assert "| lut | 21234 |" in twin and "Built digits.bit" in twin and "not measured on a board" not in twin
+
+
+@pytest.mark.slow
+def test_a_build_in_verilog_has_the_clocks_of_its_rtl(here, capsys, monkeypatch):
+    assert command(capsys, monkeypatch, "build", "--rtl", "--dry-run", "--out", "r")[0] == 0
+    assert command(capsys, monkeypatch, "report", "r", "--samples", 0, "--out", "r.html")[0] == 0
+    twin = (here / "r.md").read_text()
+    assert "Verilog, io_stream" in twin and "Latency: 1,354 cycles" in twin and "--overlay digits" in twin
+    assert "--rtl --clock 100" in twin and "--backend" not in twin
+
+
+def test_commands_of_a_build_are_those_that_it_takes(here, capsys, monkeypatch):
+    """They are given back to the command line, which refuses options that change nothing."""
+    for arguments in (("--overlay", "gaincell"), ()):
+        folder = here / "b"
+        assert command(capsys, monkeypatch, "build", *arguments, "--dry-run", "--out", folder)[0] == 0
+        assert (
+            command(capsys, monkeypatch, "report", folder, "--samples", 0, "--out", "b.html", "--json", "b.json")[0]
+            == 0
+        )
+        (found,) = [
+            b
+            for s in json.loads((here / "b.json").read_text())["sections"]
+            for b in s["blocks"]
+            if b["kind"] == "commands"
+        ]
+        line = shlex.split(found["lines"][0])
+        source = Path(json.loads((folder / "made.json").read_text())["source_folder"]) / line[2]
+        code, _, err = command(capsys, monkeypatch, *line[1:2], source, *line[3:], "--dry-run", "--out", here / "again")
+        assert (code, err) == (0, "")
+        both = [json.loads((place / "made.json").read_text()) for place in (folder, here / "again")]
+        assert both[0]["config"] == both[1]["config"] and both[0]["model_id"] == both[1]["model_id"]
+        shutil.rmtree(folder), shutil.rmtree(here / "again")
 
 
 def test_a_bank_of_operators_has_no_model_and_a_report(workshop, here, capsys, monkeypatch):
