@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from hls4attn.host.report.boxes import KINDS, Box, Link, tensor_text, to_boxes
+from hls4attn.host.report.inline import clean
 from hls4attn.host.report.layout import Edge, Item, Point, place
 from hls4attn.models.export.graph import Graph
 
@@ -76,18 +77,9 @@ def _n(value: float) -> str:
     return f"{round(value, 1) + 0.0:g}" if abs(value) < 1e5 else f"{value:.0f}"
 
 
-def _clean(text: str) -> str:
-    """Text without what XML does not allow and what changes how other text is shown."""
-    return "".join(c if _printable(c) else "\ufffd" for c in text)
-
-
 def _text(text: str) -> str:
     """Text between tags, inert wherever it comes from."""
-    return escape(_clean(text))
-
-
-def _printable(c: str) -> bool:
-    return c == "\n" or unicodedata.category(c) not in ("Cc", "Cs", "Cf", "Cn", "Co")
+    return escape(clean(text))
 
 
 def _cut(text: str, limit: int) -> str:
@@ -138,7 +130,7 @@ def _drawn(box: Box, number: int, where: Point) -> str:
     round_corner = 12 if box.kind == "input" else 4
     return (
         f'<g class="h4a-box" data-box="{number}" data-kind="{box.kind}" '
-        f"data-nodes={quoteattr(_clean(' '.join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>"
+        f"data-nodes={quoteattr(clean(' '.join(n.name for n in box.nodes)))}><title>{_text(box.detail)}</title>"
         f'<rect class="h4a-{box.kind}" x="{_n(x - width / 2)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
         f'rx="{round_corner}" fill="{colour}" stroke="{colour}"/>'
         f"{title}{_text(_cut(box.title, LONGEST_TITLE))}</text>{''.join(lines)}{label}</g>"
@@ -157,7 +149,7 @@ def _edge(graph: Graph, link: Link, boxes: Sequence[Box], route: list[Point]) ->
     about = f"{tensor.name}: {tensor_text(tensor)}" + "".join(f"\nquantised from {text}" for text in before)
     return (
         f'<g class="h4a-link" data-source="{link.source}" data-target="{link.target}" '
-        f"data-tensor={quoteattr(_clean(link.tensor))}><title>{_text(about)}</title>"
+        f"data-tensor={quoteattr(clean(link.tensor))}><title>{_text(about)}</title>"
         f'<path class="h4a-edge" d="{path}"/>'
         f'<path class="h4a-tip" d="M{_n(tip_x)} {_n(tip_y)}l-3.2 -6.4h6.4z"/></g>'
     )

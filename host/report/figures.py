@@ -86,11 +86,12 @@ def figure_attention(graph: Graph, trace: Mapping[str, Codes], sample: int = 0) 
     Raises:
         InputError: if the model has no attention, or the trace not so many samples.
     """
-    maps = attention_maps(graph, trace)
-    if not maps:
+    if not any(n.spec or n.context or n.cells for n in graph.nodes):
         raise InputError(f"{graph.name} has no score function, so no attention to draw")
-    if not 0 <= sample < len(maps[0].weights):
-        raise InputError(f"sample must be 0 to {len(maps[0].weights) - 1}. Received: {sample}")
+    samples = len(trace[graph.output.name])
+    if not 0 <= sample < samples:
+        raise InputError(f"sample must be 0 to {samples - 1}. Received: {sample}")
+    maps = attention_maps(graph, {name: codes[sample : sample + 1] for name, codes in trace.items()})
     lines = [
         (found, list(range(start, min(start + HEADS_A_ROW, found.weights.shape[1]))))
         for found in maps
@@ -100,17 +101,17 @@ def figure_attention(graph: Graph, trace: Mapping[str, Codes], sample: int = 0) 
     with canvas(max(1.3 * columns + 0.9, 3.4), 1.65 * len(lines)) as figure:
         axes = figure.subplots(len(lines), columns, squeeze=False)
         for line, (found, heads) in zip(axes, lines, strict=True):
-            _draw_heads(figure, line, found, heads, sample)
+            _draw_heads(figure, line, found, heads)
     return inline_svg(figure, f"Attention of {graph.name}, sample {sample}")
 
 
-def _draw_heads(figure: Any, axes: Any, found: AttentionMap, heads: list[int], sample: int) -> None:
-    """One line of heat maps with a common scale."""
-    top = float(found.weights[sample].max()) or 1.0
+def _draw_heads(figure: Any, axes: Any, found: AttentionMap, heads: list[int]) -> None:
+    """One line of heat maps of a single sample, with a common scale."""
+    top = float(found.weights[0].max()) or 1.0
     for axis in axes[len(heads) :]:
         axis.set_axis_off()
     for axis, head in zip(axes, heads, strict=False):
-        seen = np.where(found.visible, found.weights[sample, head], np.nan)
+        seen = np.where(found.visible, found.weights[0, head], np.nan)
         rows, cols = seen.shape
         shown = axis.imshow(
             shrunk(seen), cmap="viridis", vmin=0, vmax=top, interpolation="none", extent=(0, cols, rows, 0)
@@ -119,7 +120,7 @@ def _draw_heads(figure: Any, axes: Any, found: AttentionMap, heads: list[int], s
         axis.set_yticks([])
         axis.set_xlabel("key", fontsize=7, labelpad=2)
         axis.set_ylabel("query", fontsize=7, labelpad=2)
-        mean = float(found.row_sums[sample, head].mean())
+        mean = float(found.row_sums[0, head].mean())
         axis.set_title(f"head {head}, row sum {mean:.2f}", fontsize=7)
     axes[0].annotate(found.node, (0, 1.25), xycoords="axes fraction", fontsize=8, family="monospace")
     bar = figure.colorbar(shown, ax=list(axes), fraction=0.03, pad=0.01)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,8 @@ from hls4attn.models.errors import ToolError
 PALETTE = ("#3b82c4", "#e07b39", "#8a63b5", "#2f9e7d")
 #: Stands for the colour of the page's text until the figure is finished.
 INK = "#012345"
+#: Control, format, private, surrogate and unassigned characters.
+_UNSHOWN = ("Cc", "Cf", "Co", "Cs", "Cn")
 _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor", "grid.color", "legend.labelcolor"), INK),
@@ -31,6 +35,11 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hls4attn",
     "image.composite_image": False,
 }
+
+
+def clean(text: str) -> str:
+    """Text without what XML does not allow and what changes how other text is shown."""
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSHOWN else "\ufffd" for c in text)
 
 
 @contextmanager
@@ -65,9 +74,11 @@ def inline_svg(drawn: Any, title: str) -> str:
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with rc_context(_STYLE):
+    with rc_context(_STYLE), warnings.catch_warnings():
+        # The page's fonts show the text; only its width is measured with matplotlib's.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue().decode()
+    text = clean(buffer.getvalue().decode())
     text = text[text.index("<svg") :].rstrip()
     text = re.sub(r"\s*<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     opening = re.match(r"<svg[^>]*>", text)
@@ -81,7 +92,7 @@ def inline_svg(drawn: Any, title: str) -> str:
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="figure" role="img" '
         f'viewBox="{box.group(1)}" width="{box.group(1).split()[2]}" '
         f'style="max-width:100%;height:auto;stroke-linejoin:round;stroke-linecap:butt">'
-        f"<title>{escape(title)}</title>{inner}\n"
+        f"<title>{escape(clean(title))}</title>{inner}\n"
     )
 
 

@@ -237,6 +237,17 @@ def test_figures_fit_a_page_beside_each_other(digits):
         assert float(first.get("width")) > 100
 
 
+def test_names_from_a_file_are_inert():
+    b, evil = GraphBuilder("m<script>\x00"), ["</text><script>a\x1b", "$\\frac{1}$", "url(#x) #012345 &\x00"]
+    x = b.quant(b.input("input", (4, 3)), Fixed(8, 4), "x", (4, 3))
+    for name in evil:
+        x = b.quant(x, Fixed(6, 2), name, (4, 3))
+    graph = read_graph(b.model(["input"], [x], {}))
+    svg = figure_layer_errors(layer_errors(graph, random_codes(graph.input, 5, 0)))
+    assert {name.replace("\x1b", "\ufffd").replace("\x00", "\ufffd") for name in evil} <= set(texts(svg))
+    assert "<script" not in svg
+
+
 def test_long_rows_are_averaged():
     values = np.arange(300.0 * 300).reshape(300, 300)
     values[np.triu_indices(300, 1)] = np.nan
