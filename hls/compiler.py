@@ -52,6 +52,15 @@ def ap_types_dir() -> Path:
     return folder
 
 
+def compiler_version() -> str:
+    """What the C++ compiler says of itself.
+
+    Raises:
+        ToolError: if there is none, or it does not run.
+    """
+    return _version(find_compiler())
+
+
 @cache
 def _version(compiler: tuple[str, ...]) -> str:
     done = _call([*compiler, "--version"])

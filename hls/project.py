@@ -42,7 +42,7 @@ _FIELDS = {
     "sources": dict,
 }
 #: Files of a project that say how it came about, and those that later steps put into it: nobody's work.
-_BESIDE = frozenset((RECORD, "convert.log", "csim/bridge.log"))
+_BESIDE = frozenset((RECORD, "convert.log", "csim/bridge.log", "made.json", "verification.json"))
 _OVERLAY = "overlay"
 _DECISIVE = (".h", ".cpp", ".onnx")
 #: What a project follows from in this package, and what reading a model follows from in the models package.

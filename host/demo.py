@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from hls4attn.host.flow import Flow
-from hls4attn.host.ladder import Rung
 from hls4attn.host.paths import check_folder
+from hls4attn.host.report import page
+from hls4attn.host.report.ladder import leave, of_rungs
+from hls4attn.host.report.made import Made
+from hls4attn.host.report.subject import Subject
+from hls4attn.host.report.verb import assemble
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.verbs.common import working
 from hls4attn.host.verbs.verify import climb_and_print
 from hls4attn.models.errors import MismatchError
-from hls4attn.models.export.execute import Reference, quantise_input
-from hls4attn.models.files import atomic_write, write_json
 from hls4attn.models.zoo import zoo_model
 
 MODEL, SCORE = "digits-vit", "consmax"
@@ -52,51 +55,27 @@ def run_demo(out: Console, err: Console, folder: Path, samples: int) -> None:
     share = f": {accuracy:.2%} of {len(data.y_test)} test images"
     out.print(Text.assemble("  accuracy on ", (tag, "bold"), share), soft_wrap=True)
     with working(err, "drawing"):
-        pictures = _draw(flow, data, predictions, tag, folder)
-    write_json(folder / "verify.json", [r.to_json() for r in rungs])
-    report = folder / "report.md"
-    atomic_write(report, _report(flow, rungs, described, tag, accuracy, len(data.y_test), pictures).encode())
-    out.print(f"  report: {report}   picture: {folder / pictures[0]}", soft_wrap=True, markup=False)
+        picture = folder / "digits.png"
+        _draw(picture, data, predictions, tag)
+        climbed = of_rungs(flow, project.path, rungs, samples, 0, described)
+        leave(climbed, project.path)
+        origin = Made.of("convert", flow, source)
+        origin.write(project.path)
+        measured = f"On {tag}: {accuracy:.2%} of {len(data.y_test)} test images."
+        subject = Subject("project", project.path, flow.name, flow.model, origin)
+        report = page.write(assemble(subject, flow, "", climbed, "", 0, measured), folder / "report.html")
+    out.print(f"  report: {report}   picture: {picture}", soft_wrap=True, markup=False)
     out.print(f"  done in {time.perf_counter() - start:.0f} s", markup=False)
     wrong = [r.stage for r in rungs if r.mismatches]
     if wrong:
         raise MismatchError(f"stages that differ from the reference: {', '.join(wrong)}")
 
 
-def _draw(flow: Flow, data: object, predictions: np.ndarray, tag: str, folder: Path) -> list[str]:
-    """Write the pictures; return their file names."""
+def _draw(path: Path, data: Any, predictions: np.ndarray, tag: str) -> None:
+    """The first test images and what was read."""
     import matplotlib
 
     matplotlib.use("Agg")
-    from hls4attn.host.pictures import plot_attention, plot_digits, plot_errors, save_figure
+    from hls4attn.host.pictures import plot_digits, save_figure
 
-    images, labels = data.x_test, data.y_test  # type: ignore[attr-defined]
-    trace = Reference(flow.graph).trace(quantise_input(flow.graph, images[:100]))
-    figures = {
-        "digits.png": plot_digits(images[:12], labels[:12], predictions[:12], f"read on {tag}"),
-        "attention.png": plot_attention(flow.graph, trace, images[0]),
-        "errors.png": plot_errors(flow.graph, trace),
-    }
-    for name, figure in figures.items():
-        save_figure(figure, folder / name)
-    return list(figures)
-
-
-def _report(
-    flow: Flow, rungs: list[Rung], described: str, tag: str, accuracy: float, images: int, pictures: list[str]
-) -> str:
-    rows = "\n".join(f"| {r.stage} | {r.against} | {r.mismatches}/{r.samples} |" for r in rungs)
-    shown = "\n\n".join(f"![{Path(p).stem}]({p})" for p in pictures)
-    return f"""# {flow.graph.name}
-
-Device: **{tag}**. Accuracy: {accuracy:.2%} of {images} test images.
-Model SHA-256: `{flow.model_id}`. Requested clock: {flow.design.clock_mhz:g} MHz (the emulated board has no time).
-
-| stage | compared with | mismatches |
-|---|---|---|
-{rows}
-
-Samples: {described}.
-
-{shown}
-"""
+    save_figure(plot_digits(data.x_test[:12], data.y_test[:12], predictions[:12], f"read on {tag}"), path)

@@ -98,7 +98,7 @@ def print_estimate(
     boards = {name: capacity(b) for name, b in load_boards().items()}
     target = chosen_board(board)
     make = designs(path)
-    config, chosen = _config(make, choices, boards[target])
+    config, chosen = fitting_config(make, choices, boards[target])
     design = make(config)
     found = estimate(design, config)
     fits = [fit(found.resources, b) for b in boards.values()]
@@ -119,7 +119,7 @@ def print_estimate(
         atomic_write(chart, draw(found, boards[target].family, chart.suffix[1:].lower()))
 
 
-def _config(make: Any, choices: dict[str, Any], target: Capacity) -> tuple[HlsConfig, str]:
+def fitting_config(make: Any, choices: dict[str, Any], target: Capacity) -> tuple[HlsConfig, str]:
     """The configuration, and why its reuse factor was chosen, if it was."""
     if "reuse_factor" in choices:
         return HlsConfig(**choices), ""

@@ -59,6 +59,7 @@ class Flow:
         config: conversion options.
         fitted: whether the smallest reuse factor that fits the board replaces that of `config` (io_stream only).
         fastest: whether the fastest Verilog that fits the board replaces the choices of `config`, see `for_rtl`.
+        made: a finished project of this model with `config`, which is taken as it is in place of a conversion.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Flow:
     config: HlsConfig | None = None
     fitted: bool = False
     fastest: bool = False
+    made: Project | None = None
 
     @classmethod
     def open(cls, path: Path, **options: Any) -> Flow:
@@ -171,6 +173,8 @@ class Flow:
     @cached_property
     def project(self) -> Project:
         """The HLS project; converted now unless it is there already."""
+        if self.made is not None:
+            return self.made
         from hls4attn.hls.compiler import cache_dir
         from hls4attn.hls.project import convert
 

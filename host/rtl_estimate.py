@@ -24,7 +24,7 @@ from hls4attn.models.files import write_json
 from hls4attn.overlays.boards import board as find_board
 
 #: Samples that the interval is taken from.
-_SAMPLES = 6
+SAMPLES = 6
 _NOTES = (
     "latency, interval: the clocks of the RTL, counted by its cycle model, which equals the simulated RTL; the source "
     "and the receiver never wait.",
@@ -56,7 +56,7 @@ def print_rtl(out: Console, path: Path, board: str | None, choices: dict[str, An
     settings, fitted = hls_settings(board, choices=choices, rtl=True)
     flow = Flow.open(path, board=board, config=settings, fitted=fitted).for_rtl(choices)
     found, target = flow.rtl_choice, capacity(find_board(board))
-    clocks = network_cycles(found.design, flow.graph, _SAMPLES, dsp=found.budget.chosen)
+    clocks = network_cycles(found.design, flow.graph, SAMPLES, dsp=found.budget.chosen)
     fit = "fits" if fits(found.budget, target) else "does not fit"
     title = f"{path.name}: RTL, {found.words}; by these figures it {fit} {target.name}"
     out.print(title, soft_wrap=True, markup=False, highlight=False)

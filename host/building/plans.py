@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hls4attn.host.building.verilog import network_kernel, rtl_operators
+from hls4attn.host.report.made import Made
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.formats import Codes
 from hls4attn.overlays.design import OverlayDesign
@@ -19,6 +20,7 @@ from hls4attn.overlays.scripts import HLS_FOLDER, RTL_FOLDER, Kernel
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig
+    from hls4attn.host.flow import Flow
     from hls4attn.overlays.operators import OperatorsDesign
 
 OVERLAYS = ("digits", "operators", "gaincell")
@@ -44,6 +46,7 @@ class Plan:
         notes: what to tell the user about choices that were made for him.
         extra: makes further files for the board's archive.
         place: of the kernels' sources in the build folder.
+        model: the one model that is built, and how; None of the bank of operators.
     """
 
     design: OverlayDesign
@@ -51,6 +54,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     extra: Callable[[], Mapping[str, bytes]] = dict
     place: str = HLS_FOLDER
+    model: tuple[bytes, Made] | None = None
 
 
 def make_plan(
@@ -123,7 +127,8 @@ def _model_plan(
     from hls4attn.host.samples import verification_codes
     from hls4attn.models.export.execute import Reference
 
-    flow = Flow.open(model or _zoo("digits_vit", "consmax.onnx"), board=board, config=config, fitted=fitted)
+    source = model or _zoo("digits_vit", "consmax.onnx")
+    flow = Flow.open(source, board=board, config=config, fitted=fitted)
     flow = flow.for_rtl(given) if rtl else flow
     flow = replace(flow, name="digits") if model is None else flow
     settings = flow.settings
@@ -141,19 +146,25 @@ def _model_plan(
     chosen = ", the smallest that fits" if flow.fitted and settings.io_type == "io_stream" else ""
     if rtl:
         write, notes = network_kernel(flow)
-        return Plan(design, write, notes, extra, RTL_FOLDER)
+        return Plan(design, write, notes, extra, RTL_FOLDER, _origin(flow, source, OVERLAYS[0], rtl))
     note = f"{settings.backend}, {settings.io_type}, reuse factor {settings.reuse_factor}{chosen}"
-    return Plan(design, sources, (note,), extra)
+    return Plan(design, sources, (note,), extra, model=_origin(flow, source, OVERLAYS[0], rtl))
+
+
+def _origin(flow: Flow, source: Path, overlay: str, rtl: bool) -> tuple[bytes, Made]:
+    """The model as it is built, and how; for a report."""
+    return flow.model.SerializeToString(deterministic=True), Made.of("build", flow, source, overlay, rtl)
 
 
 def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
     """The gain cells of a model, by default of the character GPT: one window for each of its layers."""
-    from hls4attn.models.export.reader import load_model, read_graph
+    from hls4attn.host.flow import Flow
     from hls4attn.overlays.boards import board as find_board
     from hls4attn.overlays.gaincell import GainCellDesign, in_logic
 
     path = model or _zoo("char_gpt", "gaincell.onnx")
-    specs = [in_logic(node.cells) for node in read_graph(load_model(path)).nodes if node.cells is not None]
+    flow = Flow.open(path, board=board, config=config)
+    specs = [in_logic(node.cells) for node in flow.graph.nodes if node.cells is not None]
     if not specs:
         raise UnsupportedError(f"{path} has no gain cells; give another model, or --overlay digits")
     if any(spec != specs[0] for spec in specs):
@@ -176,7 +187,8 @@ def _cells_plan(model: Path | None, board: str, config: HlsConfig) -> Plan:
         )
         return (source,)
 
-    return Plan(design, sources, (f"{len(specs)} layers of {specs[0].heads} heads, from {path.name}",))
+    note = f"{len(specs)} layers of {specs[0].heads} heads, from {path.name}"
+    return Plan(design, sources, (note,), model=_origin(flow, path, OVERLAYS[2], False))
 
 
 def _zoo(name: str, file: str) -> Path:

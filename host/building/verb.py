@@ -14,6 +14,7 @@ from rich.console import Console
 from hls4attn.host.building.archive import write_archive
 from hls4attn.host.building.asked import ALL, check_choices, check_rtl, overlay_names
 from hls4attn.host.building.display import BuildDisplay
+from hls4attn.host.building.origin import origin_files, write_origin
 from hls4attn.host.building.plans import CHOICES, OVERLAYS, Plan, make_plan
 from hls4attn.host.building.report import print_reports, tell_waiting, tell_written
 from hls4attn.host.connect import chosen_board
@@ -159,6 +160,7 @@ def _build_one(out: Console, err: Console, plan: Plan, folder: Path, job: Job) -
         with working(err, f"{design.name}: writing kernels") as tell:
             recipe = _recipe(plan, folder)
             files = write_folder(recipe, folder)
+            write_origin(plan, folder)
             tell(f"{design.name}: dry run")
             checked = _dry_run(err, recipe, folder, job.tools)
         tell_written(out, plan, folder, files, checked)
@@ -241,7 +243,7 @@ def _finish(out: Console, err: Console, plan: Plan, recipe: Recipe, folder: Path
     """Pack what was built and print its reports."""
     with working(err, f"{plan.design.name}: packing"):
         package, record = finish(recipe, folder, job.tools)
-        archive = write_archive(package, record, folder, plan.extra())
+        archive = write_archive(package, record, folder, {**plan.extra(), **origin_files(plan)})
     print_reports(out, record)
     out.print(f"  overlay: {package.bit} .hwh .json", soft_wrap=True, markup=False)
     out.print(f"  for a board without network: {archive}", soft_wrap=True, markup=False)

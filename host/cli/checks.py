@@ -111,18 +111,54 @@ def run(
 
 
 def report(
-    what: Annotated[str, typer.Argument(help="claims: the papers' claims and what is measured here.")],
-    section: Annotated[str | None, typer.Option(help="consmax, sole or gaincell.", show_default=False)] = None,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="claims: the papers' and what is measured here; or a model, a folder of convert or build, a build's "
+            "archive, or a sweep's results.",
+            show_default=False,
+        ),
+    ],
+    section: Annotated[str | None, typer.Option(help="claims: consmax, sole or gaincell.", show_default=False)] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="HTML file; Markdown goes beside it [build/report/<name>.html].", show_default=False
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="On each rung of the ladder, 0 for none [1000].", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the random samples [0].", show_default=False)] = None,
+    stages: Annotated[
+        str | None, typer.Option(help="Comma-separated, as of verify [all that are there].", show_default=False)
+    ] = None,
+    board: BoardName = None,
     json: JsonFile = None,
+    io: IoType = None,
+    reuse: Reuse = None,
+    lanes: Lanes = None,
+    parallel_heads: ParallelHeads = None,
 ) -> None:
-    """Tables that put figures beside their sources."""
-    from hls4attn.host.claims import print_claims
+    """One self-contained page about a model, a build or a sweep; or the claims table."""
     from hls4attn.host.paths import check_output
 
-    if what != "claims":
-        raise InputError(f"Unknown report {what!r}; known: claims")
-    check_output(json)
-    print_claims(out, section, json)
+    choices = choices_given(io, reuse, lanes, parallel_heads)
+    if what == "claims":
+        from hls4attn.host.claims import print_claims
+
+        refuse_options(
+            what, "report", out=target, samples=samples, seed=seed, stages=stages, board=board, io=io, reuse=reuse
+        )
+        check_output(json)
+        print_claims(out, section, json)
+        return
+    from hls4attn.host.report.verb import Asked
+    from hls4attn.host.report.verb import report as write_report
+
+    refuse_options(what, "report", section=section)
+    names = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
+    write_report(out, err, Path(what), target, Asked(samples, seed, names, board, choices, json))
 
 
 def doctor(json: JsonFile = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -13,12 +13,10 @@ from rich.progress import Progress
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.flow import Flow
 from hls4attn.host.paths import check_folder, check_output
+from hls4attn.host.report.made import Made
 from hls4attn.host.verbs.common import hls_settings, tell_reuse, working
 from hls4attn.models.errors import InputError
 from hls4attn.models.files import write_json
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(
@@ -120,6 +118,7 @@ def convert(
         _ = flow.csim
         tell("writing the overlay")
         package = flow.package
+        Made.of("convert", flow, path).write(folder)
     tell_reuse(out, flow)
     found = "found finished" if project.cached else "written"
     described = f"{settings.backend}, {settings.io_type}, {settings.part}"

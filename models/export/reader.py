@@ -57,16 +57,25 @@ def load_model(path: Path) -> onnx.ModelProto:
         data = path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"Cannot read model {path}: {error.strerror}") from error
+    return parse_model(data, str(path))
+
+
+def parse_model(data: bytes, where: str) -> onnx.ModelProto:
+    """The model in the bytes of an ONNX file, which `where` names in errors.
+
+    Raises:
+        ModelFileError: if they are truncated, foreign or fail ONNX's own check.
+    """
     try:
         model = onnx.load_model_from_string(data)
         if any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors_of(model)):
-            raise ModelFileError(f"{path}: weights in a second file are not accepted; save one self-contained .onnx")
+            raise ModelFileError(f"{where}: weights in a second file are not accepted; save one self-contained .onnx")
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         if isinstance(error, Hls4attnError):
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelFileError(f"{path} is not a valid ONNX file (truncated or foreign?): {reason}") from error
+        raise ModelFileError(f"{where} is not a valid ONNX file (truncated or foreign?): {reason}") from error
     return model
 
 

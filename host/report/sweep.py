@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a sweep: its plan, the front, all points, and what went wrong."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hls4attn.host.report.content import Block, Column, Facts, Log, Note, Page, Picture, Section, Table, Tile
+from hls4attn.host.report.made import now
+from hls4attn.host.report.versions import versions
+
+if TYPE_CHECKING:
+    from hls4attn.host.sweep.pareto import Objective
+    from hls4attn.host.sweep.point import Result
+
+#: Failures that are told with their logs; all are in the table of points.
+LOGS = 200
+#: Digits of a key that stand for it.
+_KEY = 10
+
+
+def sweep_page(path: Path) -> Page:
+    """All that a file of results says.
+
+    Args:
+        path: of the results.
+
+    Raises:
+        InputError: if it is no file of results.
+    """
+    from hls4attn.host.sweep.pareto import front, parse_objectives
+    from hls4attn.host.sweep.show import counts
+    from hls4attn.host.sweep.store import read_results
+
+    held = read_results(path)
+    objectives = parse_objectives(held.meta.get("objectives") or [], str(path))
+    fitting = bool(held.meta.get("only_fitting", True))
+    best = front(held.results, objectives, fitting)
+    ends = {status: count for status, count in counts(held.results).items() if count}
+    total = held.meta.get("points") or len(held.results)
+    wanted = ", ".join(map(str, objectives))
+    failed = sum(n for status, n in ends.items() if status != "ok")
+    words = ", ".join(f"{n:,} {s}" for s, n in ends.items() if s != "ok")
+    tiles = [
+        Tile("Points", f"{len(held.results):,} of {total:,}", "so far" if len(held.results) < total else "finished"),
+        Tile("On the Pareto front", f"{len(best):,}", wanted),
+        Tile("Failed", f"{failed:,}", words or "none", "bad" if failed else "good"),
+        *(_best_tile(o, best) for o in objectives[:1] if best),
+    ]  # fmt: skip
+    shown = _Shown.of(held.results, objectives)
+    sections = (
+        _plan(held.meta, ends, total),
+        _front(shown, held.results, best, objectives, fitting),
+        _points(shown, held.results, best),
+        _failures(held.results),
+        _reproduce(path, held.meta, len(held.others)),
+    )
+    lead = (
+        f"{len(held.results):,} configurations, each converted, verified against the integer reference and estimated."
+    )
+    made = f"Written {now()} by hls4attn {versions()['hls4attn'].partition(',')[0]}."
+    return Page(path.name, "Sweep", lead, made, tuple(tiles), sections)
+
+
+def _best_tile(objective: Objective, best: Sequence[Result]) -> Tile:
+    from hls4attn.host.sweep.show import number
+
+    value = best[0].metrics.get(objective.metric)
+    return Tile(f"Best {objective.metric.replace('_', ' ')}", number(value, objective.metric), "on the front")
+
+
+class _Shown:
+    """Which settings and metrics the tables have: those that differ, and those that are known."""
+
+    def __init__(self, settings: Sequence[str], metrics: Sequence[str]) -> None:
+        self.settings, self.metrics = settings, metrics
+
+    @classmethod
+    def of(cls, results: Sequence[Result], objectives: Sequence[Objective]) -> _Shown:
+        from hls4attn.host.sweep.point import METRICS
+        from hls4attn.host.sweep.show import varying
+
+        metrics = [o.metric for o in objectives]
+        metrics += [m for m in METRICS if m not in metrics and any(r.metrics.get(m) is not None for r in results)]
+        return cls(varying([r.settings for r in results]), metrics)
+
+    def columns(self) -> tuple[Column, ...]:
+        """Of a table."""
+        words = (m.replace("_", " ").replace(" percent", " %") for m in self.metrics)
+        return (*(Column(n.replace("_", " ")) for n in self.settings), *(Column(w, True) for w in words))
+
+    def cells(self, result: Result) -> tuple[str, ...]:
+        """Of a result; empty where a metric is not there."""
+        from hls4attn.host.sweep.show import label, number
+
+        values = ((m, result.metrics.get(m)) for m in self.metrics)
+        chosen = (label(n, result.settings.get(n)) for n in self.settings)
+        return (*chosen, *("" if v is None else number(v, m) for m, v in values))
+
+    def name(self, result: Result) -> str:
+        """Short name of a point in a picture."""
+        from hls4attn.host.sweep.show import label
+
+        return ", ".join(label(n, result.settings.get(n)) for n in self.settings[:4]) or result.key[:_KEY]
+
+
+def _plan(meta: Mapping[str, Any], ends: Mapping[str, int], total: int) -> Section:
+    rows = tuple((status, f"{count:,}") for status, count in ends.items())
+    done = sum(ends.values())
+    blocks: list[Block] = [Facts((("Plan", str(meta.get("plan_file") or "not recorded")), ("Points", f"{total:,}")))]
+    blocks.append(
+        Table("How the points ended", (Column("status"), Column("points", True)), rows)
+        if rows
+        else Note("No point has finished.", "why")
+    )
+    if done < total:
+        blocks.append(
+            Note(f"{total - done:,} points have not been run yet: the same command goes on with them.", "why")
+        )
+    if text := meta.get("plan"):
+        blocks.append(Log("The plan's file", str(text)))
+    return Section("plan", "Plan", tuple(blocks))
+
+
+def _front(
+    shown: _Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective], fitting: bool
+) -> Section:
+    from hls4attn.host.sweep.show import remarks
+
+    wanted = ", ".join(map(str, objectives))
+    blocks: list[Block] = []
+    if best:
+        fits = " that fit their board" if fitting else ""
+        blocks.append(Note(f"Points{fits} that no other point beats in {wanted}, best first."))
+        blocks.append(Table("Pareto front", shown.columns(), tuple(map(shown.cells, best)), sortable=True))
+    blocks += [Note(line[:1].upper() + line[1:], "why") for line in remarks(results, objectives, fitting, bool(best))]
+    drawn = _scatter(shown, results, best, objectives)
+    blocks.append(drawn or Note("No chart: no point has both of the first two objectives.", "why"))
+    return Section("front", "Pareto front", tuple(blocks))
+
+
+def _scatter(
+    shown: _Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]
+) -> Picture | None:
+    from hls4attn.host.report.arithmetic import svg
+    from hls4attn.host.report.figures import figure_pareto
+
+    up, right = objectives[0], objectives[1] if len(objectives) > 1 else objectives[0]
+    third = objectives[2] if len(objectives) > 2 else None
+    drawn = [r for r in results if r.status == "ok" and up.value(r) is not None and right.value(r) is not None]
+    if not drawn:
+        return None
+    keys = {r.key for r in best}
+    shades = [third.value(r) for r in drawn] if third else [None]
+    known = [s for s in shades if s is not None]
+    across, upwards = ([v for r in drawn if (v := o.value(r)) is not None] for o in (right, up))
+    picture = figure_pareto(
+        [shown.name(r) for r in drawn],
+        across,
+        upwards,
+        [r.key in keys for r in drawn],
+        known if third and len(known) == len(drawn) else None,
+        right.title,
+        up.title,
+        third.title if third else "",
+    )
+    words = (
+        f"{len(drawn):,} evaluated points, {len(keys & {r.key for r in drawn})} of them on the front of all objectives."
+    )
+    return svg("pareto", f"{up.title} over {right.title}", picture, words)
+
+
+def _points(shown: _Shown, results: Sequence[Result], best: Sequence[Result]) -> Section:
+    if not results:
+        return Section("points", "All points", (Note("No point has finished.", "why"),))
+    keys = {r.key for r in best}
+    rows = tuple(
+        (r.key[:_KEY], r.status, "yes" if r.key in keys else "no", *shown.cells(r), _mismatches(r), f"{r.seconds:.1f}")
+        for r in results
+    )
+    tones = tuple(
+        "bad" if r.status != "ok" or r.metrics.get("mismatches") else "good" if r.key in keys else "" for r in results
+    )
+    columns = (
+        Column("point"),
+        Column("status"),
+        Column("front"),
+        *shown.columns(),
+        Column("mismatches", True),
+        Column("took s", True),
+    )
+    note = (
+        "Empty: not known, see the reasons above. Figures of resources are estimates unless a column says synthesised."
+    )
+    return Section("points", "All points", (Table("Points", columns, rows, tones, sortable=True, note=note),))
+
+
+def _mismatches(result: Result) -> str:
+    found, samples = result.metrics.get("mismatches"), result.metrics.get("samples")
+    return "" if found is None else f"{found}/{samples}" if samples is not None else str(found)
+
+
+def _failures(results: Sequence[Result]) -> Section:
+    bad = [r for r in results if r.status != "ok"]
+    if not bad:
+        return Section("failures", "Failures", (Note("No point failed, hung or lost its worker.", "good"),))
+    blocks: list[Block] = [Log(f"{r.key[:_KEY]} {r.status}: {r.error}", r.log or "no output") for r in bad[:LOGS]]
+    if len(bad) > LOGS:
+        blocks.append(
+            Note(f"{len(bad) - LOGS:,} more are in the table of points; the file of results has their logs.", "why")
+        )
+    return Section("failures", "Failures", tuple(blocks))
+
+
+def _reproduce(path: Path, meta: Mapping[str, Any], others: int) -> Section:
+    from hls4attn.host.report.content import Commands
+
+    found, plan, place = meta.get("versions"), str(meta.get("plan_file") or "PLAN.toml"), shlex.quote(path.name)
+    then = found.items() if isinstance(found, Mapping) else ()
+    facts = [(str(k), str(v)) for k, v in then] or [("Versions of the sweep", "not recorded")]
+    blocks: list[Block] = [
+        Commands((f"hls4attn sweep {shlex.quote(plan)} --out {place}", f"hls4attn report {place}")),
+        Facts((*facts, ("SHA-256 of the results", sha256(path.read_bytes()).hexdigest())), code=True),
+        Facts(tuple((f"This report: {k}", v) for k, v in versions().items()), code=True),
+    ]  # fmt: skip
+    if others:
+        blocks.append(Note(f"{others:,} results of earlier plans are in the file and not in this report.", "aside"))
+    return Section("reproduce", "Reproduce", tuple(blocks))

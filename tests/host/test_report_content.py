@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a report is about, what it takes from a folder, and that nothing is left without an answer."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from reported import operator_file, page, project, sweep_file
+from rich.console import Console
+
+from hls4attn.host.claims import SECTIONS
+from hls4attn.host.flow import Flow
+from hls4attn.host.report import arithmetic, hardware, ladder, origin
+from hls4attn.host.report.content import Column, Note, Section, Table
+from hls4attn.host.report.made import LADDER, MADE, Made, parse_made
+from hls4attn.host.report.subject import find_subject
+from hls4attn.host.report.sweep import sweep_page
+from hls4attn.host.report.verb import Asked, model_page, open_flow
+from hls4attn.models.errors import InputError, ModelFileError
+from hls4attn.models.export.reader import load_model, read_graph
+from hls4attn.models.zoo import zoo_model
+
+QUIET = Console(quiet=True)
+
+
+def digits(score="consmax"):
+    return read_graph(load_model(zoo_model("digits-vit").folder / f"{score}.onnx"))
+
+
+def by_key(content):
+    return {section.key: section for section in content.sections}
+
+
+def texts(section):
+    return " ".join(b.text for b in section.blocks if isinstance(b, Note))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("projects")
+    return project(place / "op", operator_file(place))
+
+
+def test_no_section_is_empty_and_no_table_ragged():
+    with pytest.raises(ValueError, match="say why there is no answer"):
+        Section("a", "A", ())
+    with pytest.raises(ValueError, match=r"2 columns and 1 rows"):
+        Table("T", (Column("a"), Column("b")), (("x",),))
+    with pytest.raises(ValueError, match="1 tones"):
+        Table("T", (Column("a"),), (("x",), ("y",)), ("good",))
+
+
+def test_sections_and_pictures_have_names_of_their_own():
+    one = page().sections[0]
+    with pytest.raises(ValueError, match="sections of a page have one name: one"):
+        page(sections=(one, replace(one, blocks=one.blocks[:1])))
+    with pytest.raises(ValueError, match="pictures of a page have one name: dot"):
+        page(sections=(one, replace(one, key="other")))
+
+
+def test_what_it_is_about_is_told_by_content(folder, tmp_path):
+    model = operator_file(tmp_path, name="x")
+    renamed = model.rename(tmp_path / "results.sqlite")
+    assert find_subject(renamed).kind == "model"
+    found = find_subject(folder)
+    assert (found.kind, found.name, found.made.verb) == ("project", "op", "convert")
+    assert find_subject(folder / MADE).kind == "project"
+    assert find_subject(sweep_file(tmp_path / "s.db")).kind == "sweep"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"hello world", "a.txt is a text file"),
+        ("a.onnx", b"", "a.onnx is not a valid ONNX file|empty"),
+        ("a.bin", b"", "a.bin is an empty file"),
+        ("a.bin", b"\x00\x01\x02\x03", r"a.bin is no model: it begins with"),
+        ("a.zip", b"PK\x05\x06" + bytes(18), "a.zip is no model"),
+    ],
+)
+def test_what_it_is_not_is_named_with_what_is_accepted(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((InputError, ModelFileError), match=said) as caught:
+        find_subject(tmp_path / name)
+    if not name.endswith(".onnx"):
+        assert "a sweep's results" in str(caught.value)
+
+
+def test_folders_that_hold_no_project(folder, tmp_path):
+    with pytest.raises(InputError, match=r"neither hls4attn.json nor design.json is in it. Found: nothing"):
+        find_subject(tmp_path)
+    shutil.copytree(folder, tmp_path / "project")
+    with pytest.raises(InputError, match="holds project: name one of these folders"):
+        find_subject(tmp_path)
+    with pytest.raises(InputError, match="No such file or folder"):
+        find_subject(tmp_path / "absent")
+
+
+def test_a_damaged_record_is_refused_by_name(folder, tmp_path):
+    place = tmp_path / "p"
+    shutil.copytree(folder, place)
+    (place / MADE).write_text('{"kind": "hls4attn-made", "version": 1}')
+    with pytest.raises(ModelFileError, match=r"made.json: wrong keys \(missing: board"):
+        find_subject(place)
+    (place / MADE).write_text("{")
+    with pytest.raises(ModelFileError, match="not valid JSON"):
+        find_subject(place)
+
+
+def test_the_record_is_read_as_it_was_written(folder):
+    made = parse_made((folder / MADE).read_bytes(), "made.json")
+    assert made.source == "op.onnx" and len(made.source_sha256) == 64 and made.versions["numpy"] == np.__version__
+    assert Made.to_json(made)["config"]["io_type"] == "io_parallel"
+
+
+def climbed(folder, **changes):
+    subject = find_subject(folder)
+    flow, _ = open_flow(subject, Asked())
+    return subject, flow, replace(ladder.climb(QUIET, QUIET, flow, folder, 8, 0, ["onnx"]), **changes)
+
+
+def test_a_ladder_is_taken_until_anything_changes(folder, tmp_path):
+    place = tmp_path / "p"
+    shutil.copytree(folder, place)
+    _, flow, found = climbed(place)
+    ladder.leave(found, place)
+    content = (place / LADDER).read_bytes()
+    taken = ladder.take(content, place, flow)
+    assert taken.rungs == found.rungs and taken.taken == LADDER and taken.wrong == []
+    assert ladder.take(content, place, replace(flow, board="pynq-z1")) is None
+    source = next(place.glob("firmware/*.cpp"))
+    source.write_text(source.read_text() + "// edited\n")
+    assert ladder.take(content, place, flow) is None
+    with pytest.raises(ModelFileError, match=r"verification.json: not valid JSON"):
+        ladder.take(content[:-9], place, flow)
+
+
+def test_the_report_of_a_folder_says_whether_it_climbed(folder, tmp_path):
+    place = tmp_path / "p"
+    shutil.copytree(folder, place)
+    _, _, found = climbed(place)
+    ladder.leave(found, place)
+    content, taken = model_page(QUIET, QUIET, find_subject(place), Asked())
+    assert f"taken from {LADDER}" in texts(by_key(content)["verification"]) and taken.taken
+    content, fresh = model_page(QUIET, QUIET, find_subject(place), Asked(samples=5, stages=["onnx"]))
+    assert "climbed for this report" in texts(by_key(content)["verification"]) and fresh.samples == 5
+    assert json.loads((place / LADDER).read_text())["samples"] == 5
+    content, none = model_page(QUIET, QUIET, find_subject(place), Asked(samples=0))
+    assert none is None and "--samples 0" in texts(by_key(content)["verification"])
+
+
+def test_mismatches_and_stopped_stages_are_bad(folder):
+    _, _, found = climbed(folder)
+    wrong = {**found.rungs[0], "mismatches": 3, "first": "first at sample 2"}
+    section, (tile,) = arithmetic.verification_section(replace(found, rungs=[wrong]), "")
+    assert (tile.value, tile.tone) == ("3", "bad") and "first at sample 2" in texts(section)
+    section, (tile,) = arithmetic.verification_section(replace(found, failed={"csim": "got stuck"}), "")
+    assert (tile.value, tile.tone) == ("stopped", "bad") and "csim stopped: got stuck" in texts(section)
+    section, (tile,) = arithmetic.verification_section(replace(found, absent={"keras": "no file"}), "")
+    assert (tile.value, tile.tone) == ("0", "good") and "keras was not compared: no file" in texts(section)
+
+
+def test_a_stage_that_cannot_run_leaves_the_others(folder, monkeypatch):
+    from hls4attn.models.errors import ToolError
+
+    subject = find_subject(folder)
+    flow, _ = open_flow(subject, Asked())
+    whole = Flow.stage
+
+    def stage(self, name):
+        if name == "csim":
+            raise ToolError("no compiler")
+        return whole(self, name)
+
+    monkeypatch.setattr(Flow, "stage", stage)
+    monkeypatch.setattr(Flow, "absent_stages", lambda self: {"keras": "none", "board": "none"})
+    found = ladder.climb(QUIET, QUIET, flow, None, 8, 0, None)
+    assert [r["stage"] for r in found.rungs] == ["onnx", "qonnx", "onnxruntime"]
+    assert found.absent["csim"] == "no compiler" and found.wrong == []
+    with pytest.raises(ToolError):
+        ladder.climb(QUIET, QUIET, flow, None, 8, 0, ["csim"])
+
+
+def test_a_folder_says_itself_how_it_was_made(folder):
+    with pytest.raises(InputError, match=r"says itself how it was made; leave out --board, --reuse"):
+        open_flow(find_subject(folder), Asked(board="pynq-z1", choices={"reuse_factor": 4}))
+
+
+def test_without_scores_there_are_reasons(tmp_path):
+    graph = read_graph(load_model(operator_file(tmp_path, "layernorm")))
+    codes, words = arithmetic.typical_codes(graph, 8, 0)
+    for section in arithmetic.attention_sections(graph, codes, words):
+        assert "no score function" in texts(section) and "Norm" in texts(section)
+    section, tiles = arithmetic.accuracy_section(graph)
+    assert "no model of the zoo" in texts(section) and tiles == []
+    assert "None concerns this" in texts(origin.claims_section(graph))
+
+
+def test_accuracy_is_that_of_the_test_set():
+    section, (tile,) = arithmetic.accuracy_section(digits())
+    assert tile.value == "98.06%"
+    (table,) = [b for b in section.blocks if isinstance(b, Table)]
+    assert table.rows == (("consmax", "97.78%", "0.48%"),)
+
+
+@pytest.mark.parametrize(("score", "sections"), [("consmax", ["ConSmax"]), ("sole", ["SOLE"]), ("softmax", [])])
+def test_claims_are_those_of_the_operators(score, sections):
+    tables = [b for b in origin.claims_section(digits(score)).blocks if isinstance(b, Table)]
+    assert [t.title for t in tables] == sections
+    for table in tables:
+        assert len(table.rows) == len(SECTIONS[table.title.lower()]())
+
+
+def test_synthesised_and_estimated_are_never_mixed():
+    report = {
+        "clock_mhz": {"requested": 100.0, "made": 100.0},
+        "part": "xc7z020clg400-1",
+        "tools": {"vivado": {"banner": "vivado v2024.1"}},
+        "reports": {
+            "hls": {"k": {"latency_max": None, "interval_max": 1234}},
+            "utilization": {"lut": {"used": 21234, "available": 53200, "percent": 39.9}},
+            "power": {"total_w": 1.9},
+        },
+    }
+    section = hardware.synthesis_section(report, "", digits())
+    facts = dict(next(b for b in section.blocks if hasattr(b, "code")).rows)
+    assert (
+        facts["Tools"] == "vivado v2024.1" and facts["Part"] == "xc7z020clg400-1" and "not measured" in facts["Power"]
+    )
+    tables = {b.title: b for b in section.blocks if isinstance(b, Table)}
+    assert tables["Utilisation of the whole overlay"].rows == (("lut", "21234", "53200", "39.9"),)
+    assert tables["Kernels by high-level synthesis"].rows == (("k", "not known", "1,234"),)
+    assert tables["Its operators alone, synthesised"].rows[0][1].startswith("Yosys")
+    assert "nothing yet" in texts(hardware.synthesis_section(None, "nothing yet", None))
+
+
+def test_a_sweep_has_front_points_and_failures(tmp_path):
+    content = sweep_page(sweep_file(tmp_path / "s.sqlite"))
+    sections = by_key(content)
+    (points,) = [b for b in sections["points"].blocks if isinstance(b, Table)]
+    assert len(points.rows) == 12 and points.tones.count("bad") == 1
+    (front,) = [b for b in sections["front"].blocks if isinstance(b, Table)]
+    assert len(front.rows) == points.tones.count("good") == sum(row[2] == "yes" for row in points.rows) > 1
+    assert "2 points have not been run yet" in texts(sections["plan"])
+    assert "do not fit their board" in texts(sections["front"])
+    (log,) = sections["failures"].blocks
+    assert "ToolError" in log.title and "no room" in log.text
+    assert content.tiles[0].value == "12 of 14"
+
+
+def test_a_sweep_without_results_says_so(tmp_path):
+    from hls4attn.host.sweep.store import Store
+
+    Store.open(tmp_path / "s.sqlite", {"points": 3, "objectives": ["dsp:min"]}, []).close()
+    sections = by_key(sweep_page(tmp_path / "s.sqlite"))
+    assert "No point has finished" in texts(sections["points"]) and "No chart" in texts(sections["front"])
