@@ -74,9 +74,7 @@ def register_operator(operator: ScoreOperator) -> None:
     for case in operator.cases:
         spec = case.spec()
         if type(spec) is not operator.spec or not isinstance(spec, ScoreSpec):
-            raise SpecError(
-                f"{operator.name}: case {case.name} is no {operator.spec.__name__}, or that is no ScoreSpec"
-            )
+            raise SpecError(f"{operator.name}: case {case.name} is not a {operator.spec.__name__} that is a ScoreSpec")
     if operator.kernel.operands != 1:
         raise SpecError(f"{operator.name}: a score function has one operand. Received: {operator.kernel.operands}")
     add_function(operator.spec.op_type, operator.function)
@@ -103,5 +101,5 @@ def load_installed() -> None:
         except Exception as error:  # the other package may fail in any way
             owner = entry.dist.name if entry.dist else entry.value
             raise ToolError(
-                f"{owner}: its operator {entry.name} does not load: {error}; repair or remove it"
+                f"{owner}: its operator {entry.name} does not load: {error}; repair or remove it",
             ) from error

@@ -4,6 +4,7 @@
 import sys
 
 import squared_relu
+
 from hls4attn.host.cli import main
 
 squared_relu.register()

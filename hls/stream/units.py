@@ -219,9 +219,7 @@ def function_parts(
     elif name in FURTHER_PARTS:
         FURTHER_PARTS[name](parts, ints, lanes)
     else:
-        raise UnsupportedError(
-            f"{name}: no estimate; the package that registered it does not say what it is built from"
-        )
+        raise UnsupportedError(f"{name}: no estimate; the package it comes from does not say what it is built from")
 
 
 def _table(parts: Parts, lanes: int, ports: int, entries: int, width: int) -> None:

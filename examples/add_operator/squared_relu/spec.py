@@ -94,7 +94,7 @@ class SquaredReluSpec:
 
     @cached_property
     def constants(self) -> tuple[Codes, Codes]:
-        """Factor and right shift, each of shape ``(heads, 1, 1)``: ``score_scale**2 step**2 / length * 2**out_frac``."""
+        """Factor m and right shift s, each of shape ``(heads, 1, 1)``."""
         pairs = []
         for scale in self.score_scale:
             exact = (scale * self.in_format.step) ** 2 / self.length * 2.0**self.out_frac
