@@ -69,5 +69,9 @@ def cpp(name: str) -> str:
     text += f"    for (int i = 0; i < {size}; i++) {{\n"
     text += "".join(f"        {n}[i] = hls4attn::from_raw<{n}_t>({n}_codes[i]);\n" for n in names)
     text += f"    }}\n    {call_cpp(node, 1, types, ('y_t', 'y'))}\n"
-    text += f'    for (int i = 0; i < {size}; i++) {{\n        std::printf("%d ", int(hls4attn::raw(y[i])));\n    }}\n}}\n'
-    return f"```cpp\n{text}```\n\nIt prints what the reference says:\n\n```text\n{' '.join(map(str, answer(name)))}\n```\n"
+    text += (
+        f'    for (int i = 0; i < {size}; i++) {{\n        std::printf("%d ", int(hls4attn::raw(y[i])));\n    }}\n}}\n'
+    )
+    return (
+        f"```cpp\n{text}```\n\nIt prints what the reference says:\n\n```text\n{' '.join(map(str, answer(name)))}\n```\n"
+    )

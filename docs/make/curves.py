@@ -164,9 +164,7 @@ def ailayernorm() -> Drawing:
         "paper": np.array(square_table("paper")) << square_scale("paper"),
         "lut32": np.array(square_table("lut32")) << square_scale("lut32"),
     }
-    squares = [
-        Line(name, x, 100 * (t[4:] / x**2 - 1), n, True) for n, (name, t) in enumerate(tables.items(), start=1)
-    ]
+    squares = [Line(name, x, 100 * (t[4:] / x**2 - 1), n, True) for n, (name, t) in enumerate(tables.items(), start=1)]
     variance = np.arange(256, 1024, dtype=np.int64)
     roots = []
     for number, (entries, width) in enumerate(((16, 8), (64, 9)), start=1):

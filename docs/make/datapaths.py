@@ -63,7 +63,9 @@ def consmax() -> Drawing:
     gate = d.box(780, 255, "mask", w=60)
     d.wire(top.right, gate.left, bits="8")
     d.wire(gate.right, (845, 255), bits="8")
-    d.text(270, 368, "blue: constants in ROM; C = exp(−beta)/gamma and the output exponent are in T1", size=11.5, dim=True)
+    d.text(
+        270, 368, "blue: constants in ROM; C = exp(−beta)/gamma and the output exponent are in T1", size=11.5, dim=True
+    )
     return d
 
 
@@ -72,7 +74,9 @@ def softmax() -> Drawing:
     spec = SoftmaxSpec(Fixed(8, 3), (0.25,))
     total = bits(ROWS << spec.exp_frac)
     ratio = bits(1 << (spec.out_frac + spec.guard))
-    d = Drawing(860, 270, "Integer softmax: maximum, exponentials and their sum, one reciprocal, one product an element")
+    d = Drawing(
+        860, 270, "Integer softmax: maximum, exponentials and their sum, one reciprocal, one product an element"
+    )
     d.text(12, 75, "x")
     row = d.box(125, 75, "row buffer", w=92, kind="buffer")
     d.wire((20, 75), row.left, bits="8", along=0.32)
@@ -106,7 +110,9 @@ def softmax() -> Drawing:
 def e2softmax() -> Drawing:
     """Exponents of four bits, a sum, a leading one, shifts."""
     total = bits(ROWS << 15)
-    d = Drawing(860, 440, "E2Softmax: maximum, Log2Exp by shifts and adds, sum of powers of two, division by a mux and a shift")
+    d = Drawing(
+        860, 440, "E2Softmax: maximum, Log2Exp by shifts and adds, sum of powers of two, division by a mux and a shift"
+    )
     d.text(12, 90, "x")
     row = d.box(120, 90, "row buffer", w=88, kind="buffer")
     d.wire((20, 90), row.left, bits="8", along=0.32)
@@ -153,7 +159,13 @@ def e2softmax() -> Drawing:
     d.text(120, 225, "pass 1", weight=600)
     d.text(608, 262, "pass 2", weight=600)
     d.text(275, 395, "pass 3", weight=600)
-    d.text(430, 425, "green: memories of a row; blue: two constants; no multiplier, no table of exponentials", size=11.5, dim=True)
+    d.text(
+        430,
+        425,
+        "green: memories of a row; blue: two constants; no multiplier, no table of exponentials",
+        size=11.5,
+        dim=True,
+    )
     return d
 
 
@@ -163,7 +175,9 @@ def ailayernorm() -> Drawing:
     total, square = bits(CHANNELS * (255 << 3), True), bits(CHANNELS * (225 << 4 << 6))
     mean = bits((255 << 3) << spec.mean_frac, True)
     centred, gain = bits(2 * (255 << 3) << spec.mean_frac, True), spec.gamma_bits + spec.rsqrt_bits
-    d = Drawing(860, 560, "AILayerNorm: bytes with power-of-two factors, squares of four bits, a table of reciprocal roots")
+    d = Drawing(
+        860, 560, "AILayerNorm: bytes with power-of-two factors, squares of four bits, a table of reciprocal roots"
+    )
     d.frame(8, 8, 844, 225, "statistics, one pass")
     d.text(28, 75, "X")
     quant = d.box(135, 75, "≫ (shift + α),", "round, + zp, clip", w=126)

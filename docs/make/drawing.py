@@ -73,7 +73,14 @@ class Drawing:
     parts: list[str] = field(default_factory=list)
 
     def text(
-        self, x: float, y: float, words: str, anchor: str = "middle", size: float = 13, weight: int = 400, dim: bool = False
+        self,
+        x: float,
+        y: float,
+        words: str,
+        anchor: str = "middle",
+        size: float = 13,
+        weight: int = 400,
+        dim: bool = False,
     ) -> None:
         """A line of text; y is its middle."""
         shade = ' opacity="0.75"' if dim else ""
@@ -105,7 +112,16 @@ class Drawing:
         self.text(x, y, sign, size=16)
         return Box(x, y, 2 * _RADIUS, 2 * _RADIUS)
 
-    def wire(self, *points: Point, bits: str = "", name: str = "", at: int = 0, along: float = 0.5, head: bool = True, side: int = -1) -> None:
+    def wire(
+        self,
+        *points: Point,
+        bits: str = "",
+        name: str = "",
+        at: int = 0,
+        along: float = 0.5,
+        head: bool = True,
+        side: int = -1,
+    ) -> None:
         """A wire through points; `bits` is written at a stroke across its part number `at`, `name` beside that.
 
         Args:
@@ -132,7 +148,13 @@ class Drawing:
         if bits:
             mx -= (_HEAD / 2 if head and at == len(points) - 2 else 0) * (1 if bx > ax else -1) if flat else 0
             self.parts.append(f'<path d="M{mx - 4:g} {my + 6:g}l8 -12" stroke-width="1"/>')
-            self.text(mx + (1 if flat else 9 * side), my + (13 * side if flat else 0), bits, "middle" if flat else _anchor(side), 11.5)
+            self.text(
+                mx + (1 if flat else 9 * side),
+                my + (13 * side if flat else 0),
+                bits,
+                "middle" if flat else _anchor(side),
+                11.5,
+            )
         if name:
             if flat:
                 self.text(mx, my - 13 * side, name, size=11.5, dim=True)
