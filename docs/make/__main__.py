@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python docs/make``: renew the drawings, and the tables between their marks in the pages.
 
-A table stands between ``<!-- table NAME ARGUMENTS -->`` and ``<!-- end -->``.  With ``--check`` nothing is written: what
-would change is named, and the exit status is 1.
+A table stands between ``<!-- table NAME ARGUMENTS -->`` and ``<!-- end -->``.  With ``--check`` nothing is written:
+what would change is named, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curves import FIGURES
-from datapaths import DRAWINGS
+from datapaths_cells import gaincell
+from datapaths_norm import DRAWINGS as NORMS
+from datapaths_score import DRAWINGS as SCORES
 from tables import TABLES
 
 from hls4attn.models.files import atomic_write
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
+DRAWINGS = {**SCORES, **NORMS, "gaincell": gaincell}
 _MARKED = re.compile(r"(<!-- table ([\w-]+)((?: [\w-]+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

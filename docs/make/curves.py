@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from drawing import Drawing
@@ -65,7 +66,7 @@ def panel(d: Drawing, left: float, title: str, below: str, lines: Sequence[Line]
     for number, line in enumerate(lines):
         points = [(to_x(a), to_y(b)) for a, b in zip(line.x, line.y, strict=True)]
         if line.steps:
-            points = [p for a, b in zip(points, points[1:], strict=False) for p in (a, (b[0], a[1]))] + points[-1:]
+            points = [p for a, b in pairwise(points) for p in (a, (b[0], a[1]))] + points[-1:]
         shown = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         d.parts.append(f'<polyline points="{shown}" stroke="{_COLOURS[line.colour]}" stroke-width="1.8"/>')
         x = left + number * (_W / 3) + 4

@@ -85,8 +85,8 @@ class Drawing:
         """A line of text; y is its middle."""
         shade = ' opacity="0.75"' if dim else ""
         self.parts.append(
-            f'<text x="{x:g}" y="{y + size * 0.35:g}" text-anchor="{anchor}" font-size="{size:g}" font-weight="{weight}" '
-            f'fill="currentColor" stroke="none"{shade}>{escape(words)}</text>'
+            f'<text x="{x:g}" y="{y + size * 0.35:g}" text-anchor="{anchor}" font-size="{size:g}" '
+            f'font-weight="{weight}" fill="currentColor" stroke="none"{shade}>{escape(words)}</text>'
         )
 
     def box(self, x: float, y: float, *lines: str, w: float = 96, h: float | None = None, kind: str = "") -> Box:
@@ -181,3 +181,8 @@ class Drawing:
 
 def _anchor(side: int) -> str:
     return "start" if side > 0 else "end"
+
+
+def bits(largest: int, signed: bool = False) -> str:
+    """Bits of an integer up to `largest`."""
+    return str(int(largest).bit_length() + signed)
