@@ -64,7 +64,7 @@ test-boards: $(BOARD_PYNQ:%=.venv-pynq-%/.installed)
 	@touch $@
 
 docs: setup
-	$(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml
 	@echo "site: build/site/index.html"
 
 # mypy sees the folders under their import names through links.

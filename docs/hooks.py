@@ -10,10 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "pages"
-
-
 #: A drawing of ours in a page.
-_DRAWING = re.compile(r'<img [^>]*src="[^"]*img/(\w+)\.svg"[^>]*>')
+_DRAWING = re.compile(r'<img [^>]*src="[^"]*img/(\w+_(?:datapath|curves))\.svg"[^>]*>')
 
 
 def on_page_content(html: str, **kwargs: Any) -> str:

@@ -20,13 +20,12 @@ from hls4attn.hls.stream.attention_graph import AttentionFormats
 from hls4attn.host.bench import hardware
 from hls4attn.host.bench.hardware import check_marks
 from hls4attn.host.bench.hardware_heads import HEADS, NETWORKS, Head, digits
-from hls4attn.host.bench.hardware_readme import main as readme_main
-from hls4attn.host.bench.hardware_readme import read_run, renewed
+from hls4attn.host.bench.hardware_readme import read_run, tables
 from hls4attn.host.bench.hardware_subject import MARKED, Mark, RowCycles, score_rows
 from hls4attn.host.bench.hardware_table import parse_units
 from hls4attn.host.bench.hardware_units import SUBJECTS, UNITS
 from hls4attn.host.bench.vivado import find_vivado, implement, script
-from hls4attn.models.errors import BuildError, InputError, ModelFileError, ToolError
+from hls4attn.models.errors import BuildError, ModelFileError, ToolError
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import ConSmaxSpec, SoftmaxSpec
 from tests.fake_vivado.workshop import Workshop
@@ -203,27 +202,13 @@ def test_the_committed_figures_are_complete():
         assert (unit["ecp5"] is None) == any("no ECP5" in note for note in unit["notes"])
 
 
-def test_the_readme_has_them():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert renewed(readme, read_run()) == readme
-
-
-def test_tables_are_renewed(tmp_path):
-    text = (
-        "before\n\n| unit | LUT |\n|---|---|\n| old | 1 |\n\nafter\n\n| attention head, N x D; network | old |\n\nend\n"
-    )
-    (tmp_path / "README.md").write_text(text)
+def test_tables_of_a_run(tmp_path):
     consmax = next(u for u in read_run()["units"] if u["name"] == "consmax")
-    run = {"units": [consmax, consmax | {"title": "a head", "fixed": True}]}
-    (tmp_path / "run.json").write_text(json.dumps(run))
-    readme_main([str(tmp_path / "README.md"), str(tmp_path / "run.json")])
-    new = (tmp_path / "README.md").read_text()
-    assert f"\n| a head | {consmax['size']['lut']} | 0 |" in new
-    assert f"\n| ConSmax, direct table | {consmax['size']['lut']} | 0 |" in new
-    assert "old" not in new
-    assert [part in new for part in ("before\n\n| unit", "|\n\nafter\n\n| attention head", "|\n\nend\n")] == [True] * 3
-    with pytest.raises(InputError, match=r"begins with \| unit \|"):
-        renewed("nothing", read_run())
+    found = tables({"units": [consmax, consmax | {"title": "a head", "fixed": True}]})
+    assert found["units"].startswith("| unit | LUT |")
+    assert f"\n| ConSmax, direct table | {consmax['size']['lut']} | 0 |" in found["units"]
+    assert f"\n| a head | {consmax['size']['lut']} | 0 |" in found["heads"]
+    assert list(tables({"units": [consmax]})) == ["units"]
     (tmp_path / "run.json").write_text('{"units": [{}]}')
     with pytest.raises(ModelFileError, match=r"run\.json is missing or not what"):
         read_run(tmp_path / "run.json")
