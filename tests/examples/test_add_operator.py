@@ -152,3 +152,35 @@ def test_refusals(tmp_path):
     assert "accepted" not in text
     for words in wanted:
         assert words in text
+
+
+WITHOUT = """
+import squared_relu
+from hls4attn.hls import HlsConfig, lower_graph
+from hls4attn.hls.estimate import estimate
+from hls4attn.hls.stream.network import to_stream
+from hls4attn.hls.stream.units import FURTHER_PARTS
+from hls4attn.host.operator_models import OPERATORS, operator_model
+from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.export.reader import read_graph
+
+squared_relu.register()
+design = lower_graph(read_graph(operator_model(OPERATORS["squared-relu"][0].spec())))
+print(estimate(design, HlsConfig()).resources.multiplier_count)
+FURTHER_PARTS.clear()
+for step in (to_stream, lambda d: estimate(d, HlsConfig())):
+    try:
+        step(design)
+    except UnsupportedError as error:
+        print(error)
+"""
+
+
+def test_what_it_does_without_is_refused_by_name():
+    path = os.pathsep.join((str(EXAMPLE), os.environ.get("PYTHONPATH", "")))
+    done = run(["-c", WITHOUT], PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    multipliers, streams, parts = done.stdout.splitlines()
+    assert multipliers == "32"  # 16 scores of a row at once: a square and a factor each
+    assert streams.startswith("score (AttnSquaredRelu): a score function of another package has no streaming form")
+    assert parts.startswith("SquaredRelu: no estimate")
