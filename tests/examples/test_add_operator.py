@@ -48,7 +48,7 @@ def test_every_step_agrees():
 @pytest.mark.slow
 @pytest.mark.compile
 def test_verilog_agrees():
-    done = verify(EXAMPLE, "--samples", "500", "--rtl", "--stages", "onnx")
+    done = verify(EXAMPLE, "--samples", "500", "--rtl", "--netlist", "--stages", "onnx")
     assert done.returncode == 0, done.stderr
     assert mismatches(done.stdout) == {name: {"0"} for name in ("onnx", "rtl", "netlist")}
 
