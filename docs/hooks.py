@@ -4,10 +4,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "docs" / "pages"
+#: A drawing of ours in a page.
+_DRAWING = re.compile(r'<img [^>]*src="[^"]*img/(\w+_(?:datapath|curves))\.svg"[^>]*>')
+
+
+def on_page_content(html: str, **kwargs: Any) -> str:
+    """Put drawings into the page itself: as pictures they would not have the colour of its text."""
+    return _DRAWING.sub(lambda found: (PAGES / "img" / f"{found[1]}.svg").read_text(encoding="utf-8"), html)
 
 
 def on_config(config: Any) -> Any:

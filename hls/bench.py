@@ -13,7 +13,7 @@ from hls4attn.hls import include_dir, sim_dir
 from hls4attn.hls.bridge import bridge_cpp, stream_bridge_cpp
 from hls4attn.hls.compiler import ap_types_dir, cache_dir
 from hls4attn.hls.csim import Interface, Simulation
-from hls4attn.hls.design import Design
+from hls4attn.hls.design import Design, further_folders
 from hls4attn.hls.emit import design_cpp
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.models.errors import InputError
@@ -41,7 +41,9 @@ def design_simulation(design: Design, threads: int | None = None) -> Simulation:
         n_in, n_out = prod(interface.input.shape), prod(interface.output.shape)
         bridge = bridge_cpp("top.cpp", "top", "port_in_t", "port_out_t", n_in, n_out)
     atomic_write(folder / "bridge.cpp", bridge.encode())
-    return Simulation(folder / "bridge.cpp", (sim_dir(), include_dir(), ap_types_dir()), interface, threads)
+    return Simulation(
+        folder / "bridge.cpp", (sim_dir(), include_dir(), *further_folders(), ap_types_dir()), interface, threads
+    )
 
 
 #: What one operator's simulation takes.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from hls4attn.models.export.graph import Tensor
@@ -29,6 +30,7 @@ class Kernel:
         roms: names of its tables, in the order of its arguments; `scale` and `offset` follow for all.
         stream_header: the file that defines its streaming form, an overload of the same name; empty if it has none.
         region: whether the streaming form is a region of several processes.
+        folder: of the header, for a kernel of another package.
     """
 
     function: str
@@ -38,6 +40,7 @@ class Kernel:
     roms: tuple[str, ...] = ()
     stream_header: str = ""
     region: bool = False
+    folder: Path | None = None
 
 
 #: Log2Exp's factor and shift of each head, and the mantissas of the divider.
@@ -105,6 +108,12 @@ KERNELS = {
 
 #: Hardware operator, configuration members and tables of an operator spec.
 Parameters = tuple[str, dict[str, int], dict[str, Codes]]
+
+
+def further_folders() -> tuple[Path, ...]:
+    """Folders of the headers that other packages brought."""
+    return tuple(dict.fromkeys(k.folder for k in KERNELS.values() if k.folder is not None))
+
 
 #: ROMs of the tail that every kernel ends with.
 TAIL_ROMS = ("scale", "offset")

@@ -63,18 +63,17 @@ class AttnLayer(Layer):  # type: ignore[misc]  # hls4ml is untyped
 
 
 #: Layer classes by operator name.
-LAYERS: dict[str, type[AttnLayer]] = {
-    op: type(op, (AttnLayer,), {"__doc__": f"Kernel {k.function}."}) for op, k in KERNELS.items()
-}
+LAYERS: dict[str, type[AttnLayer]] = {}
 
 
 def register_layers() -> None:
-    """Enter the classes into hls4ml's registry.
+    """Make a class for every kernel, later ones too, and enter it into hls4ml's registry.
 
     Raises:
         ToolError: if another package took a name.
     """
-    for op, cls in LAYERS.items():
+    for op, kernel in KERNELS.items():
+        cls = LAYERS.setdefault(op, type(op, (AttnLayer,), {"__doc__": f"Kernel {kernel.function}."}))
         if layer_map.get(op, cls) is not cls:
             raise ToolError(f"hls4ml has another layer class named {op!r}; two plug-ins collide")
         register_layer(op, cls)

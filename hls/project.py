@@ -19,6 +19,7 @@ from hls4attn.hls.bridge import bridge_cpp, stream_bridge_cpp
 from hls4attn.hls.compiler import cache_dir
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.csim import Interface
+from hls4attn.hls.design import further_folders
 from hls4attn.hls.plugin import hls4ml_version, register
 from hls4attn.hls.writer import write_hls4ml
 from hls4attn.models import errors
@@ -167,6 +168,9 @@ def _digest(data: bytes, config: HlsConfig) -> str:
     for root, patterns in ((include_dir().parent, _WRITING), (Path(errors.__file__).parent, _READING)):
         for path in (path for pattern in patterns for path in sorted(root.glob(pattern))):
             digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    for folder in further_folders():  # what another package registered: its headers, and the rules beside them
+        for path in sorted(p for p in folder.iterdir() if p.suffix in (".h", ".py")):
+            digest.update(f"{path.name}\0".encode() + path.read_bytes())
     digest.update(data)
     return digest.hexdigest()
 

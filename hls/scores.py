@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from hls4attn.hls.design import Parameters
+from hls4attn.hls import include_dir
+from hls4attn.hls.design import KERNELS, Kernel, Parameters
 from hls4attn.hls.e2 import e2softmax_parameters
-from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.errors import SpecError, UnsupportedError
 from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec, E2SoftmaxSpec, ScoreSpec, SoftmaxSpec
 
 
@@ -77,9 +79,38 @@ def _softmax(spec: SoftmaxSpec, shape: tuple[int, ...], where: str) -> Parameter
     return "AttnSoftmax", ints, {"table": spec.table}
 
 
-_RULES: dict[type, Callable[..., Parameters]] = {
+#: From a spec, (heads, rows, cols) and the node's name to hardware operator, configuration members and tables.
+Rule = Callable[[Any, tuple[int, ...], str], Parameters]
+
+_RULES: dict[type, Rule] = {
     ConSmaxSpec: _consmax,
     ConSmaxSplitSpec: _split,
     SoftmaxSpec: _softmax,
     E2SoftmaxSpec: e2softmax_parameters,
 }
+
+
+def add_score_kernel(spec: type, op: str, kernel: Kernel, rule: Rule) -> None:
+    """Make the kernel of another package's score function known; doing it again changes nothing.
+
+    Args:
+        spec: the spec's class.
+        op: name of the hardware operator, which `rule` returns; starts with ``Attn``.
+        kernel: its C++; `folder` says where its header lies.
+        rule: members and tables; heads, rows, cols, causal and what states the formats are added.
+
+    Raises:
+        SpecError: for a name that is taken, a header that is not there or that hides one of this package.
+    """
+    known = KERNELS.get(op)
+    if known is not None and known != kernel:
+        raise SpecError(f"{op}: there is another kernel of that name, {known.function} in {known.header}")
+    if not op.startswith("Attn") or not op.isidentifier():
+        raise SpecError(f"A hardware operator is named Attn and a C identifier. Received: {op!r}")
+    if kernel.folder is None or not (kernel.folder / kernel.header).is_file():
+        raise SpecError(f"{op}: no header {kernel.header} in {kernel.folder}; the kernel's folder says where it lies")
+    hidden = [path.name for path in kernel.folder.glob("*.h") if (include_dir() / path.name).exists()]
+    if hidden:
+        raise SpecError(f"{op}: {kernel.folder} has headers with names of this package: {', '.join(sorted(hidden))}")
+    KERNELS[op] = kernel
+    _RULES[spec] = rule

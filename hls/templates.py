@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hls4ml.backends import get_backend
@@ -12,9 +13,9 @@ from hls4ml.model.flow import update_flow
 from hls4ml.model.optimizer import ModelOptimizerPass, get_available_passes, register_pass
 
 from hls4attn.hls import include_dir
-from hls4attn.hls.design import HwNode
+from hls4attn.hls.design import HwNode, further_folders
 from hls4attn.hls.emit import call_cpp, config_cpp, length_rows, stream_call_cpp, tap_cpp
-from hls4attn.hls.layers import LAYERS, AttnLayer
+from hls4attn.hls.layers import AttnLayer
 from hls4attn.hls.limits import COMPLETE_PARTITION
 
 #: Kernels run one after the other on shared arrays.  The arrays have several readers (q, k, v, residual), which
@@ -24,17 +25,21 @@ SEQUENTIAL = "inline off"
 _SCHEDULE_PASS = "hls4attn_schedule"
 
 
-def header_names() -> list[str]:
-    """All header files of this package."""
-    return sorted(p.name for p in include_dir().glob("*.h"))
+def header_files() -> list[Path]:
+    """All header files of this package, and of those that registered a kernel."""
+    return [path for folder in (include_dir(), *further_folders()) for path in sorted(folder.glob("*.h"))]
 
 
 class AttnConfigTemplate(LayerConfigTemplate):  # type: ignore[misc]
     """Tables and configuration struct of every kernel."""
 
     def __init__(self) -> None:
-        super().__init__(list(LAYERS.values()))
+        super().__init__(AttnLayer)
         self.name = "hls4attn_config_template"
+
+    def match(self, node: Any) -> bool:
+        """Every layer of ours, those of kernels that are registered later too."""
+        return isinstance(node, AttnLayer)
 
     def format(self, node: AttnLayer) -> str:
         """The C++ text."""
@@ -46,8 +51,12 @@ class AttnFunctionTemplate(FunctionCallTemplate):  # type: ignore[misc]
     """The call of every kernel, and the tap behind it."""
 
     def __init__(self) -> None:
-        super().__init__(list(LAYERS.values()))
+        super().__init__(AttnLayer)
         self.name = "hls4attn_function_template"
+
+    def match(self, node: Any) -> bool:
+        """Every layer of ours, those of kernels that are registered later too."""
+        return isinstance(node, AttnLayer)
 
     def transform(self, model: Any, node: AttnLayer) -> bool:
         """Set the node's header beside its call."""
@@ -118,8 +127,8 @@ def register_templates(backends: Sequence[str]) -> None:
         for template in (AttnConfigTemplate, AttnFunctionTemplate):
             if f"{name.lower()}:{template().get_name()}" not in known:
                 backend.register_template(template)
-        for header in header_names():
-            backend.register_source(include_dir() / header)  # each backend copies only its own
+        for header in header_files():
+            backend.register_source(header)  # each backend copies only its own
     if f"vivado:{_SCHEDULE_PASS}" not in known:
         # Vitis runs Vivado's flow of that name; appended, so it comes after hls4ml's own choice of a style.
         update_flow(

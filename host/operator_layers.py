@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from hls4attn.host.extension import KERAS_LAYERS
 from hls4attn.host.operator_models import is_norm
 from hls4attn.models.errors import SpecError
 from hls4attn.models.layers import (
@@ -72,6 +73,8 @@ def _operands(spec: GainCellSpec, tokens: Any) -> list[Any]:
 
 
 def _score_layer(spec: Any) -> keras.layers.Layer:
+    if type(spec) in KERAS_LAYERS:
+        return KERAS_LAYERS[type(spec)](spec)
     common = (spec.heads, spec.in_format, spec.score_scale)
     if isinstance(spec, ConSmaxSpec):
         method = "split" if isinstance(spec, ConSmaxSplitSpec) else "direct"

@@ -11,7 +11,7 @@ Every unit has the same ports::
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ _MODULES = {
     "AILayerNorm": "ailayernorm",
     "GainCell": "gaincell",
 }
+
+#: What builds the units of other packages' operators, by `op_type`: from a spec and the longest row.
+FURTHER_UNITS: dict[str, Callable[[Any, int], RtlUnit]] = {}
 
 
 def rtl_dir() -> Path:
@@ -174,9 +177,12 @@ def rtl_unit(spec: Any, row_max: int = ROW_MAX) -> RtlUnit:
         UnsupportedError: for an operator, or an option of one, without a unit.
     """
     name = getattr(spec, "op_type", type(spec).__name__)
-    if name not in _MODULES:
-        raise UnsupportedError(f"No streaming unit for {name}; there are units for {', '.join(sorted(_MODULES))}")
+    if name not in _MODULES and name not in FURTHER_UNITS:
+        known = ", ".join(sorted({*_MODULES, *FURTHER_UNITS}))
+        raise UnsupportedError(f"No streaming unit for {name}; there are units for {known}")
     if not 1 <= row_max <= 1 << 20:
         raise SpecError(f"{name}: row_max must be 1 to {1 << 20}. Received: {row_max}")
+    if name in FURTHER_UNITS:
+        return FURTHER_UNITS[name](spec, row_max)
     unit: RtlUnit = importlib.import_module(f"hls4attn.hls.rtl.{_MODULES[name]}").unit(spec, row_max)
     return unit

@@ -85,6 +85,8 @@ def _check_kernel(node: HwNode) -> None:
         return
     if node.op == "AttnMatMul":
         reason = "a product of two computed tensors streams only as part of an attention (Q K^T, score function, P V)"
+    elif node.kernel.folder is not None:
+        reason = "a score function of another package has no streaming form"
     else:
         reason = "a score function streams only between Q K^T and P V that nothing else reads"
     raise UnsupportedError(f"{node.name} ({node.op}): {reason}; change the model, {PARALLEL}")

@@ -10,6 +10,7 @@ from hls4attn.hls.emit import constant_banks
 from hls4attn.hls.limits import COMPLETE_PARTITION
 from hls4attn.hls.stream.cycles import ceil_div
 from hls4attn.hls.stream.resources import Parts
+from hls4attn.models.errors import UnsupportedError
 
 BY_CHANNEL, BY_ELEMENT = 2, 3
 
@@ -168,6 +169,10 @@ def layernorm(parts: Parts, ints: Mapping[str, int], width: int, lanes: int, ban
     return width, total + power, total + inverse + 8
 
 
+#: What other packages' score functions are built from, by name: from members and scores at once.
+FURTHER_PARTS: dict[str, Callable[[Parts, Mapping[str, int], int], None]] = {}
+
+
 def function_parts(
     parts: Parts, name: str, ints: Mapping[str, int], lanes: int, row: int, width: int, heads: int = 1, ports: int = 0
 ) -> None:
@@ -175,13 +180,16 @@ def function_parts(
 
     Args:
         parts: where it is added.
-        name: ConSmax, ConSmaxSplit, Softmax or E2Softmax.
+        name: ConSmax, ConSmaxSplit, Softmax, E2Softmax, or one of `FURTHER_PARTS`.
         ints: its members.
         lanes: scores at once.
         row: length of a row of scores.
         width: signed bits of its result.
         heads: rows that are worked on at once.
         ports: lanes that share a copy of a table; 0: tables of up to COMPLETE_PARTITION entries are logic.
+
+    Raises:
+        UnsupportedError: for a score function of another package that does not say what it is built from.
     """
     if name == "ConSmax":
         _table(parts, lanes, ports, ints["heads"] * ints["entries"], width)
@@ -205,9 +213,13 @@ def function_parts(
             parts.divide(max(ints["exp_frac"] + ratio, total) + 1, total)
         parts.multiply(lanes, exponent, ratio)
         parts.add(2 * lanes, exponent + ratio)  # rounding, limit
-    else:
+    elif name.startswith("E2Softmax"):
         e2_stage(parts, ints, lanes, heads, row)
         e2_division(parts, ints, lanes)
+    elif name in FURTHER_PARTS:
+        FURTHER_PARTS[name](parts, ints, lanes)
+    else:
+        raise UnsupportedError(f"{name}: no estimate; the package it comes from does not say what it is built from")
 
 
 def _table(parts: Parts, lanes: int, ports: int, entries: int, width: int) -> None:

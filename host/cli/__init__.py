@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -39,6 +40,8 @@ app.add_typer(bench_group, name="bench")
 app.command()(doctor)
 app.command()(demo)
 
+#: Entry points of installed packages with operators of their own.
+OPERATORS = "hls4attn.operators"
 _INTERRUPTED = 130
 #: What typer raises for wrong arguments; which click it belongs to depends on typer's version.
 _USAGE: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -47,6 +50,10 @@ _USAGE: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "Click
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; exit with the error's code."""
     try:
+        if importlib.metadata.entry_points(group=OPERATORS):
+            from hls4attn.host.extension import load_installed
+
+            load_installed()
         code = app(args=arguments, standalone_mode=False)
     except Hls4attnError as error:
         if Debug.on:

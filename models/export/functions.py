@@ -11,6 +11,7 @@ from functools import cache
 
 import onnx
 
+from hls4attn.models.errors import SpecError
 from hls4attn.models.export import functions_gain, functions_norm, functions_sole
 
 DOMAIN = "hls4attn"
@@ -158,6 +159,33 @@ IntegerSoftmax <in_format, score_scale, out_width, out_frac, exp_frac, guard, ma
 """
 
 
+#: Bodies that other packages brought, by operator name.
+_FURTHER: dict[str, str] = {}
+
+
+def add_function(name: str, body: str) -> None:
+    """Make the function body of another package's operator known; doing it again changes nothing.
+
+    Args:
+        name: the operator.
+        body: in ONNX's text form, ``Name <attributes> (x) => (y) { ... }``, of standard operators of opset 17.
+
+    Raises:
+        SpecError: for a name that is taken, or a body that does not parse or has another name.
+    """
+    known = functions()
+    if name in known and _FURTHER.get(name) != body:
+        raise SpecError(f"{name}: there is another ONNX function of that name")
+    try:
+        parsed = onnx.parser.parse_function(_HEADER.format(domain=DOMAIN) + body)
+    except onnx.parser.ParseError as error:
+        raise SpecError(f"{name}: its ONNX function does not parse: {error}") from error
+    if parsed.name != name:
+        raise SpecError(f"{name}: its ONNX function is named {parsed.name!r}")
+    _FURTHER[name] = body
+    functions.cache_clear()
+
+
 @cache
 def functions() -> dict[str, onnx.FunctionProto]:
     """Every function this package may write, by operator name."""
@@ -167,7 +195,7 @@ def functions() -> dict[str, onnx.FunctionProto]:
         "ConSmax": (DOMAIN, _CONSMAX),
         "ConSmaxSplit": (DOMAIN, _SPLIT),
         "IntegerSoftmax": (DOMAIN, _SOFTMAX),
-        **{name: (DOMAIN, body) for name, body in own.items()},
+        **{name: (DOMAIN, body) for name, body in (own | _FURTHER).items()},
     }
     return {
         name: onnx.parser.parse_function(_HEADER.format(domain=domain) + text) for name, (domain, text) in texts.items()

@@ -112,8 +112,8 @@ def load_keras(path: Path) -> Any:
 
     if path.suffix != ".keras" or not path.is_file():
         raise ModelFileError(f"{path}: expected an existing .keras file (model.save('name.keras'))")
-    _check_archive(path)
     objects: dict[str, Any] = dict(CUSTOM_OBJECTS)
+    _check_archive(path, {cls.__module__ for cls in CUSTOM_OBJECTS.values()})
     _add_supported_quantized_objects(objects)
     try:
         with warnings.catch_warnings():  # Keras doubts quantisers that are not its own constraints
@@ -124,8 +124,13 @@ def load_keras(path: Path) -> Any:
         raise ModelFileError(f"{path} is not a readable Keras model: {reason}") from error
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse an archive whose configuration would make Keras import or run anything but known layers."""
+def _check_archive(path: Path, registered: set[str]) -> None:
+    """Refuse an archive whose configuration would make Keras import or run anything but known layers.
+
+    Args:
+        path: the archive.
+        registered: modules of layers that were registered, by this package or another.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
@@ -136,7 +141,8 @@ def _check_archive(path: Path) -> None:
         value = open_values.pop()
         if isinstance(value, dict):
             module, name = value.get("module"), value.get("class_name")
-            known = module is None or (isinstance(module, str) and module.split(".")[0] in _KNOWN_MODULES)
+            known = module is None or module in registered
+            known |= isinstance(module, str) and module.split(".")[0] in _KNOWN_MODULES
             if not known or name in _CODE_CLASSES:
                 raise UnsupportedError(
                     f"{path}: its configuration names {module}.{name}, which could run code; refused"

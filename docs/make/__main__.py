@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python docs/make``: renew the drawings, and the tables between their marks in the pages.
+
+A table stands between ``<!-- table NAME ARGUMENTS -->`` and ``<!-- end -->``.  With ``--check`` nothing is written:
+what would change is named, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from curves import FIGURES
+from datapaths_cells import gaincell
+from datapaths_norm import DRAWINGS as NORMS
+from datapaths_score import DRAWINGS as SCORES
+from tables import TABLES
+
+from hls4attn.models.files import atomic_write
+
+PAGES = Path(__file__).resolve().parents[1] / "pages"
+DRAWINGS = {**SCORES, **NORMS, "gaincell": gaincell}
+_MARKED = re.compile(r"(<!-- table ([\w-]+)((?: [\w-]+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def renewed(text: str) -> str:
+    """A page with its tables as they are now."""
+
+    def table(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{TABLES[found[2]](*found[3].split())}\n{found[4]}"
+
+    return _MARKED.sub(table, text)
+
+
+def contents() -> Iterator[tuple[Path, str]]:
+    """Every file with what belongs in it."""
+    for made, kind in ((DRAWINGS, "datapath"), (FIGURES, "curves")):
+        for name, draw in made.items():
+            yield PAGES / "img" / f"{name}_{kind}.svg", draw().svg()
+    for page in sorted(PAGES.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if _MARKED.search(text):
+            yield page, renewed(text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write or compare; the exit status."""
+    stale = [(path, text) for path, text in contents() if not path.is_file() or path.read_text("utf-8") != text]
+    for path, text in stale:
+        if "--check" in arguments:
+            print(f"{path.relative_to(PAGES)} is not what python docs/make writes")
+        else:
+            atomic_write(path, text.encode())
+            print(f"wrote {path.relative_to(PAGES)}")
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score functions of other packages: one entry each, and all steps know them.
+
+An installed package names a function without arguments in its entry points, which registers what it has::
+
+    [project.entry-points."hls4attn.operators"]
+    squared-relu = "squared_relu:register"
+
+The command line calls them; a Python program calls the function itself.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hls4attn.hls.design import Kernel, Parameters
+from hls4attn.hls.rtl.unit import FURTHER_UNITS, RtlUnit
+from hls4attn.hls.scores import add_score_kernel
+from hls4attn.hls.stream.resources import Parts
+from hls4attn.hls.stream.units import FURTHER_PARTS
+from hls4attn.host.operator_models import OPERATORS, OperatorCase
+from hls4attn.models.errors import SpecError, ToolError
+from hls4attn.models.export.functions import add_function
+from hls4attn.models.operators.base import ScoreSpec, register_score
+
+#: Entry points of packages with operators.
+GROUP = "hls4attn.operators"
+
+#: Makers of Keras layers by the spec's class, for `verify --operator`.
+KERAS_LAYERS: dict[type, Callable[[Any], Any]] = {}
+
+
+@dataclass(frozen=True)
+class ScoreOperator:
+    """A score function from spec to hardware.
+
+    Args:
+        name: in ``verify --operator NAME``.
+        spec: its spec, a `ScoreSpec` with the integer reference.
+        function: body of the ONNX function, in ONNX's text form.
+        kernel: the C++ kernel, its `folder` included.
+        op: name of the hardware operator, ``Attn...``.
+        parameters: from a spec, (heads, rows, cols) and the node's name to members and tables of the kernel.
+        cases: typical configurations, which `verify` climbs the ladder with.
+        layer: makes the Keras layer of a spec, weights set; None if there is none.
+        unit: makes the streaming unit in Verilog of a spec and a longest row; None if there is none.
+        parts: adds what the kernel is built from, from members and scores at once; None for no estimate.
+    """
+
+    name: str
+    spec: type[Any]
+    function: str
+    kernel: Kernel
+    op: str
+    parameters: Callable[[Any, tuple[int, ...], str], Parameters]
+    cases: tuple[OperatorCase, ...]
+    layer: Callable[[Any], Any] | None = None
+    unit: Callable[[Any, int], RtlUnit] | None = None
+    parts: Callable[[Parts, Mapping[str, int], int], None] | None = None
+
+
+def register_operator(operator: ScoreOperator) -> None:
+    """Make a score function known to every step; doing it again changes nothing.
+
+    Raises:
+        SpecError: for a name that is taken, a body or a header that does not fit, or a case of another spec.
+    """
+    taken = OPERATORS.get(operator.name)
+    if taken is not None and [c.name for c in taken] != [c.name for c in operator.cases]:
+        raise SpecError(f"{operator.name}: there is another operator of that name")
+    for case in operator.cases:
+        spec = case.spec()
+        if type(spec) is not operator.spec or not isinstance(spec, ScoreSpec):
+            raise SpecError(f"{operator.name}: case {case.name} is not a {operator.spec.__name__} that is a ScoreSpec")
+    if operator.kernel.operands != 1:
+        raise SpecError(f"{operator.name}: a score function has one operand. Received: {operator.kernel.operands}")
+    add_function(operator.spec.op_type, operator.function)
+    add_score_kernel(operator.spec, operator.op, operator.kernel, operator.parameters)
+    register_score(operator.spec)
+    OPERATORS[operator.name] = operator.cases
+    if operator.layer is not None:
+        KERAS_LAYERS[operator.spec] = operator.layer
+    if operator.unit is not None:
+        FURTHER_UNITS[operator.spec.op_type] = operator.unit
+    if operator.parts is not None:
+        FURTHER_PARTS[operator.op.removeprefix("Attn")] = operator.parts
+
+
+def load_installed() -> None:
+    """Register the operators of installed packages.
+
+    Raises:
+        ToolError: naming the package whose operators do not load.
+    """
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        try:
+            entry.load()()
+        except Exception as error:  # the other package may fail in any way
+            owner = entry.dist.name if entry.dist else entry.value
+            raise ToolError(
+                f"{owner}: its operator {entry.name} does not load: {error}; repair or remove it",
+            ) from error
