@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An hls4ml user's script: an ONNX file to C++, compiled, predicting.
 
-    python examples/hls4ml_plain.py MODEL.onnx FOLDER INPUTS.npy OUTPUTS.npy
+python examples/hls4ml_plain.py MODEL.onnx FOLDER INPUTS.npy OUTPUTS.npy
 """
 
 import sys

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same script with the three lines that make attention exact, and refuse what would not be.
 
-    python examples/hls4ml_script.py MODEL.onnx FOLDER INPUTS.npy OUTPUTS.npy
+python examples/hls4ml_script.py MODEL.onnx FOLDER INPUTS.npy OUTPUTS.npy
 """
 
 import sys
