@@ -9,6 +9,7 @@ import sys
 import hls4ml
 import numpy as np
 import onnx
+
 from hls4attn.hls import check_hls_model, for_hls4ml
 
 path, folder, inputs, outputs = sys.argv[1:]

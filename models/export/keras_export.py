@@ -115,10 +115,9 @@ class _Exporter:
         layer = node.layer
         if isinstance(layer, keras.layers.InputLayer):
             return
-        if len(layer.inbound_nodes) != 1:
-            raise UnsupportedError(
-                f"{layer.name}: a layer used {len(layer.inbound_nodes)} times is not supported; make one layer for each use"
-            )
+        uses = len(layer.inbound_nodes)
+        if uses != 1:
+            raise UnsupportedError(f"{layer.name}: a layer used {uses} times is not supported; make one for each use")
         emit = _EMITTERS.get(type(layer))
         if emit is None and isinstance(layer, ScoreLayer):
             emit = _score

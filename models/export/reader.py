@@ -133,8 +133,8 @@ class _Reader:
         if len(users) != 1 or users[0].op_type != "Quant":
             names = [f"{n.name} ({n.op_type})" for n in users]
             raise UnsupportedError(
-                f"The input {info.name!r} must feed one Quant node, which defines the input's integer format (in Keras: "
-                f"begin with a QActivation). Received: {names}"
+                f"The input {info.name!r} must feed one Quant node, which defines the input's integer format "
+                f"(in Keras: begin with a QActivation). Received: {names}"
             )
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
         if len(dims) < 2 or any(d <= 0 for d in dims[1:]):

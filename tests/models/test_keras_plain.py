@@ -60,9 +60,9 @@ BODIES = {
     "relu": lambda x: layers.ReLU(name="r")(dense(4, "d")(x)),
     "activation": lambda x: layers.Activation("relu", name="r")(layers.Activation("linear")(dense(4, "d")(x))),
     "multiply": lambda x: layers.Multiply(name="m")(projections(x, "qk")),
-    "dense with a relu": lambda x: dense(4, "d", activation="relu")(x),
-    "dense with a quantised relu": lambda x: dense(4, "d", activation="quantized_relu(6,1)")(x),
-    "dense with a quantiser": lambda x: dense(4, "d", activation="quantized_bits(5,1,1,alpha=1)")(x),
+    "dense with a relu": dense(4, "d", activation="relu"),
+    "dense with a quantised relu": dense(4, "d", activation="quantized_relu(6,1)"),
+    "dense with a quantiser": dense(4, "d", activation="quantized_bits(5,1,1,alpha=1)"),
 }
 
 
@@ -87,7 +87,7 @@ def test_stock_layers_are_exact(name):
 
 
 def test_average_pooling_is_exact_over_powers_of_two():
-    found, _, _ = mismatches(model_of(lambda x: layers.GlobalAveragePooling1D(name="mean")(x), length=8))
+    found, _, _ = mismatches(model_of(layers.GlobalAveragePooling1D(name="mean"), length=8))
     assert found == {"keras": 0, "onnxruntime": 0}
 
 
@@ -222,7 +222,7 @@ def test_a_layer_used_twice_an_open_length_and_two_inputs():
         shared = dense(8, "shared")
         return layers.Add()([shared(x), shared(QActivation(Q8, name="again")(x))])
 
-    with pytest.raises(UnsupportedError, match="^shared: a layer used 2 times is not supported; make one layer for"):
+    with pytest.raises(UnsupportedError, match="^shared: a layer used 2 times is not supported; make one for each use"):
         export_keras(model_of(twice))
     with pytest.raises(UnsupportedError, match="all axes but the batch must be fixed: give Input the length"):
         export_keras(model_of(lambda x: x, length=None))

@@ -3,7 +3,7 @@
 
 Needs torch, brevitas, onnx, onnxscript, onnxoptimizer, onnxruntime, qonnx and scikit-learn.
 
-    python tests/models/foreign_samples/make.py FOLDER
+    python examples/data/make.py FOLDER
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import hashlib
 import importlib.metadata
 import json
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,6 @@ from brevitas.export import export_onnx_qcdq, export_qonnx
 from brevitas.quant import (
     Int8ActPerTensorFloat,
     Int8BiasPerTensorFloatInternalScaling,
-    Int8WeightPerChannelFloat,
     Int8WeightPerTensorFloat,
     Uint8ActPerTensorFloat,
 )
@@ -32,19 +33,16 @@ from brevitas.quant.fixed_point import Int8WeightPerChannelFixedPoint
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "examples"))
-from pytorch_encoder import CLASSES, HEADS, PATCH, TOKENS, WIDTH, Encoder, Quantisers, digits, train  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from pytorch_encoder import CLASSES, HEADS, PATCH, TOKENS, WIDTH, Encoder, Quantisers, digits, train
 
 PACKAGES = ("torch", "brevitas", "onnx", "onnxscript", "onnxoptimizer", "onnxruntime", "qonnx", "scikit-learn", "numpy")
 FLOAT = Quantisers(
     Int8ActPerTensorFloat, Uint8ActPerTensorFloat, Int8WeightPerTensorFloat, Int8BiasPerTensorFloatInternalScaling
 )
 PER_CHANNEL = Quantisers(weight=Int8WeightPerChannelFixedPoint)
-FLOAT_PER_CHANNEL = Quantisers(
-    Int8ActPerTensorFloat, Uint8ActPerTensorFloat, Int8WeightPerChannelFloat, Int8BiasPerTensorFloatInternalScaling
-)
 #: Test images whose logits are stored.
-IMAGES = 100
+IMAGES = 50
 
 
 class PlainAttention(nn.Module):
@@ -123,17 +121,19 @@ def trained(make: Callable[[], nn.Module], epochs: int) -> tuple[nn.Module, floa
     return model, train(model, epochs)
 
 
-def plain(model: nn.Module, path: Path, dynamo: bool, **options: Any) -> None:
+def plain(model: nn.Module, path: Path, dynamo: bool) -> None:
     """PyTorch's own export."""
-    if dynamo:
-        options |= {"external_data": False}
+    options: dict[str, Any] = {"external_data": False} if dynamo else {}
     torch.onnx.export(model.eval(), (torch.zeros(1, TOKENS, PATCH),), str(path), dynamo=dynamo, **options)
 
 
-def runtime_qdq(source: Path, path: Path, **options: Any) -> None:
+def runtime_qdq(model: nn.Module, path: Path, options: dict[str, Any]) -> None:
     """ONNX Runtime's static quantisation with QuantizeLinear and DequantizeLinear."""
-    name = onnx.load(source).graph.input[0].name
-    quantize_static(source, path, Patches(name), quant_format=QuantFormat.QDQ, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "float.onnx"
+        plain(model, source, dynamo=False)
+        name = onnx.load(source).graph.input[0].name
+        quantize_static(source, path, Patches(name), quant_format=QuantFormat.QDQ, **options)
 
 
 def exporter(dynamo: bool) -> str:
@@ -147,52 +147,69 @@ def brevitas(model: nn.Module, path: Path, export: Callable[..., Any], dynamo: b
     export(model, args=torch.zeros(1, TOKENS, PATCH), export_path=str(path), dynamo=dynamo, **options)
 
 
-def make_all(folder: Path, epochs: int) -> dict[str, Any]:
-    """Every sample; what `samples.json` says of them."""
-    found: dict[str, Any] = {}
-    logits: dict[str, np.ndarray] = {}
-    images = torch.from_numpy(digits()[1][:IMAGES])
+class Samples:
+    """Writes the samples to a folder, with what is to be known of each.
 
-    def keep(name: str, model: nn.Module, accuracy: float, what: str, write: Callable[[Path], None]) -> None:
-        path = folder / f"{name}.onnx"
+    Args:
+        folder: where they go.
+        epochs: length of the trainings.
+    """
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self.folder, self.epochs = folder, epochs
+        self.images = torch.from_numpy(digits()[1][:IMAGES])
+        self.logits: dict[str, np.ndarray] = {}
+        self.found: dict[str, Any] = {}
+
+    def keep(self, name: str, model: nn.Module, accuracy: float, what: str, write: Callable[[Path], None]) -> None:
+        """Write one file and note its model's logits."""
+        path = self.folder / f"{name}.onnx"
         write(path)
         clean(path)
         with torch.no_grad():
-            logits[name] = model.eval()(images).numpy()
+            self.logits[name] = model.eval()(self.images).numpy()
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[name] = {"what": what, "accuracy": round(accuracy, 4), "bytes": path.stat().st_size, "sha256": digest}
+        self.found[name] = {"what": what, "accuracy": round(accuracy, 4), "sha256": digest}
         print(f"{path.name}: {path.stat().st_size} bytes, accuracy {accuracy:.4f}", flush=True)
 
-    model, accuracy = trained(Encoder, epochs)
-    for name, export, dynamo in (
-        ("qonnx", export_qonnx, True),
-        ("qonnx_torchscript", export_qonnx, False),
-        ("qcdq_torchscript", export_onnx_qcdq, False),  # its other exporter does not take quantised biases
-    ):
-        what = f"Brevitas, fixed-point scales, {export.__name__}, {exporter(dynamo)}"
-        keep(f"brevitas_{name}", model, accuracy, what, lambda p: brevitas(model, p, export, dynamo))
-    for name, by, what in (
-        ("float_scales", FLOAT, "Brevitas' default float scales"),
-        ("per_channel", PER_CHANNEL, "one power-of-two scale an output channel of the weights"),
-        ("float_per_channel", FLOAT_PER_CHANNEL, "one float scale an output channel of the weights"),
-    ):
-        other, accuracy = trained(lambda: Encoder(by), max(epochs // 2, 1))
-        keep(f"brevitas_{name}", other, accuracy, what, lambda p: brevitas(other, p, export_qonnx, True))
-    for name, attention in (("mha", StockAttention), ("sdpa", PlainAttention)):
-        bare, accuracy = trained(lambda: PlainEncoder(attention()), epochs)
-        for suffix, dynamo in (("", True), ("_torchscript", False)):
-            what = f"unquantised, {attention.__doc__} {exporter(dynamo)}"
-            keep(f"torch_{name}{suffix}", bare, accuracy, what, lambda p: plain(bare, p, dynamo))
-        symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True}
-        for suffix, options in (
-            ("", {}),
-            ("_symmetric", {"activation_type": QuantType.QInt8, "extra_options": symmetric}),
+    def brevitas(self) -> None:
+        """Encoders with Brevitas' quantisers."""
+        model, accuracy = trained(Encoder, self.epochs)
+        for name, export, dynamo in (
+            ("brevitas_qonnx", export_qonnx, True),
+            ("brevitas_qcdq", export_onnx_qcdq, False),  # its other exporter does not take quantised biases
         ):
-            what = f"ONNX Runtime's static QDQ of torch_{name}_torchscript, float scales: {options or 'defaults'}"
-            source = folder / f"torch_{name}_torchscript.onnx"
-            keep(f"ort_qdq_{name}{suffix}", bare, accuracy, what, lambda p: runtime_qdq(source, p, **options))
-    np.savez_compressed(folder / "expected.npz", images=images.numpy(), labels=digits()[3][:IMAGES], **logits)
-    return {"versions": {p: importlib.metadata.version(p) for p in PACKAGES}, "samples": found}
+            what = f"fixed-point scales, {export.__name__}, {exporter(dynamo)}"
+            self.keep(name, model, accuracy, what, partial(brevitas, model, export=export, dynamo=dynamo))
+        for name, by, what in (
+            ("brevitas_float_scales", FLOAT, "Brevitas' default float scales"),
+            ("brevitas_per_channel", PER_CHANNEL, "one power-of-two scale an output channel of the weights"),
+        ):
+            model, accuracy = trained(partial(Encoder, by), max(self.epochs // 2, 1))
+            write = partial(brevitas, model, export=export_qonnx, dynamo=True)
+            self.keep(name, model, accuracy, f"{what}, export_qonnx, {exporter(True)}", write)
+
+    def unquantised(self) -> None:
+        """Encoders without quantisers, and one of them quantised by ONNX Runtime."""
+        model, accuracy = trained(lambda: PlainEncoder(StockAttention()), self.epochs)
+        what = f"no quantisers, nn.MultiheadAttention, {exporter(True)}"
+        self.keep("torch_mha", model, accuracy, what, partial(plain, model, dynamo=True))
+        model, accuracy = trained(lambda: PlainEncoder(PlainAttention()), self.epochs)
+        symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True}
+        for name, options in (
+            ("ort_qdq", {}),
+            ("ort_qdq_symmetric", {"activation_type": QuantType.QInt8, "extra_options": symmetric}),
+        ):
+            what = f"no quantisers in training, scaled_dot_product_attention, {exporter(False)}, then quantize_static"
+            write = partial(runtime_qdq, model, options=options)
+            self.keep(name, model, accuracy, f"{what}, {'symmetric' if options else 'its defaults'}", write)
+
+    def finish(self) -> None:
+        """Write the logits and the record."""
+        labels = digits()[3][:IMAGES]
+        np.savez_compressed(self.folder / "expected.npz", images=self.images.numpy(), labels=labels, **self.logits)
+        record = {"versions": {p: importlib.metadata.version(p) for p in PACKAGES}, "samples": self.found}
+        (self.folder / "samples.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def main() -> None:
@@ -202,8 +219,10 @@ def main() -> None:
     arguments.add_argument("--epochs", type=int, default=30)
     chosen = arguments.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    record = make_all(chosen.folder, chosen.epochs)
-    (chosen.folder / "samples.json").write_text(json.dumps(record, indent=2) + "\n")
+    samples = Samples(chosen.folder, chosen.epochs)
+    samples.brevitas()
+    samples.unquantised()
+    samples.finish()
 
 
 if __name__ == "__main__":
