@@ -14,7 +14,7 @@ from hls4attn.host.cli.bench import group as bench_group
 from hls4attn.host.cli.checks import demo, doctor, report, run, verify
 from hls4attn.host.cli.console import Debug, app, err
 from hls4attn.host.cli.hardware import build, convert, estimate
-from hls4attn.host.cli.models import export, quantise, train
+from hls4attn.host.cli.models import export, import_onnx, quantise, train
 from hls4attn.models.errors import Hls4attnError
 
 __all__ = ["main"]
@@ -22,6 +22,7 @@ __all__ = ["main"]
 _VERBS: tuple[Callable[..., None], ...] = (train, export, convert, build, verify, run, quantise, report, estimate)
 for _verb in _VERBS:  # in the order of `--help`
     app.command()(_verb)
+app.command("import")(import_onnx)
 app.add_typer(bench_group, name="bench")
 app.command()(doctor)
 app.command()(demo)

@@ -96,3 +96,40 @@ def export(
     from hls4attn.host.verbs import models as verbs
 
     verbs.export(out, source, target, model, score)
+
+
+def import_onnx(
+    source: Annotated[Path, typer.Argument(help="ONNX file with Quant, or QuantizeLinear and DequantizeLinear nodes.")],
+    target: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+    softmax: Annotated[
+        str, typer.Option(help="softmax (exact integers), e2softmax, e2softmax-online or e2softmax-shift.")
+    ] = "softmax",
+    layernorm: Annotated[str, typer.Option(help="layernorm (exact integers) or ailayernorm.")] = "layernorm",
+    scales: Annotated[
+        str, typer.Option(help="exact refuses scales that are no powers of two; power-of-two rounds them.")
+    ] = "exact",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help=".npy of representative inputs: chooses formats that the file lacks.", show_default=False),
+    ] = None,
+    activation_bits: Annotated[int, typer.Option(help="With --calibration: of activations without quantiser.")] = 8,
+    weight_bits: Annotated[int, typer.Option(help="With --calibration: of weights without quantiser.")] = 8,
+    bias_bits: Annotated[int, typer.Option(help="With --calibration: of biases without quantiser.")] = 12,
+    samples: Annotated[int, typer.Option(help="Without --calibration: random inputs to compare on.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+    json: JsonFile = None,
+) -> None:
+    """A quantised ONNX file from elsewhere (PyTorch, Brevitas, onnxruntime) in our dialect; tells every change."""
+    from hls4attn.host.verbs.importing import import_file
+
+    choices = {
+        "softmax": softmax,
+        "layernorm": layernorm,
+        "scales": scales,
+        "activation_bits": activation_bits,
+        "weight_bits": weight_bits,
+        "bias_bits": bias_bits,
+        "samples": samples,
+        "seed": seed,
+    }
+    import_file(out, err, source, target, calibration, json, choices)

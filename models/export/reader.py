@@ -91,10 +91,19 @@ def read_graph(source: Path | str | onnx.ModelProto) -> Graph:
     model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
     try:
         return _Reader(model).read()
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{error}{_foreign_hint(model)}") from error
     except Hls4attnError:
         raise
     except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, RuntimeError) as error:
         raise ModelFileError(f"The ONNX file is malformed: {type(error).__name__}: {error}") from error
+
+
+def _foreign_hint(model: onnx.ModelProto) -> str:
+    """What to do with a file that another exporter wrote; nothing for one of ours."""
+    if model.producer_name == "hls4attn" or any(n.domain == DOMAIN for n in model.graph.node):
+        return ""
+    return ". A file exported elsewhere is brought to this dialect by: hls4attn import FILE.onnx OUT.onnx"
 
 
 class _Reader:
@@ -208,7 +217,12 @@ class _Reader:
     def _add_constant(self, name: str, value: NDArray[Any], fmt: Fixed | None, where: str) -> None:
         if value.dtype.kind not in "fiu" or not np.all(np.isfinite(value)):
             raise UnsupportedError(f"{where}: constant holds NaN, infinity or no numbers (dtype {value.dtype})")
-        fmt = fmt or _exact_format(value, where)
+        fmt = fmt or exact_format(value)
+        if fmt is None:
+            raise UnsupportedError(
+                f"{where}: constant is not quantised ({RAW_CONSTANT_BITS} bits do not hold it); "
+                "put a Quant node behind it"
+            )
         codes = fmt.quantise(value)
         self.tensors[name] = Constant(name, tuple(value.shape), fmt, codes)
 
@@ -287,8 +301,8 @@ def _permutation(perm: list[int] | None, name: str) -> tuple[int, ...]:
     return tuple(p - 1 for p in perm[1:])
 
 
-def _exact_format(value: NDArray[Any], where: str) -> Fixed:
-    """The narrowest format that holds unquantised constants exactly."""
+def exact_format(value: NDArray[Any]) -> Fixed | None:
+    """The narrowest format that holds unquantised constants exactly; None if 16 bits do not."""
     for frac in range(-RAW_CONSTANT_BITS, 2 * RAW_CONSTANT_BITS):
         scaled = np.ldexp(value.astype(np.float64), frac)
         if np.all(scaled == np.rint(scaled)):
@@ -299,9 +313,7 @@ def _exact_format(value: NDArray[Any], where: str) -> Fixed:
                 signed = from_zero < 0
                 return Fixed(max(bits + signed, 1 + signed), frac, signed)
             break
-    raise UnsupportedError(
-        f"{where}: constant is not quantised ({RAW_CONSTANT_BITS} bits do not hold it); put a Quant node behind it"
-    )
+    return None
 
 
 def _live(nodes: list[Node], result: str) -> tuple[Node, ...]:

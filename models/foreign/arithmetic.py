@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handlers of products, sums and means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.foreign.context import Const, Context, Handler, Operand, Step, Value, snapped
+from hls4attn.models.foreign.masks import is_mask, mask_constant
+from hls4attn.models.foreign.normalisation import affine_of_pending
+from hls4attn.models.foreign.quantisers import constant_codes, power_of_two
+from hls4attn.models.foreign.softmax import shift_product
+from hls4attn.models.foreign.views import Frame
+from hls4attn.models.formats import Codes, Fixed
+
+Array = NDArray[Any]
+
+#: Sums that enter an Add may be as wide as that without a quantiser.
+SUM_BITS = 20
+
+
+def coded(context: Context, step: Step, const: Const, values: Array, factor: float, what: str) -> tuple[Codes, Fixed]:
+    """Codes and format of a constant divided by a power of two."""
+    n = power_of_two(factor) or 0
+    if const.quantiser is not None:
+        codes, fmt, notes = constant_codes(const.quantiser, values, context.exact)
+        for note in notes:
+            context.changed(step, f"{what} {const.name}: {note}", "rounded" not in note)
+    else:
+        bits = context.choices.weight_bits if what == "weight" else context.choices.bias_bits
+        fmt = context.constant_format(values, const, step, bits, what)
+        codes = fmt.quantise(values)
+    return codes, replace(fmt, frac=fmt.frac - n)
+
+
+def _pair(step: Step, operands: list[Operand]) -> tuple[Operand, Operand]:
+    if len(operands) != 2:
+        raise UnsupportedError(f"{step.where}: {len(operands)} operands; two")
+    return operands[0], operands[1]
+
+
+def _matmul(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    a, b = _pair(step, operands)
+    if isinstance(a, Value) and isinstance(b, Const):
+        return [dense(context, step, a, b, b.value)]
+    if isinstance(a, Value) and isinstance(b, Value):
+        return [_product(context, step, a, b)]
+    raise UnsupportedError(f"{step.where}: a constant left operand; transpose the product: x @ W, not W @ x")
+
+
+def dense(context: Context, step: Step, x: Value, const: Const, weights: Array) -> Value:
+    """A product with constant weights."""
+    while weights.ndim > 2 and weights.shape[0] == 1:
+        weights = weights[0]
+        const = replace(const, quantiser=_first(const))
+    if weights.ndim != 2:
+        raise UnsupportedError(f"{step.where}: weights of shape {weights.shape}; a matrix (in, out)")
+    x = context.operand(x, step)
+    factor = x.factor if power_of_two(x.factor) is not None else 1.0
+    codes, fmt = coded(context, step, const, weights, 1.0, "weight")
+    # A pending power of two moves into the step of the weights: no operation is left of it.
+    fmt = replace(fmt, frac=fmt.frac + (power_of_two(factor) or 0))
+    frame = context.frame(x, step)
+    if frame.axis == x.index.ndim - 1:
+        raise UnsupportedError(f"{step.where}: sums over the batch")
+    left = context.arranged(x, step)
+    constant = context.exprs.constant(codes, fmt, f"{step.name}_weight")
+    made = context.exprs.matmul(left, constant, step.name)
+    shape = (*x.index.shape[:-1], weights.shape[1])
+    return context.fresh(made, shape, frame, step.proto.output[0], 1.0 if factor != 1.0 else x.factor)
+
+
+def _first(const: Const) -> Any:
+    q = const.quantiser
+    return q if q is None or q.scale.ndim < 3 else replace(q, scale=q.scale[0])
+
+
+def _product(context: Context, step: Step, a: Value, b: Value) -> Value:
+    """Scores, or probabilities and values."""
+    a, b = context.operand(a, step), context.operand(b, step)
+    frame = context.frame(a, step)
+    if frame != context.frame(b, step) or frame.axis >= a.index.ndim - 2 or a.index.shape[:-2] != b.index.shape[:-2]:
+        raise UnsupportedError(
+            f"{step.where}: product of shapes {a.index.shape} and {b.index.shape}; leading axes (batch, heads) must be "
+            "the same"
+        )
+    lead = prod(frame.sample_shape(a.index.shape)[:-2])
+    left, right = (context.arranged(v, step, (lead, *v.index.shape[-2:])) for v in (a, b))
+    shape = (*a.index.shape[:-1], b.index.shape[-1])
+    factor = snapped(a.factor * b.factor)
+    made = shift_product(context, step, left, right) or context.exprs.matmul(left, right, step.name)
+    return context.fresh(made, shape, frame, step.proto.output[0], factor)
+
+
+def _gemm(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    x, weight, *rest = operands
+    a = step.attributes
+    if not isinstance(x, Value) or not isinstance(weight, Const) or a.get("transA", 0):
+        raise UnsupportedError(f"{step.where}: only x @ W + b with constant W, x not transposed")
+    if a.get("alpha", 1.0) != 1.0 or a.get("beta", 1.0) != 1.0:
+        raise UnsupportedError(f"{step.where}: alpha={a.get('alpha')}, beta={a.get('beta')}; 1 and 1 (nn.Linear)")
+    if a.get("transB", 0):
+        q = weight.quantiser
+        scale = np.broadcast_to(q.scale, weight.value.shape).T if q is not None and q.scale.size > 1 else None
+        weight = replace(
+            weight, value=weight.value.T, quantiser=replace(q, scale=scale) if scale is not None and q else q
+        )
+    y = dense(context, step, x, weight, weight.value)
+    if rest and rest[0] is not None:
+        if not isinstance(rest[0], Const):
+            raise UnsupportedError(f"{step.where}: a bias that depends on the input; use MatMul and Add")
+        y = _shifted(context, step, y, rest[0], 1, "_sum")
+    return [y]
+
+
+def _add(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    a, b = _pair(step, operands)
+    if isinstance(a, Const) and isinstance(b, Value):
+        a, b = b, a
+    if isinstance(a, Value) and isinstance(b, Const):
+        return [_shifted(context, step, a, b, 1)]
+    if not isinstance(a, Value) or not isinstance(b, Value):
+        raise UnsupportedError(f"{step.where}: sum of integers; dequantise first")
+    return [_sum(context, step, a, b)]
+
+
+def _sub(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    a, b = _pair(step, operands)
+    if isinstance(a, Value) and isinstance(b, Const):
+        return [_shifted(context, step, a, b, -1)]
+    raise UnsupportedError(
+        f"{step.where}: subtracts something that depends on the input (a LayerNorm written out over another axis, or "
+        "with a quantiser inside?); constants only: use nn.LayerNorm over the last axis"
+    )
+
+
+def _shifted(context: Context, step: Step, x: Value, const: Const, sign: int, suffix: str = "") -> Value:
+    """A value plus a constant."""
+    if is_mask(const.value):
+        return mask_constant(context, step, x, const)
+    pending = affine_of_pending(context, step, x, const.value, sign)
+    if pending is not None:
+        return pending
+    if not np.any(const.value):
+        context.changed(step, f"added zeros {const.name} left out")
+        return x
+    x = context.operand(x, step, 62)
+    if power_of_two(x.factor) is None:
+        x = context.applied(x, step)
+    codes, fmt = coded(context, step, const, const.value, x.factor, "bias")
+    return _elementwise(context, step, x, sign * codes, _signed(fmt) if sign < 0 else fmt, "Add", suffix)
+
+
+def _signed(fmt: Fixed) -> Fixed:
+    """A format that holds the negatives of another's codes too."""
+    return Fixed(fmt.width + 1, fmt.frac, True)
+
+
+def _elementwise(context: Context, step: Step, x: Value, codes: Codes, fmt: Fixed, op: str, suffix: str = "") -> Value:
+    """Add or multiply a constant where the value is made, so that it need not be rearranged."""
+    shape = np.broadcast_shapes(x.index.shape, codes.shape)
+    if shape != x.index.shape:
+        raise UnsupportedError(
+            f"{step.where}: {x.index.shape} and a constant {codes.shape}: would repeat the activation"
+        )
+    size = prod(x.expr.shape)
+    base = np.zeros(size, dtype=np.int64)
+    seen = np.full(context.batch * size, np.iinfo(np.int64).min)
+    seen[x.index.ravel()] = np.broadcast_to(codes, shape).ravel()
+    per_sample = seen.reshape(context.batch, size)
+    if np.any(per_sample != per_sample[:1]):
+        raise UnsupportedError(f"{step.where}: the constant {codes.shape} differs between samples of the batch")
+    known = per_sample[0] != np.iinfo(np.int64).min
+    base[known] = per_sample[0][known]
+    constant = base.reshape(x.expr.shape)
+    while constant.ndim > 1 and known.all() and np.array_equal(constant, np.broadcast_to(constant[:1], constant.shape)):
+        constant = constant[0]
+    kind = "bias" if op == "Add" else "factor"
+    made = context.exprs.constant(constant, fmt, f"{step.name}_{kind}")
+    apply = context.exprs.add if op == "Add" else context.exprs.multiply
+    return replace(x, expr=apply(x.expr, made, f"{step.name}{suffix}"), tensor=step.proto.output[0])
+
+
+def _sum(context: Context, step: Step, a: Value, b: Value) -> Value:
+    """A sum of two tensors, a residual for instance."""
+    if a.factor != b.factor:
+        a, b = context.applied(a, step), context.applied(b, step)
+    a, b = context.operand(a, step, SUM_BITS), context.operand(b, step, SUM_BITS)
+    if a.factor != b.factor:
+        a, b = context.applied(a, step), context.applied(b, step)
+    frame = context.frame(a, step)
+    if a.index.shape != b.index.shape or frame != context.frame(b, step):
+        raise UnsupportedError(f"{step.where}: sum of {a.index.shape} and {b.index.shape}; equal shapes only")
+    left, right = context.arranged(a, step), context.arranged(b, step)
+    made = context.exprs.add(left, right, step.name)
+    return context.fresh(made, a.index.shape, frame, step.proto.output[0], a.factor)
+
+
+def _mul(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    a, b = _pair(step, operands)
+    if isinstance(a, Const) and isinstance(b, Value):
+        a, b = b, a
+    if isinstance(a, Value) and isinstance(b, Const):
+        return [_scaled(context, step, a, b, b.value)]
+    raise UnsupportedError(
+        f"{step.where}: product of two activations, element by element (a gate?); only products with constants. "
+        "Nearest: Relu instead of SiLU, GELU or GLU"
+    )
+
+
+def _div(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    a, b = _pair(step, operands)
+    if isinstance(a, Value) and isinstance(b, Const) and np.all(b.value != 0):
+        return [_scaled(context, step, a, b, 1.0 / b.value.astype(np.float64))]
+    raise UnsupportedError(
+        f"{step.where}: divides by something that depends on the input; only constants (a LayerNorm written out over "
+        "other axes than the last?): use nn.LayerNorm over the last axis, and torch.softmax"
+    )
+
+
+def _scaled(context: Context, step: Step, x: Value, const: Const, values: Array) -> Value:
+    """A value times a constant: one positive number waits for whoever can take it, others become a product."""
+    pending = affine_of_pending(context, step, x, values, 0)
+    if pending is not None:
+        return pending
+    flat = np.unique(values.astype(np.float64))
+    if flat.size == 1 and flat[0] > 0:
+        shape = np.broadcast_shapes(x.index.shape, values.shape)
+        if shape != x.index.shape:
+            raise UnsupportedError(f"{step.where}: {x.index.shape} would be repeated to {shape}")
+        return replace(x, factor=snapped(x.factor * float(flat[0])), tensor=step.proto.output[0])
+    x = context.operand(x, step)
+    if values is const.value or const.quantiser is None:
+        codes, fmt = coded(context, step, replace(const, value=values), values, 1.0, "factor")
+    else:
+        raise UnsupportedError(
+            f"{step.where}: divides by {values.size} quantised constants; multiply by their reciprocals"
+        )
+    return _elementwise(context, step, x, codes, fmt, "Mul")
+
+
+def _relu(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    x = operands[0]
+    if not isinstance(x, Value):
+        raise UnsupportedError(f"{step.where}: of integers")
+    x = context.operand(x, step, 62)
+    return [replace(x, expr=context.exprs.relu(x.expr, step.name), tensor=step.proto.output[0])]
+
+
+def _mean(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    """ReduceMean and ReduceSum; a mean's 1/n waits for whoever can take it."""
+    x, given = operands[0], operands[1] if len(operands) > 1 else None
+    axes = given.value if isinstance(given, Const) else step.attributes.get("axes")
+    if not isinstance(x, Value) or axes is None:
+        raise UnsupportedError(f"{step.where}: over all axes, or over ones that depend on the input; name them")
+    x = context.operand(x, step)
+    frame = context.frame(x, step)
+    reduced = sorted(int(a) % x.index.ndim for a in np.ravel(axes))
+    if frame.axis in reduced and context.batch * frame.rest != frame.rest:
+        raise UnsupportedError(f"{step.where}: over the batch (axes {reduced})")
+    reduced = [a for a in reduced if not (a == frame.axis and frame.rest == 1)]
+    offset = 0 if frame.rest != 1 else 1
+    inner = tuple(a - offset if a > frame.axis else a for a in reduced)
+    shape = frame.sample_shape(x.index.shape)
+    count = prod(shape[a] for a in inner)
+    made = context.arranged(x, step)
+    made = context.exprs.sum(made, inner, step.name) if inner else made
+    kept = tuple(1 if a in reduced else n for a, n in enumerate(x.index.shape))
+    full = context.fresh(made, kept, _without(frame, reduced), step.proto.output[0])
+    index = full.index if step.attributes.get("keepdims", 1) else full.index.squeeze(tuple(reduced))
+    factor = x.factor / count if step.op == "ReduceMean" else x.factor
+    return [replace(full, index=index, factor=snapped(factor))]
+
+
+def _without(frame: Frame, reduced: list[int]) -> Frame:
+    return Frame(frame.axis, 1) if frame.axis in reduced else frame
+
+
+HANDLERS: dict[str, Handler] = {
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Add": _add,
+    "Sub": _sub,
+    "Mul": _mul,
+    "Div": _div,
+    "Relu": _relu,
+    "ReduceMean": _mean,
+    "ReduceSum": _mean,
+}

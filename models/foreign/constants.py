@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes that do not depend on the input, computed now: shapes, masks, transposed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from hls4attn.models.errors import ModelFileError, UnsupportedError
+from hls4attn.models.foreign.context import Const, Step
+
+#: Operators that only move elements: scales of channels move with the values.
+_MOVING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Gather", "Identity")
+#: Larger results are refused before they are made.
+_MOST_ELEMENTS = 1 << 26
+
+
+def evaluated(model: onnx.ModelProto, step: Step, operands: Sequence[Const | None]) -> list[Const]:
+    """Results of a node of constants; a quantised constant stays one if its elements are only moved.
+
+    Raises:
+        ModelFileError: if ONNX's reference cannot compute it.
+    """
+    values = [None if o is None else o.value for o in operands]
+    outputs = _computed(model, step, values)
+    first = operands[0] if operands else None
+    name = first.name if first is not None and step.op in _MOVING else step.name
+    if first is None or first.quantiser is None or step.op not in _MOVING:
+        return [Const(v, name) for v in outputs]
+    quantiser = first.quantiser
+    if quantiser.scale.size == 1:
+        return [Const(v, name, quantiser) for v in outputs]
+    scales = _computed(model, step, [np.broadcast_to(quantiser.scale, first.value.shape), *values[1:]])
+    return [Const(v, name, replace(quantiser, scale=s)) for v, s in zip(outputs, scales, strict=True)]
+
+
+def _computed(model: onnx.ModelProto, step: Step, values: Sequence[NDArray[Any] | None]) -> list[NDArray[Any]]:
+    _check_size(step, values)
+    feeds = {n: np.asarray(v) for n, v in zip(step.proto.input, values, strict=True) if n and v is not None}
+    infos = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in feeds.items()
+    ]
+    results = [helper.make_tensor_value_info(n, onnx.TensorProto.UNDEFINED, None) for n in step.proto.output if n]
+    graph = helper.make_graph([step.proto], "constant", infos, results)
+    alone = helper.make_model(graph, opset_imports=model.opset_import)
+    try:
+        return [np.asarray(v) for v in ReferenceEvaluator(alone).run(None, feeds)]
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        raise ModelFileError(
+            f"{step.where}: ONNX cannot compute it: {text[0] if text else type(error).__name__}"
+        ) from error
+
+
+def _check_size(step: Step, values: Sequence[NDArray[Any] | None]) -> None:
+    if step.op in ("ConstantOfShape", "Expand", "Tile") and values and values[-1] is not None:
+        wanted = values[-1].astype(np.float64)
+        before = values[0].size if step.op == "Tile" and values[0] is not None else 1
+        if float(np.abs(wanted).prod()) * before > _MOST_ELEMENTS:
+            raise UnsupportedError(
+                f"{step.where}: a constant of shape {wanted.tolist()}, more than {_MOST_ELEMENTS} elements"
+            )

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every step of an import shares: values on their way, choices, changes, calibration data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.export.graph import Tensor
+from hls4attn.models.export.reader import exact_format
+from hls4attn.models.foreign.choices import Change, ImportChoices
+from hls4attn.models.foreign.exprs import Expr, Exprs
+from hls4attn.models.foreign.original import Original
+from hls4attn.models.foreign.quantisers import BREVITAS_ACTIVATION, Quantiser, nearest_power, power_of_two
+from hls4attn.models.foreign.views import Frame, Index, Shape, find_frame, restored, sample_index, whole
+from hls4attn.models.formats import Fixed
+from hls4attn.models.quantise.calibration import choose_format
+
+Array = NDArray[Any]
+
+#: A factor this near to a power of two is one, rounded in float32 (two factors d**-1/4 make one d**-1/2).
+_SNAP = 1e-6
+#: Wider operands of a product are sums that nobody quantised.
+OPERAND_BITS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor that depends on the input: ``factor * expr[index]``.
+
+    Attributes:
+        expr: what it is made from.
+        index: where each of its elements lies there (batch included).
+        tensor: its name in the file.
+        factor: a factor that has not been applied yet.
+        causal: whether entries with column > row have been masked.
+    """
+
+    expr: Expr
+    index: Index
+    tensor: str
+    factor: float = 1.0
+    causal: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A tensor that does not depend on the input; `quantiser` if one of the file's made it."""
+
+    value: Array
+    name: str
+    quantiser: Quantiser | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Between QuantizeLinear and DequantizeLinear."""
+
+    source: Value | Const
+    quantiser: Quantiser
+
+
+Operand = Value | Const | Coded | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of the file."""
+
+    proto: onnx.NodeProto
+    version: int
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.proto.name
+
+    @property
+    def op(self) -> str:
+        """Its operator."""
+        return self.proto.op_type
+
+    @property
+    def where(self) -> str:
+        """Name and operator, for messages."""
+        return f"{self.name} ({self.op})"
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes as plain values."""
+        found = {a.name: helper.get_attribute_value(a) for a in self.proto.attribute}
+        for key, value in found.items():
+            if isinstance(value, onnx.TensorProto):
+                found[key] = numpy_helper.to_array(value)
+            elif isinstance(value, bytes):
+                found[key] = value.decode(errors="replace")
+        return found
+
+
+@dataclass(eq=False)
+class Context:
+    """State of one import."""
+
+    choices: ImportChoices
+    original: Original
+    batch: int
+    watched: Sequence[str]
+    exprs: Exprs = field(default_factory=Exprs)
+    changes: list[Change] = field(default_factory=list)
+    span: tuple[float, float] | None = None
+    trace: list[tuple[Step, Value]] = field(default_factory=list)
+    sample_shape: Shape = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether every scale must be a power of two."""
+        return self.choices.scales == "exact"
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is data to choose formats from."""
+        return self.choices.calibration is not None
+
+    def changed(self, step: Step, became: str, exact: bool = True) -> None:
+        """Note a change."""
+        change = Change(step.name, step.op, became, exact)
+        if change not in self.changes:
+            self.changes.append(change)
+
+    @cached_property
+    def inputs(self) -> Array:
+        """Calibration data, or random inputs over the range of the input's quantiser; whole batches."""
+        if self.choices.calibration is not None:
+            data = np.asarray(self.choices.calibration, dtype=np.float32)
+        else:
+            low, high = self.span or (-1.0, 1.0)
+            rng = np.random.default_rng(self.choices.seed)
+            data = rng.uniform(low, high, (self.choices.samples, *self.sample_shape)).astype(np.float32)
+        missing = -len(data) % self.batch
+        return np.concatenate([data, np.repeat(data[-1:], missing, axis=0)])
+
+    @cached_property
+    def _known(self) -> dict[str, Array]:
+        return dict(self.original.run(self.inputs, self.watched))
+
+    def values(self, tensor: str) -> Array:
+        """What the file's own arithmetic gives for a tensor, samples first."""
+        if tensor not in self._known:
+            self._known.update(self.original.run(self.inputs, [tensor]))
+        return self._known[tensor]
+
+    def fresh(self, expr: Expr, shape: Shape, frame: Frame, tensor: str, factor: float = 1.0) -> Value:
+        """A new expression as the ONNX tensor of a shape."""
+        return Value(expr, restored(shape, frame, self.batch), tensor, factor)
+
+    def frame(self, x: Value, step: Step) -> Frame:
+        """Where the batch lies in a value."""
+        return find_frame(x.index, prod(x.expr.shape), self.batch, step.where)
+
+    def arranged(self, x: Value, step: Step, shape: Shape | None = None) -> Expr:
+        """The expression of a sample's part of a value, in that shape (its own without the batch)."""
+        frame = self.frame(x, step)
+        index = sample_index(x.index, prod(x.expr.shape), self.batch, frame, step.where)
+        return self.exprs.arranged(x.expr, index if shape is None else index.reshape(shape))
+
+    def input_value(self, name: str, shape: Shape) -> Value:
+        """The input before its quantiser."""
+        expr = Expr("Input", name, (), Tensor(name, shape, Fixed(2, 0)))
+        self.sample_shape = shape
+        return Value(expr, whole(shape, self.batch), name)
+
+    def operand(self, x: Value, step: Step, bits: int = OPERAND_BITS) -> Value:
+        """A value that has a format of at most so many bits.
+
+        Raises:
+            UnsupportedError: if no quantiser made it one, and there is no calibration data to choose a format from.
+        """
+        raw = x.expr.op in ("Input", "Pending")
+        if x.causal and step.op != "Softmax":
+            raise UnsupportedError(f"{step.where}: reads masked scores; only a softmax may")
+        if not raw and x.expr.format.width <= bits:
+            return x
+        what = f"has {x.expr.format.width} bits, more than {bits}" if not raw else "has no quantiser behind it"
+        if not self.calibrated:
+            raise UnsupportedError(
+                f"{step.where}: its input {x.tensor!r} (from {x.expr.name}) {what}; every value that enters a product, "
+                f"a softmax or a normalisation needs one. Put {BREVITAS_ACTIVATION} there in Brevitas, or a "
+                "QuantizeLinear/DequantizeLinear pair, or import with --calibration DATA.npy to choose a format"
+            )
+        values = self.values(x.tensor) / x.factor  # the factor stays where it is: a softmax may take it
+        fmt = choose_format(values, self.choices.activation_bits, bool(values.min() < 0))
+        self.changed(step, f"input {x.tensor} quantised to {short(fmt)}, chosen on the calibration data", False)
+        inner = self.quantised(replace(x, factor=1.0), fmt, f"{x.expr.name}_codes", step)
+        return replace(inner, factor=x.factor)
+
+    def quantised(self, x: Value, fmt: Fixed, name: str, step: Step) -> Value:
+        """A value in a format; its factor moves into the format's step if that is a power of two."""
+        shift = power_of_two(x.factor)
+        if shift is None:
+            x, shift = self.applied(x, step), 0
+        inner = replace(fmt, frac=fmt.frac - shift)
+        if x.expr.op == "Input":
+            low, high = inner.to_real(inner.min), inner.to_real(inner.max)
+            self.span = (float(low), float(high))
+        if x.expr.resolve is not None:
+            return replace(x, expr=x.expr.resolve(inner))
+        return replace(x, expr=self.exprs.quant(x.expr, inner, name))
+
+    def applied(self, x: Value, step: Step) -> Value:
+        """A value with its factor multiplied in.
+
+        Raises:
+            UnsupportedError: if the factor is no power of two, and nothing allows to round it.
+        """
+        if x.factor == 1.0:
+            return x
+        n = power_of_two(x.factor)
+        if n is None and self.exact and not self.calibrated:
+            near = 2.0 ** -nearest_power(x.factor)
+            raise UnsupportedError(
+                f"{step.where}: its input {x.tensor!r} carries the factor {x.factor:.6g}, which is no power of two "
+                f"(nearest: {near:g}) and ends in no softmax that could take it. Put the quantiser of attention scores "
+                "before the division by sqrt(head_dim); take a mean over 2**n rows; or import with --scales "
+                "power-of-two, which makes it an 8-bit constant"
+            )
+        fmt = Fixed(1, n, signed=False) if n is not None else choose_format(np.array([x.factor]), 8, False, cover=True)
+        codes = fmt.quantise(np.array([x.factor]))
+        if n is None:
+            self.changed(step, f"factor {x.factor:.6g} became {float(fmt.to_real(codes)[0]):.6g}, 8 bits", False)
+        constant = self.exprs.constant(codes, fmt, f"{x.expr.name}_factor")
+        return replace(x, expr=self.exprs.multiply(x.expr, constant, f"{x.expr.name}_scaled"), factor=1.0)
+
+    def constant_format(self, values: Array, const: Const, step: Step, bits: int, what: str) -> Fixed:
+        """A format for a constant that no quantiser made.
+
+        Raises:
+            UnsupportedError: if few bits do not hold it, and there is no calibration data.
+        """
+        fmt = exact_format(values)
+        if fmt is not None:
+            return fmt
+        if not self.calibrated:
+            raise UnsupportedError(
+                f"{step.where}: its {what} {const.name!r} (shape {const.value.shape}, up to "
+                f"{np.abs(values).max():.4g}) is float and unquantised, and {OPERAND_BITS} bits do not hold it. "
+                f"Brevitas: {_weight_remedy(what)}; else put QuantizeLinear and DequantizeLinear behind it, or import "
+                f"with --calibration DATA.npy (then it gets {bits} bits)"
+            )
+        chosen = choose_format(values, bits, cover=what != "weight")
+        self.changed(step, f"{what} {const.name} quantised to {short(chosen)}", False)
+        return chosen
+
+
+def _weight_remedy(what: str) -> str:
+    if what == "weight":
+        return "weight_quant=Int8WeightPerTensorFixedPoint"
+    if what == "bias":
+        return "bias_quant=Int8BiasPerTensorFixedPointInternalScaling (or Int16Bias, Int32Bias with po2 scales)"
+    return BREVITAS_ACTIVATION
+
+
+def short(fmt: Fixed) -> str:
+    """A format in few words."""
+    return f"{fmt.width} bits {'signed' if fmt.signed else 'unsigned'}, step 2**{-fmt.frac}"
+
+
+def snapped(factor: float) -> float:
+    """A factor, or the power of two that it is but for float32's rounding."""
+    near = 2.0 ** -nearest_power(factor)
+    return near if abs(factor / near - 1) < _SNAP else factor
+
+
+Handler = Callable[[Context, Step, list[Operand]], list[Operand]]

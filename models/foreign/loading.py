@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A foreign file made ready: one domain for Quant, functions unfolded, constants where they are used, names for all."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import onnx
+from onnx import helper, inliner, numpy_helper
+
+from hls4attn.models.errors import ModelFileError, UnsupportedError
+from hls4attn.models.export.functions import DOMAIN, QUANT_DOMAIN
+from hls4attn.models.foreign.layernorm import fuse_layer_norms
+
+#: Operator sets whose Softmax, ReduceMean, Squeeze ... mean what they mean here.
+OLDEST_OPSET, NEWEST_OPSET = 13, 23
+#: Where Quant nodes have been put over the years.
+QUANT_DOMAINS = (QUANT_DOMAIN, "onnx.brevitas", "finn.custom_op.general")
+_STANDARD = ("", "ai.onnx")
+_MICROSOFT = "com.microsoft"
+
+
+class Prepared(NamedTuple):
+    """A file made ready.
+
+    Attributes:
+        original: what onnxruntime runs, all operators as they came.
+        model: what the importer walks through.
+        rewritten: node, operator and what became of it.
+        shape: of the input, batch included.
+        open_batch: whether the file leaves the batch open.
+    """
+
+    original: onnx.ModelProto
+    model: onnx.ModelProto
+    rewritten: list[tuple[str, str, str]]
+    shape: tuple[int, ...]
+    open_batch: bool
+
+
+def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
+    """A copy that the importer can walk through.
+
+    Args:
+        model: the file.
+        batch: length of the batch axis if the file leaves it open.
+
+    Raises:
+        UnsupportedError: for an operator set, domain, control flow, or more than one input or output.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    versions = {o.domain: o.version for o in made.opset_import}
+    version = versions.get("", versions.get("ai.onnx", 0))
+    if not OLDEST_OPSET <= version <= NEWEST_OPSET:
+        raise UnsupportedError(
+            f"The file uses opset {version}; {OLDEST_OPSET} to {NEWEST_OPSET} are read. Export again with "
+            "torch.onnx.export(..., opset_version=17), or use onnx.version_converter"
+        )
+    if any(n.domain == DOMAIN for n in made.graph.node):
+        raise UnsupportedError(
+            f"The file is in the dialect of this package already (domain {DOMAIN!r}); verify it as it is"
+        )
+    if made.functions:
+        made = inliner.inline_local_functions(made)
+    for node in made.graph.node:
+        if node.domain in QUANT_DOMAINS:
+            node.domain = QUANT_DOMAIN
+        elif node.domain == _MICROSOFT and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        elif node.domain not in _STANDARD:
+            raise UnsupportedError(
+                f"{node.name or node.output[0]} ({node.op_type}): operator of the domain {node.domain!r}, which is not "
+                "known here; export with standard operators and Quant or QuantizeLinear nodes"
+            )
+    keep = [o for o in made.opset_import if o.domain not in QUANT_DOMAINS]
+    del made.opset_import[:]
+    made.opset_import.extend([*keep, helper.make_opsetid(QUANT_DOMAIN, 1)])
+    constants = {t.name for t in made.graph.initializer}
+    inputs = [i.name for i in made.graph.input if i.name not in constants]
+    if len(inputs) != 1 or len(made.graph.output) != 1:
+        outputs = [o.name for o in made.graph.output]
+        raise UnsupportedError(
+            f"The file has the inputs {inputs} and outputs {outputs}; one of each is supported. Cross-attention and "
+            "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
+        )
+    _name_nodes(made)
+    shape, open_batch = _fix_batch(made, batch)
+    original = onnx.ModelProto()
+    original.CopyFrom(made)
+    return Prepared(original, made, fuse_layer_norms(made), shape, open_batch)
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """A unique name for every node."""
+    taken: set[str] = set()
+    for node in model.graph.node:
+        name = base = node.name or (node.output[0] if node.output else node.op_type)
+        number = 1
+        while name in taken:
+            name, number = f"{base}_{number}", number + 1
+        node.name = name
+        taken.add(name)
+
+
+def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], bool]:
+    """Give the batch axis of the input a length, in place.
+
+    Returns:
+        The input's shape, and whether its batch axis was open.
+
+    Raises:
+        UnsupportedError: if another axis is not fixed.
+    """
+    constants = {t.name for t in model.graph.initializer}
+    info = next(i for i in model.graph.input if i.name not in constants)
+    dims = info.type.tensor_type.shape.dim
+    open_axes = [n for n, d in enumerate(dims) if not d.dim_value]
+    if len(dims) < 2 or any(n > 0 for n in open_axes):
+        raise UnsupportedError(
+            f"The input {info.name!r} has {len(dims)} axes, of which {open_axes} are not fixed; it needs a batch axis "
+            "(0) and fixed other ones: export with dynamic_axes={'" + info.name + "': {0: 'batch'}} only"
+        )
+    if info.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type)
+        raise UnsupportedError(
+            f"The input {info.name!r} is {kind}; FLOAT is read. Token numbers: give one-hot rows and a MatMul "
+            "with the embedding table"
+        )
+    if open_axes:
+        dims[0].ClearField("dim_param")
+        dims[0].dim_value = batch
+    for other in (*model.graph.output, *model.graph.value_info):  # they may say another batch
+        other.type.tensor_type.ClearField("shape")
+    return tuple(d.dim_value for d in dims), bool(open_axes)
+
+
+def tensor_values(model: onnx.ModelProto) -> dict[str, object]:
+    """Initialisers by name."""
+    try:
+        return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"An initialiser is malformed: {error}") from error
