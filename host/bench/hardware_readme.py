@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of a run of `hls4attn bench hardware` in Markdown.
-
-``python -m hls4attn.host.bench.hardware_readme [README.md [run.json]]`` renews those of the README.
-"""
+"""Tables of a run of `hls4attn bench hardware` in Markdown; `documents` puts them into the pages."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hls4attn.models.errors import InputError, ModelFileError
-from hls4attn.models.files import atomic_write
+from hls4attn.models.errors import ModelFileError
 
 #: The committed run.
 COMMITTED = Path(__file__).with_name("hardware.json")
 _SIZES = {"LUT": "lut", "LUTRAM": "lutram", "FF": "ff", "DSP": "dsp", "BRAM18": "bram18"}
-_FIRST = {False: "unit", True: "attention head, N x D; network"}
+#: Heading of the first column, by what a table is of.
+_FIRST = {"units": "unit", "heads": "attention head, N x D; network"}
 
 
 def read_run(path: Path = COMMITTED) -> dict[str, Any]:
@@ -37,29 +33,19 @@ def read_run(path: Path = COMMITTED) -> dict[str, Any]:
 
 
 def tables(run: Mapping[str, Any]) -> dict[str, str]:
-    """Markdown tables of a run, by the heading of their first column."""
+    """Markdown tables of a run: `units`, and `heads` with whole networks; one that has no rows is left out."""
     found = {}
-    for fixed, first in _FIRST.items():
-        units = [u for u in run["units"] if u["fixed"] == fixed]
+    for name, first in _FIRST.items():
+        units = [u for u in run["units"] if u["fixed"] == (name == "heads")]
         if units:
             head = [first, *_cells(units[0])]
-            rows = [[u["title"], *_cells(u).values()] for u in units]
-            found[first] = "".join(_row(cells) for cells in (head, ["---"] + ["---:"] * (len(head) - 1), *rows))
+            found[name] = markdown_table(head, [[u["title"], *_cells(u).values()] for u in units])
     return found
 
 
-def renewed(text: str, run: Mapping[str, Any]) -> str:
-    """A text with its tables replaced by those of a run.
-
-    Raises:
-        InputError: if it lacks one of them.
-    """
-    for first, table in tables(run).items():
-        before, start, rest = text.partition(f"\n| {first} |")
-        if not start:
-            raise InputError(f"There is no table that begins with | {first} |")
-        text = "\n".join((before, table, rest.partition("\n\n")[2]))
-    return text
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a table, numbers to the right; the first column is text."""
+    return "".join(_row(cells) for cells in (head, ["---"] + ["---:"] * (len(head) - 1), *rows))
 
 
 def _cells(unit: Mapping[str, Any]) -> dict[str, str]:
@@ -83,14 +69,3 @@ def _or_dash(figure: Any, cell: Callable[[Any], str]) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |\n"
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Renew the tables of a text from a run: the README's, and the committed run, if nothing else is said."""
-    target = Path(arguments[0] if arguments else "README.md")
-    run = read_run(Path(arguments[1])) if len(arguments) > 1 else read_run()
-    atomic_write(target, renewed(target.read_text(), run).encode())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,121 +1,151 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a measurement on a board gives; what was not measured is None."""
+"""The committed models from end to end: mismatches of every stage, cycles and resources.
+
+``python -m hls4attn.host.bench.results`` measures all of them anew (some minutes) and writes `results.json` beside this
+file; `documents` makes the README's table of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-#: Runs before those that are timed, and how many are timed at least.
-WARM_UP, MIN_RUNS = 3, 5
+from rich.console import Console
+
+from hls4attn.models.errors import ModelFileError
+from hls4attn.models.files import write_json
+
+#: The committed record.
+COMMITTED = Path(__file__).with_name("results.json")
+SEED = 0
+_STREAM = {"io_type": "io_stream"}
+_ZOO = Path(__file__).parents[2] / "models" / "zoo"
 
 
 @dataclass(frozen=True)
-class Quality:
-    """How well a batch was answered.
+class Subject:
+    """A row of the table: a committed model and how much of it is compared."""
 
-    Attributes:
-        samples: of the test set.
-        mismatches: samples that differ from the integer reference.
-        accuracy: share that was classified correctly; None where there are no classes.
-    """
-
+    name: str
+    title: str
+    file: str
     samples: int
-    mismatches: int
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Cycles:
-    """Clock cycles with a packet under way.
-
-    Attributes:
-        one: of a single sample.
-        batch: of a whole batch.
-        are: who counts them.
-    """
-
-    one: int
-    batch: int
-    are: str
-
-
-@dataclass(frozen=True)
-class Wall:
-    """Wall time of `predict_codes`: codes in, codes out, everything between them included.
-
-    Attributes:
-        batch: samples a run.
-        runs: that were timed, after `WARM_UP` that were not.
-        median_s: median of a run, in seconds.
-        best_s: shortest run.
-        phases_s: mean seconds a run of each phase of the driver, and of the rest.
-    """
-
-    batch: int
-    runs: int
-    median_s: float
-    best_s: float
-    phases_s: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Energy:
-    """Energy of the runs of a batch, with all that the rails feed meanwhile.
-
-    Attributes:
-        rails_j: joules a sample of each rail that was read.
-        mean_w: mean watts of each.
-        rail: the one that counts; None if it was not said which.
-        reason: why no rail counts; "" if one does.
-    """
-
-    rails_j: dict[str, float]
-    mean_w: dict[str, float]
-    rail: str | None
-    reason: str
+    board: str = "pynq-z2"
+    rtl: bool = False  # kernels in Verilog instead of C++
 
     @property
-    def per_inference_j(self) -> float | None:
-        """Joules a sample of the rail that counts."""
-        return None if self.rail is None else self.rails_j[self.rail]
+    def path(self) -> Path:
+        """Its ONNX file."""
+        return _ZOO / self.file
 
 
-@dataclass(frozen=True)
-class BoardBench:
-    """Everything that was found out.
+SUBJECTS = (
+    Subject("consmax", "digits transformer, ConSmax", "digits_vit/consmax.onnx", 10_000),
+    Subject("consmax-rtl", "the same, kernels in Verilog", "digits_vit/consmax.onnx", 200, rtl=True),
+    Subject("sole", "digits transformer, E2Softmax and AILayerNorm", "digits_vit/sole.onnx", 10_000),
+    Subject("softmax", "digits transformer, exact integer softmax", "digits_vit/softmax.onnx", 10_000),
+    Subject("gaincell", "character GPT, gain cells", "char_gpt/gaincell.onnx", 1_000, "aup-zu3"),
+)
 
-    Attributes:
-        model: name of the overlay.
-        model_id: SHA-256 of the model, in hexadecimal.
-        device: `emulated:<board>` or `board:<name>`.
-        board: that the overlay is for.
-        emulated: whether no hardware ran.
-        batch: samples of a batch.
-        design_mhz: clock that the board makes of the request, in MHz.
-        read_back_mhz: clock as the board's registers have it; None on an emulated one.
-        governor: of the processor's frequency; None where Linux does not say.
-        quality: None without a test set.
-        cycles: None where nothing counts them.
-        one: wall time of single samples; None on an emulated board.
-        many: wall time of batches; likewise.
-        energy: of the batches; likewise.
-        made_as: how the Verilog was made that an emulated board computed with; None if it was none.
-        simulated_per_s: samples a second of that simulation on this computer, in batches; no speed of hardware.
+
+def verified(subject: Subject) -> list[dict[str, Any]]:
+    """What ``hls4attn verify MODEL --json`` writes: a rung a stage."""
+    from hls4attn.host.verbs.verify import verify
+
+    quiet = Console(file=io.StringIO())
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "verify.json")
+        requested = ["rtl"] if subject.rtl else []
+        names = requested or None
+        verify(quiet, quiet, subject.path, None, subject.samples, SEED, names, subject.board, target, _STREAM, requested)
+        found: list[dict[str, Any]] = json.loads(target.read_text())
+    return found
+
+
+def estimated(subject: Subject) -> dict[str, Any]:
+    """Cycles and resources on the board, counted and estimated (``hls4attn estimate``): nothing is synthesised."""
+    quiet = Console(file=io.StringIO())
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "estimate.json")
+        if subject.rtl:
+            from hls4attn.host.rtl_estimate import print_rtl
+
+            print_rtl(quiet, subject.path, subject.board, _STREAM, target)
+            found = json.loads(target.read_text())
+            used = {"dsp": found["dsp"], "lut": found["lut_estimate"]}
+            fits = found["fits"]
+        else:
+            from hls4attn.host.estimate import print_estimate
+
+            print_estimate(quiet, subject.path, subject.board, _STREAM, target, None)
+            found = json.loads(target.read_text())
+            used, fits = next((b["used"], b["fits"]) for b in found["boards"] if b["board"] == subject.board)
+    return {
+        "latency_cycles": found["latency_cycles"],
+        "interval_cycles": int(found["interval_cycles"]),
+        "dsp": used["dsp"],
+        "lut": used["lut"],
+        "fits": fits,
+    }
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """A row of the record.
+
+    Raises:
+        MismatchError: if a stage differs from the reference.
     """
+    return {
+        "name": subject.name,
+        "title": subject.title,
+        "board": subject.board,
+        "file": subject.file,
+        "sha256": hashlib.sha256(subject.path.read_bytes()).hexdigest(),
+        "verified": verified(subject),
+        "estimate": estimated(subject),
+    }
 
-    model: str
-    model_id: str
-    device: str
-    board: str
-    emulated: bool
-    batch: int
-    design_mhz: float
-    read_back_mhz: float | None
-    governor: str | None
-    quality: Quality | None
-    cycles: Cycles | None
-    one: Wall | None
-    many: Wall | None
-    energy: Energy | None
-    made_as: str | None = None
-    simulated_per_s: float | None = None
+
+def read_results(path: Path = COMMITTED) -> list[dict[str, Any]]:
+    """Rows of a record.
+
+    Raises:
+        ModelFileError: if it is not there, or something else.
+    """
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_text())["models"]
+        for row in found:
+            mismatches(row)
+            row["estimate"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(
+            f"{path} is missing or not what python -m hls4attn.host.bench.results writes: {error}"
+        ) from error
+    return found
+
+
+def mismatches(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Mismatches of all stages of a row, how many stages these are, and the samples of the longest."""
+    rungs = row["verified"]
+    return sum(r["mismatches"] for r in rungs), len(rungs), max(r["samples"] for r in rungs)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure all committed models and write the record, to the file that is named or beside this one."""
+    target = Path(arguments[0]) if arguments else COMMITTED
+    rows = []
+    for subject in SUBJECTS:
+        print(subject.title, flush=True)
+        rows.append(measure(subject))
+    write_json(target, {"seed": SEED, "models": rows})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
