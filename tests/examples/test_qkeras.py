@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from hls4attn.host.cli import app
-from tests.examples.running import EXAMPLES, run
+from tests.examples.running import EXAMPLES, command, run
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +43,10 @@ def test_the_saved_model_takes_the_same_road_on_the_command_line(trained: tuple[
         ["verify", exported, "--samples", 100, "--stages", "keras,onnxruntime,csim,board", "--json", record],
         ["run", exported, "--input", folder / "x_test.npy", "--output", tmp_path / "logits.npy"],
     ):
-        result = CliRunner().invoke(app, [*map(str, arguments)])
-        assert result.exit_code == 0, result.output
-    rows = json.loads(record.read_text())
-    rows = rows.get("stages", rows) if isinstance(rows, dict) else rows
-    assert [(r["stage"], r["mismatches"]) for r in rows] == [
-        (s, 0) for s in ("keras", "onnxruntime", "csim", "board")
-    ]
+        code, text = command(*arguments)
+        assert code == 0, text
+    rungs = json.loads(record.read_text())
+    assert [(r["stage"], r["mismatches"]) for r in rungs] == [(s, 0) for s in ("keras", "onnxruntime", "csim", "board")]
     logits = np.load(tmp_path / "logits.npy")
     assert logits.shape == (143, 1)
     assert len(np.unique(logits)) > 20
