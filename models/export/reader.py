@@ -118,8 +118,8 @@ class _Reader:
         inputs = [i for i in g.input if i.name not in self.raw]
         if len(inputs) != 1 or len(g.output) != 1:
             raise UnsupportedError(
-                f"A model has one input and one output. Received: {len(inputs)} and {len(g.output)}; export each part as "
-                "a model of its own"
+                f"A model has one input and one output. Received: {len(inputs)} and {len(g.output)}; export each part "
+                "as a model of its own"
             )
         source = self._read_input(inputs[0])
         for proto in g.node:

@@ -34,6 +34,7 @@ def test_every_stage_agrees_and_the_board_diagnoses_like_keras(trained: tuple[Pa
     assert float(shares[0][1]) > 90
 
 
+@pytest.mark.slow
 @pytest.mark.compile
 def test_the_saved_model_takes_the_same_road_on_the_command_line(trained: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = trained
