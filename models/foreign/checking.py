@@ -16,9 +16,10 @@ from hls4attn.models.export.execute import Reference, quantise_input
 from hls4attn.models.export.graph import Constant
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.foreign.choices import Distance
-from hls4attn.models.foreign.context import Context, Value
+from hls4attn.models.foreign.context import Context
 from hls4attn.models.foreign.exprs import Expr
 from hls4attn.models.foreign.softmax import float_softmax
+from hls4attn.models.foreign.values import Value
 from hls4attn.models.formats import Fixed
 
 Array = NDArray[Any]

@@ -11,8 +11,9 @@ import onnx
 from numpy.typing import NDArray
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.foreign.context import Coded, Const, Context, Handler, Operand, Step, Value, short
+from hls4attn.models.foreign.context import Context, Handler
 from hls4attn.models.foreign.quantisers import Quantiser, better_format, checked, clipped, power_of_two, refuse_scale
+from hls4attn.models.foreign.values import Coded, Const, Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
 
 Array = NDArray[Any]
@@ -143,12 +144,16 @@ def apply(context: Context, step: Step, x: Operand, quantiser: Quantiser) -> Ope
         return Const(fitted.codes(x.value) * fitted.scale, x.name, fitted)
     if not isinstance(x, Value):
         raise UnsupportedError(f"{step.where}: quantises integers")
+    if x.causal:
+        context.changed(
+            step, "masked entries give no probability at all; in the file they have the smallest code", False
+        )
     n = power_of_two(quantiser.step)
     if n is None and context.exact:
         raise refuse_scale(step.where, quantiser.step)
     fmt = _rounded(context, step, x, quantiser) if n is None else quantiser.fixed(n)
-    if power_of_two(x.factor) is None and x.expr.op not in ("Input", "Pending"):
-        return _regridded(context, step, x, fmt)
+    if power_of_two(x.factor) is None and x.expr.op not in ("Input", "Pending", "ReduceSum"):
+        return _regridded(context, step, x, fmt, quantiser)
     return context.quantised(x, fmt, step.name, step)
 
 
@@ -162,7 +167,7 @@ def _rounded(context: Context, step: Step, x: Value, quantiser: Quantiser) -> Fi
     return fmt
 
 
-def _regridded(context: Context, step: Step, x: Value, fmt: Fixed) -> Value:
+def _regridded(context: Context, step: Step, x: Value, fmt: Fixed, quantiser: Quantiser) -> Value:
     """Quantise before a factor that is no power of two, on the nearest grid; the factor stays for a softmax."""
     if context.exact:
         raise UnsupportedError(
@@ -170,8 +175,9 @@ def _regridded(context: Context, step: Step, x: Value, fmt: Fixed) -> Value:
             "power of two. Put the quantiser before the division (then the softmax takes the factor exactly), use a "
             "head_dim that is a power of four, or import with --scales power-of-two"
         )
-    near = 2.0 ** round(np.log2(x.factor))
-    inner = context.quantised(replace(x, factor=near), fmt, step.name, step)
+    values = context.values(x.tensor) / x.factor
+    grid = better_format(replace(quantiser, scale=np.asarray(fmt.step / x.factor)), values)
+    inner = context.quantised(replace(x, factor=1.0), grid, step.name, step)
     context.changed(step, f"quantised before the factor {x.factor:.6g}, {short(inner.expr.format)}", False)
     return replace(inner, factor=x.factor)
 

@@ -14,7 +14,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from hls4attn.models.errors import ModelFileError, UnsupportedError
-from hls4attn.models.foreign.context import Const, Step
+from hls4attn.models.foreign.values import Const, Step
 
 #: Operators that only move elements: scales of channels move with the values.
 _MOVING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Gather", "Identity")

@@ -10,9 +10,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Tensor
@@ -20,90 +18,16 @@ from hls4attn.models.export.reader import exact_format
 from hls4attn.models.foreign.choices import Change, ImportChoices
 from hls4attn.models.foreign.exprs import Expr, Exprs
 from hls4attn.models.foreign.original import Original
-from hls4attn.models.foreign.quantisers import BREVITAS_ACTIVATION, Quantiser, nearest_power, power_of_two
-from hls4attn.models.foreign.views import Frame, Index, Shape, find_frame, restored, sample_index, whole
+from hls4attn.models.foreign.quantisers import BREVITAS_ACTIVATION, nearest_power, power_of_two
+from hls4attn.models.foreign.values import Const, Operand, Step, Value, short
+from hls4attn.models.foreign.views import Frame, Shape, find_frame, restored, sample_index, whole
 from hls4attn.models.formats import Fixed
 from hls4attn.models.quantise.calibration import choose_format
 
 Array = NDArray[Any]
 
-#: A factor this near to a power of two is one, rounded in float32 (two factors d**-1/4 make one d**-1/2).
-_SNAP = 1e-6
 #: Wider operands of a product are sums that nobody quantised.
 OPERAND_BITS = 16
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """A tensor that depends on the input: ``factor * expr[index]``.
-
-    Attributes:
-        expr: what it is made from.
-        index: where each of its elements lies there (batch included).
-        tensor: its name in the file.
-        factor: a factor that has not been applied yet.
-        causal: whether entries with column > row have been masked.
-    """
-
-    expr: Expr
-    index: Index
-    tensor: str
-    factor: float = 1.0
-    causal: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Const:
-    """A tensor that does not depend on the input; `quantiser` if one of the file's made it."""
-
-    value: Array
-    name: str
-    quantiser: Quantiser | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Coded:
-    """Between QuantizeLinear and DequantizeLinear."""
-
-    source: Value | Const
-    quantiser: Quantiser
-
-
-Operand = Value | Const | Coded | None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One node of the file."""
-
-    proto: onnx.NodeProto
-    version: int
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.proto.name
-
-    @property
-    def op(self) -> str:
-        """Its operator."""
-        return self.proto.op_type
-
-    @property
-    def where(self) -> str:
-        """Name and operator, for messages."""
-        return f"{self.name} ({self.op})"
-
-    @cached_property
-    def attributes(self) -> dict[str, Any]:
-        """Attributes as plain values."""
-        found = {a.name: helper.get_attribute_value(a) for a in self.proto.attribute}
-        for key, value in found.items():
-            if isinstance(value, onnx.TensorProto):
-                found[key] = numpy_helper.to_array(value)
-            elif isinstance(value, bytes):
-                found[key] = value.decode(errors="replace")
-        return found
 
 
 @dataclass(eq=False)
@@ -117,6 +41,7 @@ class Context:
     exprs: Exprs = field(default_factory=Exprs)
     changes: list[Change] = field(default_factory=list)
     span: tuple[float, float] | None = None
+    input_format: Fixed | None = None
     trace: list[tuple[Step, Value]] = field(default_factory=list)
     sample_shape: Shape = ()
 
@@ -209,8 +134,13 @@ class Context:
             x, shift = self.applied(x, step), 0
         inner = replace(fmt, frac=fmt.frac - shift)
         if x.expr.op == "Input":
-            low, high = inner.to_real(inner.min), inner.to_real(inner.max)
-            self.span = (float(low), float(high))
+            if self.input_format not in (None, inner):
+                raise UnsupportedError(
+                    f"{step.where}: the input {x.expr.name!r} is quantised twice, to {short(inner)} and before to "
+                    f"{short(self.input_format or inner)}; quantise it once and use the result"
+                )
+            self.input_format = inner
+            self.span = (float(inner.to_real(inner.min)), float(inner.to_real(inner.max)))
         if x.expr.resolve is not None:
             return replace(x, expr=x.expr.resolve(inner))
         return replace(x, expr=self.exprs.quant(x.expr, inner, name))
@@ -266,17 +196,6 @@ def _weight_remedy(what: str) -> str:
     if what == "bias":
         return "bias_quant=Int8BiasPerTensorFixedPointInternalScaling (or Int16Bias, Int32Bias with po2 scales)"
     return BREVITAS_ACTIVATION
-
-
-def short(fmt: Fixed) -> str:
-    """A format in few words."""
-    return f"{fmt.width} bits {'signed' if fmt.signed else 'unsigned'}, step 2**{-fmt.frac}"
-
-
-def snapped(factor: float) -> float:
-    """A factor, or the power of two that it is but for float32's rounding."""
-    near = 2.0 ** -nearest_power(factor)
-    return near if abs(factor / near - 1) < _SNAP else factor
 
 
 Handler = Callable[[Context, Step, list[Operand]], list[Operand]]

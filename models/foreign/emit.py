@@ -87,8 +87,8 @@ def _reduce_sum(b: GraphBuilder, x: Expr, inputs: list[str], name: str) -> str:
 
 def _probabilities(b: GraphBuilder, x: Expr, inputs: list[str], name: str) -> str:
     raise UnsupportedError(
-        f"{x.name}: the shift form gives no probabilities, only their product with the values; choose softmax, e2softmax "
-        "or e2softmax-online"
+        f"{x.name}: the shift form gives no probabilities, only their product with the values; choose softmax, "
+        "e2softmax or e2softmax-online"
     )
 
 

@@ -13,21 +13,23 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from hls4attn.models.errors import Hls4attnError, ModelFileError, UnsupportedError
-from hls4attn.models.foreign import arithmetic, coding, masks, moving, normalisation, softmax
+from hls4attn.models.foreign import arithmetic, coding, masks, moving, normalisation, products, softmax
 from hls4attn.models.foreign.checking import check_translation, measured
 from hls4attn.models.foreign.choices import Change, ImportChoices, Imported
 from hls4attn.models.foreign.constants import evaluated
-from hls4attn.models.foreign.context import Coded, Const, Context, Handler, Operand, Step, Value
+from hls4attn.models.foreign.context import Context, Handler
 from hls4attn.models.foreign.emit import written
 from hls4attn.models.foreign.loading import Prepared, prepared, tensor_values
 from hls4attn.models.foreign.nearest import refusal
 from hls4attn.models.foreign.original import Original
+from hls4attn.models.foreign.values import Coded, Const, Operand, Step, Value
 from hls4attn.models.quantise.calibration import check_calibration
 
 _HANDLERS: dict[str, Handler] = {
     **moving.HANDLERS,
     **coding.HANDLERS,
     **arithmetic.HANDLERS,
+    **products.HANDLERS,
     **masks.HANDLERS,
     **softmax.HANDLERS,
     **normalisation.HANDLERS,
@@ -69,10 +71,10 @@ def import_model(
             choices = replace(choices, calibration=check_calibration(choices.calibration, ready.shape[1:]))
         try:
             return _Import(ready, choices).run(dict(metadata or {}))
-        except (UnsupportedError, ModelFileError):
+        except moving.FixedBatchError:
             if not ready.open_batch:
                 raise
-        # Perhaps the exporter wrote the batch of its example, 1, into a Reshape; else this fails for the same reason.
+        # The exporter wrote the batch of its example, 1, into a Reshape; else this fails for the same reason.
         found = _Import(prepared(model, 1), choices).run(dict(metadata or {}))
         fixed = Change(
             ready.original.graph.input[0].name, "input", "batch axis taken as 1, which the file fixes inside"

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.foreign.context import Const, Context, Handler, Operand, Step, Value
+from hls4attn.models.foreign.context import Context, Handler
+from hls4attn.models.foreign.values import Const, Operand, Step, Value
 
 Array = NDArray[Any]
 

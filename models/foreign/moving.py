@@ -9,8 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.foreign.context import Const, Context, Handler, Operand, Step, Value
+from hls4attn.models.foreign.context import Context, Handler
+from hls4attn.models.foreign.values import Const, Operand, Step, Value
 from hls4attn.models.foreign.views import Index
+
+
+class FixedBatchError(UnsupportedError):
+    """A file that leaves the batch of its input open but fixes it in a Reshape."""
 
 
 def _moving(step: Step, operands: list[Operand]) -> tuple[Value, list[Const | None]]:
@@ -42,7 +47,7 @@ def _reshape(context: Context, step: Step, operands: list[Operand]) -> list[Oper
     try:
         return [_view(x, x.index.reshape(target), step)]
     except ValueError as error:
-        raise UnsupportedError(
+        raise FixedBatchError(
             f"{step.where}: reshapes {x.index.shape} to {tuple(target)}; the file fixes another batch than its input "
             "has: export with dynamic_axes, or with the batch as -1"
         ) from error

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.foreign.context import Step
+from hls4attn.models.foreign.values import Step
 
 _ACTIVATION = "nearest: nn.ReLU (in Brevitas qnn.QuantReLU), which costs nothing; train with it"
 _CONTROL = "nothing here decides at run time; export with torch.onnx.export of a model without Python branches on data"

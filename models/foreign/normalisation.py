@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls4attn.models.errors import FormatError, InputError, SpecError, UnsupportedError
-from hls4attn.models.foreign.context import Const, Context, Handler, Operand, Step, Value, short
+from hls4attn.models.foreign.context import Context, Handler
 from hls4attn.models.foreign.exprs import Expr
+from hls4attn.models.foreign.values import Const, Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import AILayerNormSpec, IntegerLayerNormSpec, NormSpec
 from hls4attn.models.operators.ptf import calibrate_ptf

@@ -11,8 +11,9 @@ import numpy as np
 
 from hls4attn.models.errors import FormatError, SpecError, UnsupportedError
 from hls4attn.models.export.graph import Tensor
-from hls4attn.models.foreign.context import Context, Handler, Operand, Step, Value, short
+from hls4attn.models.foreign.context import Context, Handler
 from hls4attn.models.foreign.exprs import Expr
+from hls4attn.models.foreign.values import Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import E2ContextSpec, E2SoftmaxSpec, ScoreSpec, SoftmaxSpec
 from hls4attn.models.operators.base import causal_mask

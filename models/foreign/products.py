@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handlers of products of matrices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.foreign.arithmetic import coded, pair, shifted
+from hls4attn.models.foreign.context import Context, Handler
+from hls4attn.models.foreign.quantisers import power_of_two
+from hls4attn.models.foreign.softmax import shift_product
+from hls4attn.models.foreign.values import Const, Operand, Step, Value, snapped
+
+Array = NDArray[Any]
+
+
+def _matmul(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    a, b = pair(step, operands)
+    if isinstance(a, Value) and isinstance(b, Const):
+        return [dense(context, step, a, b, b.value)]
+    if isinstance(a, Value) and isinstance(b, Value):
+        return [_product(context, step, a, b)]
+    raise UnsupportedError(f"{step.where}: a constant left operand; transpose the product: x @ W, not W @ x")
+
+
+def dense(context: Context, step: Step, x: Value, const: Const, weights: Array) -> Value:
+    """A product with constant weights."""
+    while weights.ndim > 2 and weights.shape[0] == 1:
+        weights = weights[0]
+        const = replace(const, quantiser=_first(const))
+    if weights.ndim != 2:
+        raise UnsupportedError(f"{step.where}: weights of shape {weights.shape}; a matrix (in, out)")
+    x = context.operand(x, step)
+    factor = x.factor if power_of_two(x.factor) is not None else 1.0
+    codes, fmt = coded(context, step, const, weights, 1.0, "weight")
+    # A pending power of two moves into the step of the weights: no operation is left of it.
+    fmt = replace(fmt, frac=fmt.frac + (power_of_two(factor) or 0))
+    frame = context.frame(x, step)
+    if frame.axis == x.index.ndim - 1:
+        raise UnsupportedError(f"{step.where}: sums over the batch")
+    left = context.arranged(x, step)
+    constant = context.exprs.constant(codes, fmt, f"{step.name}_weight")
+    made = context.exprs.matmul(left, constant, step.name)
+    shape = (*x.index.shape[:-1], weights.shape[1])
+    return context.fresh(made, shape, frame, step.proto.output[0], 1.0 if factor != 1.0 else x.factor)
+
+
+def _first(const: Const) -> Any:
+    q = const.quantiser
+    return q if q is None or q.scale.ndim < 3 else replace(q, scale=q.scale[0])
+
+
+def _product(context: Context, step: Step, a: Value, b: Value) -> Value:
+    """Scores, or probabilities and values."""
+    a, b = context.operand(a, step), context.operand(b, step)
+    frame = context.frame(a, step)
+    if frame != context.frame(b, step) or frame.axis >= a.index.ndim - 2 or a.index.shape[:-2] != b.index.shape[:-2]:
+        raise UnsupportedError(
+            f"{step.where}: product of shapes {a.index.shape} and {b.index.shape}; leading axes (batch, heads) must be "
+            "the same"
+        )
+    lead = prod(frame.sample_shape(a.index.shape)[:-2])
+    left, right = (context.arranged(v, step, (lead, *v.index.shape[-2:])) for v in (a, b))
+    shape = (*a.index.shape[:-1], b.index.shape[-1])
+    factor = snapped(a.factor * b.factor)
+    made = shift_product(context, step, left, right) or context.exprs.matmul(left, right, step.name)
+    return context.fresh(made, shape, frame, step.proto.output[0], factor)
+
+
+def _gemm(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    x, weight, *rest = operands
+    a = step.attributes
+    if not isinstance(x, Value) or not isinstance(weight, Const) or a.get("transA", 0):
+        raise UnsupportedError(f"{step.where}: only x @ W + b with constant W, x not transposed")
+    if a.get("alpha", 1.0) != 1.0 or a.get("beta", 1.0) != 1.0:
+        raise UnsupportedError(f"{step.where}: alpha={a.get('alpha')}, beta={a.get('beta')}; 1 and 1 (nn.Linear)")
+    if a.get("transB", 0):
+        q = weight.quantiser
+        scale = np.broadcast_to(q.scale, weight.value.shape).T if q is not None and q.scale.size > 1 else None
+        weight = replace(
+            weight, value=weight.value.T, quantiser=replace(q, scale=scale) if scale is not None and q else q
+        )
+    y = dense(context, step, x, weight, weight.value)
+    if rest and rest[0] is not None:
+        if not isinstance(rest[0], Const):
+            raise UnsupportedError(f"{step.where}: a bias that depends on the input; use MatMul and Add")
+        y = shifted(context, step, y, rest[0], 1, "_sum")
+    return [y]
+
+
+HANDLERS: dict[str, Handler] = {"MatMul": _matmul, "Gemm": _gemm}

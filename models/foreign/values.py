@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors of a foreign file on their way, and the nodes that they go through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from hls4attn.models.foreign.exprs import Expr
+from hls4attn.models.foreign.quantisers import Quantiser, nearest_power
+from hls4attn.models.foreign.views import Index
+from hls4attn.models.formats import Fixed
+
+Array = NDArray[Any]
+
+#: A factor this near to a power of two is one, rounded in float32 (two factors d**-1/4 make one d**-1/2).
+_SNAP = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor that depends on the input: ``factor * expr[index]``.
+
+    Attributes:
+        expr: what it is made from.
+        index: where each of its elements lies there (batch included).
+        tensor: its name in the file.
+        factor: a factor that has not been applied yet.
+        causal: whether entries with column > row have been masked.
+    """
+
+    expr: Expr
+    index: Index
+    tensor: str
+    factor: float = 1.0
+    causal: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A tensor that does not depend on the input; `quantiser` if one of the file's made it."""
+
+    value: Array
+    name: str
+    quantiser: Quantiser | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Between QuantizeLinear and DequantizeLinear."""
+
+    source: Value | Const
+    quantiser: Quantiser
+
+
+Operand = Value | Const | Coded | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of the file."""
+
+    proto: onnx.NodeProto
+    version: int
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.proto.name
+
+    @property
+    def op(self) -> str:
+        """Its operator."""
+        return self.proto.op_type
+
+    @property
+    def where(self) -> str:
+        """Name and operator, for messages."""
+        return f"{self.name} ({self.op})"
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes as plain values."""
+        found = {a.name: helper.get_attribute_value(a) for a in self.proto.attribute}
+        for key, value in found.items():
+            if isinstance(value, onnx.TensorProto):
+                found[key] = numpy_helper.to_array(value)
+            elif isinstance(value, bytes):
+                found[key] = value.decode(errors="replace")
+        return found
+
+
+def short(fmt: Fixed) -> str:
+    """A format in few words."""
+    return f"{fmt.width} bits {'signed' if fmt.signed else 'unsigned'}, step 2**{-fmt.frac}"
+
+
+def snapped(factor: float) -> float:
+    """A factor, or the power of two that it is but for float32's rounding."""
+    near = 2.0 ** -nearest_power(factor)
+    return near if abs(factor / near - 1) < _SNAP else factor

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each construct of a foreign file alone: what is linear stays bit-exact, rearrangements keep every element."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.export.execute import Reference, quantise_input
+from hls4attn.models.export.reader import read_graph
+from hls4attn.models.foreign import ImportChoices, import_model
+from hls4attn.models.foreign.original import Original
+from hls4attn.models.foreign.views import Frame, find_frame, moves, restored, sample_index, whole
+from tests.models.foreign_nets import Net, attention
+
+
+def outputs(imported, model, inputs, batch=2):
+    """What the integer model and the file itself (by onnxruntime) give."""
+    graph = read_graph(imported)
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for node in fixed.graph.node:
+        if node.domain == "onnx.brevitas":
+            node.domain = "qonnx.custom_op.general"
+    ours = graph.output.format.to_real(Reference(graph).run(quantise_input(graph, inputs)))
+    theirs = Original(fixed, batch).run(inputs)[model.graph.output[0].name]
+    return ours, theirs.reshape(ours.shape)
+
+
+def exact(net, y, shape=("batch", 8, 16), **choices):
+    model = net.model(y, shape)
+    found = import_model(model, ImportChoices(**choices))
+    inputs = np.random.default_rng(5).normal(0, 2, (6, *shape[1:])).astype(np.float32)
+    ours, theirs = outputs(found.model, model, inputs)
+    np.testing.assert_array_equal(ours, theirs)
+    assert found.distance.largest == 0 and found.distance.equal == 1
+    return read_graph(found.model)
+
+
+@pytest.mark.parametrize("dialect", ["quant", "brevitas", "qdq"])
+def test_dense_layers_and_residual_sums_are_bit_exact(dialect):
+    net = Net(dialect)
+    x = net.quant("x", 2.0**-4)
+    y = net.quant(net.node("Relu", net.linear(x, 16, 24, None)), 2.0**-4, signed=False, bits=6)
+    y = net.quant(net.node("Add", x, net.linear(y, 24, 16)), 2.0**-3)
+    exact(net, net.quant(net.node("Sub", y, net.weight((8, 16), 2.0**-3)), 2.0**-3))
+
+
+def test_gemm_of_flattened_tokens_and_scales_of_channels():
+    net = Net("qdq")
+    x = net.quant("x", 2.0**-4)
+    flat = net.node("Reshape", x, net.ints(-1, 16))
+    steps = np.ldexp(1.0, -net.rng.integers(4, 8, 12))
+    w = net.quant(net.const(net.rng.normal(0, 0.4, (12, 16))), steps, zero=np.zeros(12), axis=0)
+    y = net.node("Gemm", flat, w, net.weight((12,), 2.0**-6), transB=1)
+    exact(net, net.node("Reshape", net.quant(y, 2.0**-3), net.ints(-1, 8, 12)))
+
+
+def test_an_integer_bias_of_32_bits_keeps_only_the_bits_it_needs():
+    net = Net("qdq")
+    x = net.quant("x", 2.0**-4)
+    y = net.node("MatMul", x, net.weight((16, 4)))
+    codes = net.const([5, -900, 70000, 1], np.int32)
+    bias = net.node("DequantizeLinear", codes, net.const(2.0**-11), net.const(0, np.int32), name="bias")
+    graph = exact(net, net.quant(net.node("Add", y, bias, name="sum"), 2.0**-3))
+    assert graph.constant("sum_bias").format.width == 18
+
+
+def test_a_factor_moves_into_quantisers_weights_and_products():
+    net = Net()
+    x = net.quant(net.node("Mul", "x", net.const(0.25)), 2.0**-6)
+    y = net.quant(net.node("Div", net.linear(x, 16, 16), net.const(8.0)), 2.0**-7)
+    graph = exact(net, net.linear(y, 16, 4))
+    assert {n.op for n in graph.nodes} == {"MatMul", "Add", "Quant"}
+
+
+def test_a_mean_over_a_power_of_two_of_rows_is_exact_and_others_are_refused():
+    def net_of(rows):
+        net = Net()
+        pooled = net.node("ReduceMean", net.quant("x", 2.0**-4), axes=[1], keepdims=0, name="pool")
+        return net, net.quant(pooled, 2.0**-5, name="pooled")
+
+    exact(*net_of(8))
+    net, y = net_of(10)
+    model = net.model(y, ("batch", 10, 16))
+    with pytest.raises(
+        UnsupportedError, match=r"pooled \(Quant\): its input 'pool_out' carries the factor 0\.1.*2\*\*n rows"
+    ):
+        import_model(model)
+    found = import_model(model, ImportChoices(scales="power-of-two"))
+    assert found.distance.largest <= found.distance.step and not all(c.exact for c in found.changes)
+    assert any("factor 0.1 became 0.100098, 8 bits" in c.became for c in found.changes)
+
+
+def test_a_batch_of_one_inside_a_file_with_an_open_batch_is_said():
+    net = Net()
+    x = net.linear(net.quant("x", 2.0**-4), 16, 16)
+    y = net.node("Transpose", net.node("Reshape", x, net.ints(1, 8, 2, 8)), perm=[0, 2, 1, 3])
+    y = net.quant(net.node("MatMul", y, net.node("Transpose", y, perm=[0, 1, 3, 2])), 2.0**-1)
+    found = import_model(net.model(y))
+    assert found.distance.largest == 0
+    assert [c.became for c in found.changes] == ["batch axis taken as 1, which the file fixes inside"]
+
+
+def test_one_token_and_a_part_of_the_channels_can_be_chosen():
+    net = Net()
+    x = net.linear(net.quant("x", 2.0**-4), 16, 16)
+    first = net.node("Gather", x, net.const(0, np.int64), axis=1)
+    exact(net, net.quant(net.node("Relu", net.node("Slice", first, net.ints(3), net.ints(9), net.ints(1))), 2.0**-3))
+
+
+def test_sequence_first_and_merged_heads_as_torch_arranges_them():
+    net = Net()
+    x = net.node("Transpose", net.quant("x", 2.0**-4), perm=[1, 0, 2])  # tokens, batch, channels
+    y = net.linear(x, 16, 16)
+    shape = net.node("Shape", y)
+    batch = net.node("Gather", shape, net.ints(1))
+    merged = net.node("Mul", batch, net.ints(2))
+    target = net.node("Concat", net.ints(8), merged, net.ints(8), axis=0)
+    heads = net.node("Transpose", net.node("Reshape", y, target), perm=[1, 0, 2])  # batch * heads, tokens, head_dim
+    product = net.quant(net.node("MatMul", heads, net.node("Transpose", heads, perm=[0, 2, 1])), 2.0**-1)
+    context = net.node("Transpose", net.node("MatMul", product, heads), perm=[1, 0, 2])
+    back = net.node("Reshape", context, net.node("Concat", net.ints(8), batch, net.ints(16), axis=0))
+    y = net.node("Transpose", net.quant(back, 2.0**2), perm=[1, 0, 2])
+    graph = exact(net, y)
+    assert graph.output.shape == (8, 16)
+
+
+def test_both_factors_of_scaled_dot_product_attention_end_in_the_score_operator():
+    """It multiplies q and k by the fourth root of 1/head_dim; in float32 the product is nearly, not quite, 1/2."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    root = net.const(4.0**-0.25)
+    q, k = (net.node("Mul", net.linear(x, 16, 4), root) for _ in "qk")
+    assert float(np.float32(4.0**-0.25)) ** 2 != 0.5
+    scores = net.node("MatMul", q, net.node("Transpose", k, perm=[0, 2, 1]))
+    p = net.quant(net.node("Softmax", net.quant(scores, 2.0**-3)), 2.0**-8, signed=False)
+    found = import_model(net.model(net.quant(net.node("MatMul", p, x), 2.0**-4)))
+    assert next(n.spec for n in read_graph(found.model).nodes if n.spec).score_scale == (0.5,)
+    assert found.distance.mean < 0.6 * found.distance.step
+
+
+@pytest.mark.parametrize(
+    ("choices", "op_type"),
+    [
+        ({}, "IntegerSoftmax"),
+        ({"softmax": "e2softmax"}, "E2Softmax"),
+        ({"softmax": "e2softmax-online"}, "E2Softmax"),
+        ({"softmax": "e2softmax-shift"}, "E2Context"),
+    ],
+)
+@pytest.mark.parametrize("causal", [False, True])
+def test_softmax_becomes_the_chosen_operator_near_the_file(choices, op_type, causal):
+    net = Net()
+    mask = np.triu(np.full((8, 8), -np.inf), 1) if causal else None
+    y = attention(net, net.quant("x", 2.0**-4), causal=mask)
+    found = import_model(net.model(y), ImportChoices(**choices))
+    nodes = [n for n in read_graph(found.model).nodes if n.op in ("Score", "Context")]
+    assert [(n.spec or n.context).op_type for n in nodes] == [op_type]
+    spec = nodes[0].spec or nodes[0].context
+    assert spec.causal is causal and spec.score_scale == pytest.approx((8**-0.5,) * 2)
+    assert found.distance.mean < (0.6 if op_type == "IntegerSoftmax" else 6) * found.distance.step
+
+
+def test_masks_may_come_from_a_choice_as_well():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.quant(net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), 2.0**-1)
+    keep = net.node("Trilu", net.const(np.ones((8, 8)), bool), upper=0)
+    seen = net.node("Where", keep, scores, net.const(-1e9))
+    p = net.quant(net.node("Softmax", seen), 2.0**-8, signed=False)
+    found = import_model(net.model(net.quant(net.node("MatMul", p, x), 2.0**-4)))
+    assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
+
+
+def test_a_quantiser_behind_the_mask_changes_what_masked_entries_are_and_that_is_said():
+    """Brevitas' attention adds the mask before it quantises: masked entries then have the smallest code."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1]))
+    seen = net.quant(net.node("Add", scores, net.const(np.triu(np.full((8, 8), -np.inf), 1))), 1.0, name="behind")
+    p = net.quant(net.node("Softmax", seen), 2.0**-8, signed=False)
+    found = import_model(net.model(net.quant(net.node("MatMul", p, x), 2.0**-4)))
+    assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
+    assert [c.exact for c in found.changes if c.node == "behind"] == [False]
+    assert found.distance.mean < 0.6 * found.distance.step
+
+
+@pytest.mark.parametrize("written_out", [False, True])
+@pytest.mark.parametrize("layernorm", ["layernorm", "ailayernorm"])
+def test_layer_norms_become_the_chosen_operator_near_the_file(layernorm, written_out):
+    net = Net("qdq")
+    x = net.quant("x", 2.0**-4)
+    model = net.model(net.quant(net.norm(x, 16, written_out), 2.0**-5))
+    found = import_model(model, ImportChoices(layernorm=layernorm))
+    (node,) = [n for n in read_graph(found.model).nodes if n.norm is not None]
+    assert node.norm.op_type == {"layernorm": "IntegerLayerNorm", "ailayernorm": "AILayerNorm"}[layernorm]
+    assert found.distance.mean < (0.3 if layernorm == "layernorm" else 1.5) * found.distance.step
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=2, max_size=4), st.randoms(use_true_random=False), st.data())
+def test_any_chain_of_moves_is_one_reshape_transpose_reshape(shape, random, data):
+    """The batch of 2 wanders as well; what `moves` says gives back the same elements."""
+    base, batch = tuple(shape), 2
+    index = whole(base, batch)
+    for _ in range(data.draw(st.integers(0, 4))):
+        order = list(range(index.ndim))
+        random.shuffle(order)
+        index = index.transpose(order)
+        if data.draw(st.booleans()) and index.ndim > 2:
+            index = index.reshape(*index.shape[: index.ndim - 2], -1)
+    size = int(np.prod(base))
+    try:
+        frame = find_frame(index, size, batch, "here")
+    except UnsupportedError:
+        return  # the batch was merged as an inner factor
+    sample = sample_index(index, size, batch, frame, "here")
+    found = moves(sample, base)
+    assert found is not None
+    values = np.arange(size).reshape(base)
+    values = values if found.split is None else values.reshape(found.split)
+    values = values if found.permutation is None else values.transpose(found.permutation)
+    values = values if found.merge is None else values.reshape(found.merge)
+    np.testing.assert_array_equal(values, sample)
+    again = restored(index.shape, frame, batch)
+    np.testing.assert_array_equal(sample_index(again, size, batch, frame, "here").ravel(), np.arange(size))
+
+
+def test_samples_that_are_mixed_are_noticed():
+    with pytest.raises(UnsupportedError, match="here: the batch is mixed"):
+        find_frame(whole((4,), 2).T.reshape(2, 4), 4, 2, "here")
+    assert find_frame(whole((4,), 2).T, 4, 2, "here") == Frame(1, 1)

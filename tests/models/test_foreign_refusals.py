@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What has no integer twin is refused with the node's name, what was found there, and the nearest thing that works."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from hls4attn.models.errors import Hls4attnError, InputError, MismatchError, ModelFileError, SpecError, UnsupportedError
+from hls4attn.models.export.reader import load_model, read_graph
+from hls4attn.models.foreign import ImportChoices, checking, import_model
+from tests.models.foreign_nets import Net, attention, encoder
+
+COLUMNS = np.arange(8)
+
+
+def refused(net, y, message, shape=("batch", 8, 16), **options):
+    with pytest.raises(UnsupportedError, match=message):
+        import_model(net.model(y, shape, **options))
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "nearest"),
+    [
+        ("Gelu", {}, "nearest: nn.ReLU"),
+        ("Erf", {}, "GELU written out; nearest: nn.ReLU"),
+        ("Sigmoid", {}, "nn.ReLU"),
+        ("LogSoftmax", {}, "leave it out behind the classifier"),
+        ("GlobalAveragePool", {}, r"x.mean\(dim=1\)"),
+        ("Exp", {}, "use torch.softmax"),
+        ("Ceil", {}, "supported: MatMul, Gemm"),
+    ],
+)
+def test_operators_without_a_twin(op, attributes, nearest):
+    net = Net(opset=20)
+    y = net.node(op, net.quant("x", 2.0**-4), name="odd", **attributes)
+    refused(net, y, rf"odd \({op}\): operator {op} has no integer twin here; .*{nearest}")
+
+
+def test_control_flow():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    branch = helper.make_graph(
+        [helper.make_node("Identity", [x], ["z"])], "b", [], [helper.make_tensor_value_info("z", 1, None)]
+    )
+    y = net.node("If", net.const(True, bool), then_branch=branch, else_branch=branch, name="choice")
+    refused(net, y, r"choice \(If\): .*nothing here decides at run time")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axis": 2}, r"softmax \(Softmax\): axis=2 of 4; the last one"),
+        ({"axis": 1}, r"softmax \(Softmax\): axis=1 of 4"),
+        ({"quantiser": "none"}, r"softmax \(Softmax\): its input 'scale_out' .*19 bits, more than 12.*QuantIdentity"),
+        ({"quantiser": "behind"}, r"score_codes \(Quant\): quantises .* factor 0.353553 .*before the division"),
+        (
+            {"probabilities": False},
+            r"context \(MatMul\): its input 'softmax_out' .*no quantiser behind it.*--calibration",
+        ),
+        ({"causal": np.where(COLUMNS > 5, -np.inf, 0.0)[None, :].repeat(8, 0)}, r"mask \(Add\): a mask .*not causal"),
+        ({"causal": np.triu(np.full((8, 8), -1e9), 1) + 1}, r"mask \(Add\): adds a mask and other numbers"),
+    ],
+)
+def test_attention_that_no_operator_is(options, message):
+    net = Net()
+    refused(net, attention(net, net.quant("x", 2.0**-4), **options), message)
+
+
+def test_layer_norms_over_other_axes():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    y = net.node("LayerNormalization", x, net.const(np.ones((8, 16))), axis=-2, name="norm")
+    refused(net, y, r"norm \(LayerNormalization\): axis=-2 .*over several; only over the last")
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    mean = net.node("ReduceMean", x, axes=[1])
+    refused(
+        net, net.node("Sub", x, mean, name="centred"), r"centred \(Sub\): subtracts something that depends on the input"
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda n, x: n.node("Mul", x, x, name="gate"), r"gate \(Mul\): product of two activations.*Relu instead of"),
+        (lambda n, x: n.node("Div", n.const(1.0), x, name="d"), r"d \(Div\): divides by something"),
+        (
+            lambda n, x: n.node("Concat", x, n.const(np.zeros((2, 1, 16))), axis=1, name="j"),
+            r"j \(Concat\).*class token",
+        ),
+        (
+            lambda n, x: n.node("MatMul", n.const(np.ones((8, 8))), x, name="m"),
+            r"m \(MatMul\): a constant left operand",
+        ),
+        (lambda n, x: n.node("ReduceMean", x, axes=[0], name="r"), r"r \(ReduceMean\): over the batch"),
+        (
+            lambda n, x: n.node("Clip", x, n.const(-1.0), n.const(1.0), name="c"),
+            r"c \(Clip\): limits values to \[-1.0, 1.0\]",
+        ),
+        (lambda n, x: n.node("Cast", x, to=TensorProto.INT8, name="k"), r"k \(Cast\): casts activations to type 3"),
+        (lambda n, x: n.node("Expand", x, n.ints(2, 2, 8, 16), name="e"), r"e \(Expand\): repeats"),
+        (lambda n, x: n.node("Add", n.node("ReduceMean", x, axes=[1]), x, name="a"), r"a \(Add\): sum of"),
+        (
+            lambda n, x: n.node("Dropout", x, n.const(0.5), n.const(True, bool), name="t"),
+            r"t \(Dropout\): in training mode",
+        ),
+        (
+            lambda n, x: n.node("BatchNormalization", x, *[n.const(np.ones(8))] * 4, name="b"),
+            r"b \(BatchNorm.*merge_bn",
+        ),
+    ],
+)
+def test_arithmetic_that_no_hardware_does(make, message):
+    net = Net()
+    refused(net, make(net, net.quant("x", 2.0**-4)), message)
+
+
+def test_zero_points_and_scales():
+    net = Net("qdq")
+    refused(net, net.quant("x", 2.0**-4, signed=False, zero=128, name="tokens"), r"tokens.*zero point 128.*Symmetric")
+    net = Net()
+    refused(net, net.quant("x", [[2.0**-4], [0.5]] * 4, name="tokens"), r"tokens \(Quant\): 8 scales .*per tensor only")
+    net = Net()
+    refused(
+        net,
+        net.quant("x", 0.3, name="tokens"),
+        r"tokens \(Quant\): scale 0.3.* \(nearest: 2\*\*-2 = 0.25\).*power-of-two",
+    )
+    net = Net("qdq")
+    codes = net.node("QuantizeLinear", "x", net.const(0.25), net.const(0, np.int8))
+    y = net.node("DequantizeLinear", codes, net.const(0.5), net.const(0, np.int8), name="dq")
+    refused(net, y, r"dq \(DequantizeLinear\): dequantises with the scale \[0.5\] what was quantised with \[0.25\]")
+
+
+def test_unquantised_weights_and_biases_that_fit_no_format():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    y = net.node("MatMul", x, net.const(np.full((16, 4), 0.1), name="w"), name="dense")
+    refused(net, y, r"dense \(MatMul\): its weight 'w' .*float and unquantised.*weight_quant=")
+    net = Net()
+    y = net.node("MatMul", net.quant("x", 2.0**-4), net.weight((16, 4)))
+    refused(
+        net,
+        net.node("Add", y, net.const([0.1, 1.3, 2.7, 0.2], name="b"), name="sum"),
+        r"sum \(Add\): its bias 'b'.*bias_quant=",
+    )
+    net = Net()
+    y = net.node("MatMul", net.quant("x", 2.0**-4), net.weight((16, 4)))
+    bias = net.quant(net.const([0.1, 300.3, 2.7, 0.2]), 2.0**-24, bits=32)
+    refused(net, net.node("Add", y, bias, name="sum"), r"its constants need 31 bits")
+
+
+def test_inputs():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    refused(net, x, "quantised input; there is nothing to import")
+    refused(net, net.linear(x, 16, 4), "of which \\[0, 1\\] are not fixed.*dynamic_axes", shape=("batch", "tokens", 16))
+    refused(net, "quant0_out", "is INT64; FLOAT is read. Token numbers", kind=TensorProto.INT64)
+    net = Net()
+    y = net.node("MatMul", "x", net.weight((16, 4)), name="dense")
+    refused(net, y, r"dense \(MatMul\): its input 'x' .*no quantiser behind it")
+    net = Net()
+    a, b = net.quant("x", 2.0**-4), net.quant("x", 2.0**-3)
+    with pytest.raises(UnsupportedError, match="quantised twice"):
+        import_model(net.model(net.node("Add", a, b)))
+
+
+def test_cross_attention_opsets_domains_and_our_own_dialect():
+    model = encoder()
+    model.graph.input.append(helper.make_tensor_value_info("memory", TensorProto.FLOAT, ["batch", 8, 16]))
+    with pytest.raises(UnsupportedError, match=r"inputs \['x', 'memory'\].*Cross-attention"):
+        import_model(model)
+    for version in (11, 99):
+        old = encoder()
+        old.opset_import[0].version = version
+        with pytest.raises(UnsupportedError, match=f"opset {version}; 13 to 23 are read.*opset_version=17"):
+            import_model(old)
+    odd = encoder()
+    odd.graph.node[-1].domain = "com.somebody"
+    with pytest.raises(UnsupportedError, match="domain 'com.somebody', which is not known"):
+        import_model(odd)
+    with pytest.raises(UnsupportedError, match="dialect of this package already"):
+        import_model(import_model(encoder()).model)
+
+
+def test_external_data(tmp_path):
+    model = encoder()
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    with pytest.raises(ModelFileError, match="self-contained"):
+        load_model(tmp_path / "m.onnx")
+
+
+def test_choices_and_calibration_data():
+    for wrong in ({"softmax": "hard"}, {"layernorm": "rms"}, {"scales": "any"}, {"weight_bits": 40}, {"samples": 0}):
+        with pytest.raises(SpecError, match=next(iter(wrong))):
+            ImportChoices(**wrong)
+    for data, message in (
+        (np.zeros((0, 8, 16)), "empty"),
+        (np.zeros((4, 8, 15)), "samples"),
+        (np.ones((4, 8, 16)), "constant"),
+        (np.full((4, 8, 16), np.nan), "NaN"),
+    ):
+        with pytest.raises(InputError, match=message):
+            import_model(encoder(), ImportChoices(calibration=data))
+
+
+def test_a_translation_that_computes_something_else_is_an_error_that_names_the_node(monkeypatch):
+    """The fault: heads that are swapped where the file's are not."""
+    compute = checking._FUNCTIONS["Transpose"]
+    monkeypatch.setitem(checking._FUNCTIONS, "Transpose", lambda x, a: np.flip(compute(x, a), axis=1))
+    with pytest.raises(MismatchError, match=r"scores \(MatMul\): its translation gives other numbers than the file"):
+        import_model(encoder())
+
+
+def test_the_reader_points_foreign_files_here():
+    with pytest.raises(UnsupportedError, match="hls4attn import FILE.onnx OUT.onnx"):
+        read_graph(encoder("qdq"))
+
+
+def test_damaged_files_never_raise_anything_but_typed_errors():
+    rng = np.random.default_rng(0)
+    refusals = 0
+    for number in range(40):
+        model = encoder(("quant", "qdq")[number % 2])
+        node = model.graph.node[int(rng.integers(len(model.graph.node)))]
+        kind = int(rng.integers(4))
+        if kind == 0 and node.input:
+            del node.input[int(rng.integers(len(node.input)))]
+        elif kind == 1 and node.input:
+            node.input[0] = model.graph.node[int(rng.integers(len(model.graph.node)))].output[0]
+        elif kind == 2 and node.attribute:
+            del node.attribute[:]
+        else:
+            tensor = model.graph.initializer[int(rng.integers(len(model.graph.initializer)))]
+            tensor.raw_data = tensor.raw_data[: len(tensor.raw_data) // 2]
+        try:
+            import_model(model, ImportChoices(samples=4))
+        except Hls4attnError as error:
+            refusals += 1
+            assert str(error).strip()
+    assert refusals > 20
