@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hls4attn.hls.guard import check_hls_model
     from hls4attn.hls.hwfile import lower, read_design
     from hls4attn.hls.lowering import lower_graph
-    from hls4attn.hls.plugin import register
+    from hls4attn.hls.plugin import for_hls4ml, register
     from hls4attn.hls.project import Project, convert, open_project
 
 _HOME = {
@@ -32,6 +32,7 @@ _HOME = {
     "Project": "project",
     "check_hls_model": "guard",
     "convert": "project",
+    "for_hls4ml": "plugin",
     "lower": "hwfile",
     "lower_graph": "lowering",
     "open_project": "project",
@@ -50,6 +51,7 @@ __all__ = [
     "Project",
     "check_hls_model",
     "convert",
+    "for_hls4ml",
     "include_dir",
     "lower",
     "lower_graph",

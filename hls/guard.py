@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 
 from hls4attn.hls.config import IO_TYPES
 from hls4attn.hls.design import Design, HwNode
+from hls4attn.hls.hwfile import read_design
 from hls4attn.hls.layers import AttnLayer, format_matches, precision_of
 from hls4attn.hls.templates import SEQUENTIAL
 from hls4attn.models.errors import UnsupportedError
@@ -26,12 +28,15 @@ _STYLES = ("auto", "pipeline", SEQUENTIAL)
 _LAYER_KEYS = frozenset({"ReuseFactor", "Trace", "Precision"})
 
 
-def check_hls_model(model: Any, design: Design | None = None, hls_config: Mapping[str, Any] | None = None) -> None:
+def check_hls_model(
+    model: Any, source: Design | onnx.ModelProto | None = None, hls_config: Mapping[str, Any] | None = None
+) -> None:
     """Refuse an hls4ml model whose C++ could differ from the typed graph.
 
     Args:
         model: an hls4ml ``ModelGraph``, after conversion.
-        design: what it was converted from; then the nodes must also be the same, one by one.
+        source: what it was converted from, a design or a lowered model; then the nodes must also be the same, one
+            by one.
         hls_config: the dictionary given to hls4ml, which drops unknown sections before the model sees them.
 
     Raises:
@@ -47,8 +52,8 @@ def check_hls_model(model: Any, design: Design | None = None, hls_config: Mappin
         _check_streams(model)
     _check_sections(hls_config or {})
     _check_config(model)
-    if design is not None:
-        _check_design(model, design)
+    if source is not None:
+        _check_design(model, source if isinstance(source, Design) else read_design(source))
 
 
 def _nodes(model: Any) -> Iterator[Any]:
@@ -60,13 +65,13 @@ def _check_nodes(model: Any) -> None:
         if not node.get_attr("function_cpp"):
             raise UnsupportedError(
                 f"{node.name} ({node.class_name}): no C++ is emitted for it, so its result would be uninitialised "
-                "memory; convert with hls4attn.hls.convert, which has a kernel for every node it accepts"
+                "memory; convert hls4attn.hls.for_hls4ml(model) instead, which has a kernel for every node it accepts"
             )
     for node in _nodes(model):
         if not isinstance(node, AttnLayer):
             raise UnsupportedError(
                 f"{node.name} ({node.class_name}): a stock hls4ml layer, whose types and rounding are not those of "
-                "the model; convert the lowered model: hls4attn.hls.lower(model)"
+                "the model; convert hls4attn.hls.for_hls4ml(model) instead"
             )
 
 

@@ -4,8 +4,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hls4attn.models.errors import ToolError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from hls4attn.hls.config import HlsConfig
 
 #: Versions of hls4ml whose internals the plug-in was written for and tested with.
 SUPPORTED = ("1.3.0",)
@@ -34,7 +41,8 @@ def hls4ml_version() -> str:
 def register() -> None:
     """Register handlers, layers, templates, passes and headers with hls4ml; calling it again does nothing.
 
-    Afterwards ``hls4ml.converters.convert_from_onnx_model(hls4attn.hls.lower(model), ...)`` works.
+    Afterwards ``hls4ml.converters.convert_from_onnx_model(hls4attn.hls.lower(model), ...)`` works; `for_hls4ml`
+    does both.
 
     Raises:
         ToolError: if hls4ml is missing, of another version, or an operator name is taken by something else.
@@ -47,3 +55,26 @@ def register() -> None:
     layers.register_layers()
     handlers.register_handlers()
     templates.register_templates(BACKENDS)
+
+
+def for_hls4ml(
+    source: Path | str | onnx.ModelProto, io_type: str | None = None, config: HlsConfig | None = None
+) -> onnx.ModelProto:
+    """The model that hls4ml's own converter takes instead of an exported one; hls4ml knows its nodes afterwards.
+
+    Check what hls4ml made of it with ``check_hls_model(hls_model, model, hls_config)``.
+
+    Args:
+        source: an exported ONNX file or model.
+        io_type: "io_parallel" or "io_stream", as hls4ml will be told; what `config` says if not given.
+        config: choices that decide how an io_stream model is built.
+
+    Raises:
+        ModelFileError: if the file is no valid ONNX.
+        UnsupportedError: naming the node that has no exact hardware, or no streaming form.
+        ToolError: if hls4ml is missing, of another version, or an operator name is taken by something else.
+    """
+    from hls4attn.hls.hwfile import lower
+
+    register()
+    return lower(source, io_type, config)

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from qkeras import QActivation, QDense
+from qkeras.quantizers import BaseQuantizer
 from tensorflow import keras
 
 from hls4attn.models.errors import FormatError, ModelFileError, UnsupportedError
 from hls4attn.models.export.builder import GraphBuilder
+from hls4attn.models.export.keras_plain import PLAIN, Emitter, remedy
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.layers import (
@@ -49,7 +51,8 @@ def export_keras(model: keras.Model, metadata: Mapping[str, str] | None = None) 
         raise UnsupportedError(f"Export takes a functional or sequential Keras model. Received: {type(model).__name__}")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UnsupportedError(
-            f"{model.name}: one input and one output. Received: {len(model.inputs)} and {len(model.outputs)}"
+            f"{model.name}: one input and one output. Received: {len(model.inputs)} and {len(model.outputs)}; export "
+            "each part as a model of its own"
         )
     exporter = _Exporter(model)
     proto = exporter.run(dict(metadata or {}))
@@ -112,8 +115,9 @@ class _Exporter:
         layer = node.layer
         if isinstance(layer, keras.layers.InputLayer):
             return
-        if len(layer.inbound_nodes) != 1:
-            raise UnsupportedError(f"{layer.name}: a layer used {len(layer.inbound_nodes)} times is not supported")
+        uses = len(layer.inbound_nodes)
+        if uses != 1:
+            raise UnsupportedError(f"{layer.name}: a layer used {uses} times is not supported; make one for each use")
         emit = _EMITTERS.get(type(layer))
         if emit is None and isinstance(layer, ScoreLayer):
             emit = _score
@@ -121,8 +125,8 @@ class _Exporter:
             emit = _own_nodes
         if emit is None:
             raise UnsupportedError(
-                f"{layer.name}: layer {type(layer).__name__} cannot be represented exactly; supported: "
-                + ", ".join(sorted(t.__name__ for t in _EMITTERS))
+                f"{layer.name}: layer {type(layer).__name__} cannot be represented exactly; "
+                + remedy(layer, sorted(t.__name__ for t in _EMITTERS))
             )
         inputs = [self.names[id(t)] for t in node.keras_inputs]
         try:
@@ -136,7 +140,10 @@ class _Exporter:
 def _shape(tensor: Any) -> tuple[int, ...]:
     shape = tuple(tensor.shape[1:])
     if any(d is None for d in shape):
-        raise UnsupportedError(f"{tensor.name}: all axes but the batch must be fixed. Received: {tuple(tensor.shape)}")
+        raise UnsupportedError(
+            f"{tensor.name}: all axes but the batch must be fixed: give Input the length of the "
+            f"sequence. Received: {tuple(tensor.shape)}"
+        )
     return shape
 
 
@@ -148,16 +155,33 @@ def _activation(b: GraphBuilder, layer: QActivation, inputs: list[str], shape: t
 
 
 def _dense(b: GraphBuilder, layer: QDense, inputs: list[str], shape: tuple[int, ...]) -> str:
-    if layer.activation is not None and getattr(layer.activation, "__name__", "") != "linear":
-        raise UnsupportedError(f"{layer.name}: put the activation into a QActivation of its own")
+    kind = getattr(layer.activation, "__name__", type(layer.activation).__name__)
+    if layer.activation is None or kind == "linear":
+        return _product(b, layer, inputs, shape, layer.name)
+    if kind == "relu":
+        return b.node("Relu", [_product(b, layer, inputs, shape, f"{layer.name}_dense")], layer.name, shape)
+    if not isinstance(layer.activation, BaseQuantizer):
+        instead = (
+            "leave it out, the largest logit is the same"
+            if kind == "softmax"
+            else "use activation='quantized_relu(8,2)'"
+        )
+        raise UnsupportedError(f"{layer.name}: activation {kind!r} cannot be represented exactly; {instead}")
+    y = _product(b, layer, inputs, shape, f"{layer.name}_dense")
+    if kind == "quantized_relu":
+        y = b.node("Relu", [y], f"{layer.name}_relu", shape)
+    return b.quant(y, fixed_of(layer.activation, f"{layer.name} activation"), layer.name, shape)
+
+
+def _product(b: GraphBuilder, layer: QDense, inputs: list[str], shape: tuple[int, ...], name: str) -> str:
     (kernel, kernel_format), *bias = _dense_constants(layer)
     if kernel is None:
         raise UnsupportedError(f"{layer.name}: no kernel")
     w = b.quantised_constant(f"{layer.name}_kernel", kernel, kernel_format)
-    y = b.node("MatMul", [inputs[0], w], f"{layer.name}_matmul" if bias else layer.name, shape)
+    y = b.node("MatMul", [inputs[0], w], f"{name}_matmul" if bias else name, shape)
     for codes, fmt in bias:
         if codes is not None:
-            y = b.node("Add", [y, b.quantised_constant(f"{layer.name}_bias", codes, fmt)], layer.name, shape)
+            y = b.node("Add", [y, b.quantised_constant(f"{layer.name}_bias", codes, fmt)], name, shape)
     return y
 
 
@@ -277,7 +301,8 @@ def _permute(b: GraphBuilder, layer: Any, inputs: list[str], shape: tuple[int, .
     return b.transpose(inputs[0], [d - 1 for d in layer.dims], layer.name)
 
 
-_EMITTERS: dict[type, Callable[[GraphBuilder, Any, list[str], tuple[int, ...]], str]] = {
+_EMITTERS: dict[type, Emitter] = {
+    **PLAIN,
     QActivation: _activation,
     ClippedActivation: _activation,
     QDense: _dense,

@@ -126,7 +126,10 @@ class _Reader:
         g = self.model.graph
         inputs = [i for i in g.input if i.name not in self.raw]
         if len(inputs) != 1 or len(g.output) != 1:
-            raise UnsupportedError(f"A model has one input and one output. Received: {len(inputs)} and {len(g.output)}")
+            raise UnsupportedError(
+                f"A model has one input and one output. Received: {len(inputs)} and {len(g.output)}; export each part "
+                "as a model of its own"
+            )
         source = self._read_input(inputs[0])
         for proto in g.node:
             if proto.output[0] != source.name:
@@ -151,8 +154,8 @@ class _Reader:
         if len(users) != 1 or users[0].op_type != "Quant":
             names = [f"{n.name} ({n.op_type})" for n in users]
             raise UnsupportedError(
-                f"The input {info.name!r} must feed one Quant node, which defines the input's integer format. "
-                f"Received: {names}"
+                f"The input {info.name!r} must feed one Quant node, which defines the input's integer format "
+                f"(in Keras: begin with a QActivation). Received: {names}"
             )
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
         if len(dims) < 2 or any(d <= 0 for d in dims[1:]):
@@ -181,16 +184,21 @@ class _Reader:
         attributes = self._attributes(proto)
         mantissa, exponent = np.frexp(scale)
         if not scale > 0 or mantissa != 0.5:
-            raise UnsupportedError(f"{proto.name}: Quant scale must be a power of two. Received: {scale}")
+            raise UnsupportedError(
+                f"{proto.name}: Quant scale must be a power of two. Received: {scale}; train with such scales"
+            )
         if zero_point != 0:
-            raise UnsupportedError(f"{proto.name}: Quant zero point must be 0. Received: {zero_point}")
+            raise UnsupportedError(
+                f"{proto.name}: Quant zero point must be 0. Received: {zero_point}; use a symmetric quantiser"
+            )
         mode = attributes.get("rounding_mode", "ROUND").upper()
         if mode not in ("ROUND", "FLOOR"):
             raise UnsupportedError(f"{proto.name}: Quant rounding mode must be ROUND or FLOOR. Received: {mode}")
         signed, narrow = bool(attributes.get("signed", 1)), bool(attributes.get("narrow", 0))
         if bits != int(bits) or (narrow and not signed):
             raise UnsupportedError(
-                f"{proto.name}: Quant with {bits} bits, signed={signed}, narrow={narrow} is not supported"
+                f"{proto.name}: Quant with {bits} bits, signed={signed}, narrow={narrow} is not supported; use a whole "
+                "number of bits, and narrow with signed only"
             )
         try:
             return Fixed(
@@ -225,7 +233,10 @@ class _Reader:
 
     def _add_constant(self, name: str, value: NDArray[Any], fmt: Fixed | None, where: str) -> None:
         if value.dtype.kind not in "fiu" or not np.all(np.isfinite(value)):
-            raise UnsupportedError(f"{where}: constant holds NaN, infinity or no numbers (dtype {value.dtype})")
+            raise UnsupportedError(
+                f"{where}: constant holds NaN, infinity or no numbers (dtype {value.dtype}); "
+                "look for a training that diverged"
+            )
         fmt = fmt or exact_format(value)
         if fmt is None:
             raise UnsupportedError(
@@ -251,7 +262,9 @@ class _Reader:
         if proto.domain == QUANT_DOMAIN and op == "Quant":
             return Node("Quant", name, inputs[:1], output), Tensor(output, (), self._quantiser(proto))
         if proto.domain not in ("", "ai.onnx"):
-            raise UnsupportedError(f"{name}: unknown operator {proto.domain}::{op}")
+            raise UnsupportedError(
+                f"{name}: unknown operator {proto.domain}::{op}; export with standard operators and QONNX Quant nodes"
+            )
         if op in ("MatMul", "Add", "Mul", "Relu"):
             return Node(op, name, inputs, output), None
         if op == "Transpose":
@@ -272,7 +285,9 @@ class _Reader:
     def _reshape_target(self, proto: onnx.NodeProto, name: str) -> tuple[int, ...]:
         target = self.raw.get(proto.input[1])
         if target is None or target.ndim != 1 or target.size < 2:
-            raise UnsupportedError(f"{name}: Reshape needs a constant target shape")
+            raise UnsupportedError(
+                f"{name}: Reshape needs a constant target shape; export with fixed sizes for all axes but the batch"
+            )
         dims = [int(d) for d in target]
         if dims[0] not in (0, -1) or any(d <= 0 for d in dims[1:]):
             raise UnsupportedError(

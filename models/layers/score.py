@@ -16,7 +16,7 @@ from tensorflow.keras.layers import Layer
 
 from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Fixed
-from hls4attn.models.layers.quantizers import straight_through
+from hls4attn.models.layers.quantizers import format_of, straight_through
 from hls4attn.models.operators import ConSmaxSpec, ConSmaxSplitSpec, ScoreSpec, SoftmaxSpec
 
 
@@ -25,7 +25,7 @@ class ScoreLayer(Layer):  # type: ignore[misc]
 
     Args:
         heads: number of attention heads.
-        in_format: format of the scores (a `Fixed`, or its text form from a saved config).
+        in_format: format of the scores (a `Fixed`, its text, or a QKeras quantiser).
         score_scale: factor on the scores, ``1/sqrt(head_dim)``; one number, or one a head.
         causal: mask the entries with column > row.
         quantised: compute in integers; false gives the float function, for comparison.
@@ -37,7 +37,7 @@ class ScoreLayer(Layer):  # type: ignore[misc]
     def __init__(
         self,
         heads: int,
-        in_format: Fixed | str,
+        in_format: Any,
         score_scale: float | tuple[float, ...],
         causal: bool = False,
         quantised: bool = True,
@@ -45,7 +45,7 @@ class ScoreLayer(Layer):  # type: ignore[misc]
     ) -> None:
         super().__init__(**kwargs)
         self.heads = int(heads)
-        self.in_format = Fixed.parse(in_format) if isinstance(in_format, str) else in_format
+        self.in_format: Fixed = format_of(in_format, f"{self.name} in_format")
         self.score_scale = tuple(float(s) for s in np.broadcast_to(score_scale, (self.heads,)))
         self.causal = bool(causal)
         self.quantised = bool(quantised)
