@@ -14,10 +14,10 @@ from rich.text import Text
 from hls4attn.host.flow import Flow
 from hls4attn.host.paths import check_folder
 from hls4attn.host.report import page
+from hls4attn.host.report.assembly import assemble
 from hls4attn.host.report.ladder import leave, of_rungs
 from hls4attn.host.report.made import Made
 from hls4attn.host.report.subject import Subject
-from hls4attn.host.report.verb import assemble
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.verbs.common import working
 from hls4attn.host.verbs.verify import climb_and_print

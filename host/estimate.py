@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hls4attn.hls.stream.resources import NARROW
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.paths import check_output
 from hls4attn.models.errors import InputError, ToolError
+from hls4attn.models.export.graph import Graph
 from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.files import atomic_write, write_json
 from hls4attn.overlays.boards import Board, load_boards
@@ -56,14 +57,23 @@ def capacity(board: Board) -> Capacity:
     return Capacity(board.name, board.family, board.dsp, board.bram36, board.lut, board.ff)
 
 
-def designs(path: Path) -> Any:
+def designs(path: Path) -> Callable[[HlsConfig], Design]:
     """Reads a model file; what is returned makes its design for a configuration.
 
     Raises:
         ModelFileError: if it is no valid ONNX file.
         UnsupportedError: if it has no exact hardware.
     """
-    plain = lower_graph(read_graph(load_model(path)))
+    return designs_of(read_graph(load_model(path)))
+
+
+def designs_of(graph: Graph) -> Callable[[HlsConfig], Design]:
+    """Makes the design of a graph for a configuration.
+
+    Raises:
+        UnsupportedError: if it has no exact hardware.
+    """
+    plain = lower_graph(graph)
 
     def make(config: HlsConfig) -> Design:
         if config.io_type == "io_parallel":
@@ -163,13 +173,24 @@ def kernel_table(found: Estimate, family: str) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("rows", "cycles", "interval", "mult.", f"<={NARROW} bit", "DSP", "BRAM36", "LUT ~", "FF ~"):
         table.add_column(name, justify="right", no_wrap=True)
+    for row in kernel_rows(found, family):
+        table.add_row(*row)
+    return table
+
+
+def kernel_rows(found: Estimate, family: str) -> list[tuple[str, ...]]:
+    """A row for each kernel, and the sum.
+
+    They are node, kernel, rows, cycles, interval, multipliers, narrow multipliers, DSP, BRAM36, LUT and FF.
+    """
     lines = [(k.name, k.kernel, f"{k.rows:,}", f"{k.cycles:,}", k.interval, k.resources) for k in found.kernels]
     lines.append(("total", "", "", "", found.interval, found.resources))
+    rows = []
     for *texts, interval, used in lines:
         counts = (used.multiplier_count, used.narrow_count, used.dsp(family))
         numbers = (f"{interval:,}", *(f"{n:,}" for n in counts), f"{used.bram36:,.1f}", f"{used.lut:,}", f"{used.ff:,}")
-        table.add_row(*texts, *numbers)
-    return table
+        rows.append((*texts, *numbers))
+    return rows
 
 
 def _print_totals(out: Console, found: Estimate) -> None:
@@ -193,11 +214,18 @@ def board_table(fits: list[Fit], target: str) -> Table:
     for name in ("DSP %", "BRAM36 %", "LUT % ~", "FF % ~"):
         table.add_column(name, justify="right")
     table.add_column("fits")
-    for found in fits:
-        figures = [f"{found.percent[k]:,.1f}" if k in found.percent else "?" for k in ("dsp", "bram36", "lut", "ff")]
-        mark = "*" if found.board == target else ""
-        table.add_row(found.board + mark, *figures, "yes" if found.fits else "no")
+    for board, *figures in board_rows(fits):
+        table.add_row(f"{board}*" if board == target else board, *figures)
     return table
+
+
+def board_rows(fits: Iterable[Fit]) -> list[tuple[str, ...]]:
+    """A row for each board: its name, per cent of DSP, BRAM36, LUT and FF, and whether the design fits."""
+    kinds = ("dsp", "bram36", "lut", "ff")
+    return [
+        (f.board, *(f"{f.percent[k]:,.1f}" if k in f.percent else "?" for k in kinds), "yes" if f.fits else "no")
+        for f in fits
+    ]
 
 
 def check_chart(chart: Path | None, inputs: Iterable[Path | None]) -> None:
@@ -231,15 +259,20 @@ def render(drawn: Any, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def draw(found: Estimate, family: str, kind: str) -> bytes:
-    """Interval, DSP slices and block memories of every kernel, side by side."""
-    names = [k.name for k in found.kernels]
-    drawn = figure(11, 1.2 + 0.24 * len(names))
-    panels = {
+def kernel_panels(found: Estimate, family: str) -> Mapping[str, list[float]]:
+    """What a chart of the kernels shows, by the title of its panel: one number a kernel."""
+    return {
         "interval in cycles": [k.interval for k in found.kernels],
         "DSP slices": [k.resources.dsp(family) for k in found.kernels],
         "BRAM36": [k.resources.bram36 for k in found.kernels],
     }
+
+
+def draw(found: Estimate, family: str, kind: str) -> bytes:
+    """Interval, DSP slices and block memories of every kernel, side by side."""
+    names = [k.name for k in found.kernels]
+    drawn = figure(11, 1.2 + 0.24 * len(names))
+    panels = kernel_panels(found, family)
     axes = drawn.subplots(1, len(panels), sharey=True)
     for axis, (title, values) in zip(axes, panels.items(), strict=True):
         axis.barh(names, values, color="tab:blue")

@@ -49,21 +49,33 @@ def print_reports(out: Console, record: Mapping[str, Any]) -> None:
     """What the vendor's tools say, from the content of ``build.json``; nothing of this was measured on a board."""
     reports = record["reports"]
     used = Table("resource", "used", "available", "%", box=None, pad_edge=False)
-    for kind, row in reports.get("utilization", {}).items():
-        used.add_row(kind, f"{row['used']:g}", f"{row['available']:g}", f"{row['percent']:.1f}")
+    for row in utilisation_rows(reports.get("utilization", {})):
+        used.add_row(*row)
     out.print(used)
     timing, power = reports.get("timing"), reports.get("power")
     if timing:
-        slacks = f"worst slack {timing['wns_ns']} ns (setup), {timing['whs_ns']} ns (hold)"
-        out.print(f"  timing met: {slacks}", markup=False, highlight=False)
+        out.print(f"  timing met: {slacks(timing)}", markup=False, highlight=False)
     if power:
         out.print(f"  power: {power['total_w']} W by Vivado's estimate, not measured", markup=False, highlight=False)
     for name, kernel in reports["hls"].items():
-        cycles = f"latency {_known(kernel['latency_max'])}, interval {_known(kernel['interval_max'])} cycles"
+        cycles = (
+            f"latency {known_cycles(kernel['latency_max'])}, interval {known_cycles(kernel['interval_max'])} cycles"
+        )
         out.print(f"  {name}: {cycles} by high-level synthesis", soft_wrap=True, markup=False, highlight=False)
     for name in (name for name, kind in record["kernels"].items() if kind == "rtl"):
         out.print(f"  {name}: Verilog, not made by high-level synthesis", soft_wrap=True, markup=False, highlight=False)
 
 
-def _known(cycles: int | None) -> str:
+def known_cycles(cycles: int | None) -> str:
+    """Cycles that a report may not say."""
     return "not known" if cycles is None else f"{cycles:,}"
+
+
+def slacks(timing: Mapping[str, Any]) -> str:
+    """The worst slacks of a timing report, in words."""
+    return f"worst slack {timing['wns_ns']} ns (setup), {timing['whs_ns']} ns (hold)"
+
+
+def utilisation_rows(used: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """A row for each resource: its name, how many are used and there, and the share in per cent."""
+    return [(k, f"{r['used']:g}", f"{r['available']:g}", f"{r['percent']:.1f}") for k, r in used.items()]

@@ -153,7 +153,7 @@ def report(
         check_output(json)
         print_claims(out, section, json)
         return
-    from hls4attn.host.report.verb import Asked
+    from hls4attn.host.report.asked import Asked
     from hls4attn.host.report.verb import report as write_report
 
     refuse_options(what, "report", section=section)

@@ -79,7 +79,9 @@ def _map(graph: Graph, node: Node, trace: Mapping[str, Codes]) -> AttentionMap:
         weights, real = context_probabilities(spec, codes[0]), spec.softmax(values)
     else:
         weights, real = graph.tensors[node.output].format.to_real(trace[node.output]), spec.real(values)
-    return AttentionMap(node.name, "probability", weights, visible, cast(Reals, (real * visible).sum(axis=-1)))
+    sums = cast(Reals, (real * visible).sum(axis=-1))
+    normalises = bool(np.allclose(sums, 1.0, rtol=0, atol=1e-9))
+    return AttentionMap(node.name, "probability" if normalises else "weight", weights, visible, sums)
 
 
 def context_probabilities(spec: E2ContextSpec, scores: Codes) -> Reals:

@@ -6,9 +6,14 @@ A page has sections, a section has blocks.  Every text in here is text: nothing 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any, ClassVar
+
+#: Pixels across and down that a page has for a picture, and up to which width two stand side by side.
+PAGE, HALF = (950.0, 760.0), 450.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Column:
 
     title: str
     number: bool = False
+
+
+def columns_of(texts: Sequence[str], numbers: Sequence[str] = ()) -> tuple[Column, ...]:
+    """Columns of text, and after them columns of numbers."""
+    return (*(Column(t) for t in texts), *(Column(n, True) for n in numbers))
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ class Picture:
         data: the file.
         text: what somebody who cannot see it should know.
         own_colours: whether it follows light and dark itself; else it stands on white.
-        scrolls: whether it keeps its size and scrolls where it is wider than the page.
+        scrolls: whether it scrolls in a box of the window's size, and can be fitted to the page.
         half: whether two of its kind fit beside each other.
     """
 
@@ -105,6 +115,28 @@ class Picture:
     own_colours: bool = False
     scrolls: bool = False
     half: bool = False
+
+    @classmethod
+    def of_svg(cls, name: str, title: str, drawn: str, text: str, boxed: bool = False) -> Picture:
+        """An `<svg>` of this package, which follows the page's colours.
+
+        Args:
+            name: of its file.
+            title: what it shows.
+            drawn: the element; its width in pixels and its viewBox say how large it is.
+            text: for the caption.
+            boxed: whether it gets a box to scroll in if it is larger than a page.
+
+        Raises:
+            ValueError: if it does not say its size.
+        """
+        size = re.match(r'<svg[^>]* viewBox="0 0 ([\d.]+) ([\d.]+)" width="([\d.]+)"', drawn)
+        if size is None:
+            raise ValueError(f"{name}: the picture does not say its size. Received: {drawn[:80]}")
+        inner_width, inner_height, width = map(float, size.groups())
+        large = width > PAGE[0] or inner_height * width / inner_width > PAGE[1]
+        half = width <= HALF and not boxed
+        return cls(name, title, "svg", drawn.encode(), text, own_colours=True, scrolls=boxed and large, half=half)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from hls4attn.host.report.layout import Edge, Item, Point, place
 from hls4attn.models.export.graph import Graph
 
 #: Font sizes of titles and of other text, the width of a character in them, and the height of a line.
-TITLE, TEXT, CHARACTER, LINE = 11.0, 9.5, 0.61, 12.5
+TITLE, TEXT, CHARACTER, LINE = 11.0, 10.0, 0.61, 13.0
 PADDING, MARGIN, LABEL = 9.0, 16.0, 24.0
 LONGEST_TITLE, LONGEST_LINE = 36, 44
 COLOURS = {
@@ -58,7 +58,7 @@ def model_svg(graph: Graph) -> str:
     width, height = used + 2 * MARGIN, top + layout.size[1] + 26.0 + below[1] + MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="h4a" role="img" viewBox="0 0 {_n(width)} {_n(height)}" '
-        f'width="{_n(width)}" style="max-width:100%;height:auto">',
+        f'width="{_n(width)}">',
         f"<title>{_text(graph.name)}</title>",
         f"<style>{_CSS}</style>",
         f'<text class="h4a-head h4a-name" x="{_n(MARGIN)}" y="{_n(MARGIN + 6)}">{_text(_cut(graph.name, 60))}</text>',

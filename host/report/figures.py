@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hls4attn.host.report.attention import AttentionMap, attention_maps
-from hls4attn.host.report.inline import INK, PALETTE, canvas, inline_svg
+from hls4attn.host.report.inline import INK, PALETTE, SMALLEST, canvas, inline_svg
 from hls4attn.host.report.layers import LayerError, layer_errors
 from hls4attn.models.errors import InputError
 from hls4attn.models.export.graph import Graph
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 #: Heads beside each other, and pixels of a heat map's side; longer rows are averaged.
-HEADS_A_ROW, MAP_SIDE = 8, 128
+HEADS_A_ROW, MAP_SIDE = 6, 128
 OWN, GROWN, LIMITED = PALETTE[0], PALETTE[1], PALETTE[2]
 
 
@@ -50,15 +50,16 @@ def figure_layer_errors(errors: Sequence[LayerError]) -> str:
     with canvas(9.2, 0.9 + 0.18 * len(errors)) as figure:
         steps, ratio, limited = figure.subplots(1, 3, sharey=True, width_ratios=(3, 3, 1.2))
         rows = np.arange(len(errors))
-        for name, colour, marker in (("own", OWN, "o"), ("grown", GROWN, "D")):
+        # Own errors are drawn last and smaller, for where nothing has grown yet both are at one place.
+        for name, colour, marker, size in (("grown", GROWN, "D", 6), ("own", OWN, "o", 3.5)):
             found = [getattr(e, name) for e in errors]
             label = {"own": "of the layer itself", "grown": "grown up to here"}[name]
             kept = [(r, f.rms) for r, f in zip(rows, found, strict=True) if f.rms]
-            steps.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=4, label=label)
+            steps.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=size, label=label)
             kept = [(r, f.sqnr_db) for r, f in zip(rows, found, strict=True) if f.sqnr_db is not None]
-            ratio.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=4)
+            ratio.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=size)
         limited.barh(rows, [100 * e.limited / e.elements for e in errors], color=LIMITED, height=0.7)
-        steps.set_yticks(rows, [e.tensor for e in errors], fontsize=7, family="monospace")
+        steps.set_yticks(rows, [e.tensor for e in errors], fontsize=SMALLEST, family="monospace")
         if any(e.own.rms or e.grown.rms for e in errors):
             steps.set_xscale("log")
             steps.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -67,7 +68,7 @@ def figure_layer_errors(errors: Sequence[LayerError]) -> str:
         for axis, title in zip((steps, ratio, limited), titles, strict=True):
             axis.set_title(title, fontsize=9)
             axis.grid(axis="both", alpha=0.25, linewidth=0.6)
-            axis.tick_params(labelsize=7)
+            axis.tick_params(labelsize=SMALLEST)
         steps.set_ylim(len(errors) - 0.4, -0.6)
         figure.legend(
             *steps.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False
@@ -118,14 +119,14 @@ def _draw_heads(figure: Any, axes: Any, found: AttentionMap, heads: list[int]) -
         )
         axis.set_xticks([])
         axis.set_yticks([])
-        axis.set_xlabel("key", fontsize=7, labelpad=2)
-        axis.set_ylabel("query", fontsize=7, labelpad=2)
+        axis.set_xlabel("key", fontsize=SMALLEST, labelpad=2)
+        axis.set_ylabel("query", fontsize=SMALLEST, labelpad=2)
         mean = float(found.row_sums[0, head].mean())
-        axis.set_title(f"head {head}, row sum {mean:.2f}", fontsize=7)
+        axis.set_title(f"head {head}, row sum {mean:.2f}", fontsize=SMALLEST)
     axes[0].annotate(found.node, (0, 1.25), xycoords="axes fraction", fontsize=8, family="monospace")
     bar = figure.colorbar(shown, ax=list(axes), fraction=0.03, pad=0.01)
-    bar.ax.tick_params(labelsize=6)
-    bar.set_label(found.what, fontsize=7)
+    bar.ax.tick_params(labelsize=SMALLEST)
+    bar.set_label(found.what, fontsize=SMALLEST)
 
 
 def shrunk(values: Reals, side: int = MAP_SIDE) -> Reals:
@@ -174,8 +175,8 @@ def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
             axis.set_title(f"{found.node}{gain}", fontsize=8)
             axis.set_xlabel("row sum", fontsize=8)
             axis.set_ylabel("rows", fontsize=8)
-            axis.tick_params(labelsize=7)
-            axis.legend(fontsize=7, frameon=False)
+            axis.tick_params(labelsize=SMALLEST)
+            axis.legend(fontsize=SMALLEST, frameon=False)
     return inline_svg(figure, f"Row sums of {graph.name}")
 
 
@@ -223,7 +224,7 @@ def figure_pareto(
         )
         for k, n in enumerate(order):
             up = 7 if k % 2 == 0 else -13
-            axis.annotate(names[n], (xs[n], ys[n]), xytext=(5, up), textcoords="offset points", fontsize=7)
+            axis.annotate(names[n], (xs[n], ys[n]), xytext=(5, up), textcoords="offset points", fontsize=SMALLEST)
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         axis.grid(alpha=0.25, linewidth=0.6)

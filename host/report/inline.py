@@ -18,6 +18,8 @@ from hls4attn.models.errors import ToolError
 
 #: Colours that stand out from white and from black, also for eyes that do not tell red from green.
 PALETTE = ("#3b82c4", "#e07b39", "#8a63b5", "#2f9e7d")
+#: Pixels of a page in a unit of matplotlib; below `SMALLEST` units, text has less than 10 pixels.
+PIXELS, SMALLEST = 4 / 3, 7.5
 #: Stands for the colour of the page's text until the figure is finished.
 INK = "#012345"
 #: Control, format, private, surrogate and unassigned characters.
@@ -90,8 +92,8 @@ def inline_svg(drawn: Any, title: str) -> str:
     inner = re.sub(r"<[^>]*>", lambda tag: _own(tag.group(), mark, seen), text[opening.end() :])
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" class="figure" role="img" '
-        f'viewBox="{box.group(1)}" width="{box.group(1).split()[2]}" '
-        f'style="max-width:100%;height:auto;stroke-linejoin:round;stroke-linecap:butt">'
+        f'viewBox="{box.group(1)}" width="{float(box.group(1).split()[2]) * PIXELS:g}" '
+        f'style="stroke-linejoin:round;stroke-linecap:butt">'
         f"<title>{escape(clean(title))}</title>{inner}\n"
     )
 

@@ -95,6 +95,11 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def written() -> str:
+    """When a report was written, and by which version."""
+    return f"Written {now()} by hls4attn {versions()['hls4attn'].partition(',')[0]}."
+
+
 def parse_made(data: bytes, where: str) -> Made:
     """The content of a `made.json`.
 

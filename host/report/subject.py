@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hls4attn.host.report.made import LADDER, MADE, MODEL, Made, parse_made, read
 from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.overlays import strict
+from hls4attn.overlays.building.results import KIND, VERSION
 
 if TYPE_CHECKING:
     import onnx
@@ -22,6 +23,11 @@ ACCEPTED = (
 )
 PROJECT, DESIGN, BUILD = "hls4attn.json", "design.json", "build.json"
 _MAX_RECORD, _MAX_MODEL = 16 << 20, 1 << 30
+#: What a report reads of `build.json`.
+_RECORD = {
+    **dict.fromkeys(("overlay", "board", "part"), str),
+    **dict.fromkeys(("clock_mhz", "tools", "reports", "sha256"), dict),
+}
 _SQLITE, _PARQUET, _ZIP = b"SQLite format 3\0", b"PAR1", b"PK\x03\x04"
 
 
@@ -139,8 +145,11 @@ def _record(content: bytes | None, where: str) -> Mapping[str, Any] | None:
     if content is None:
         return None
     found = strict.parse_json(content, where)
-    if not isinstance(found, dict) or found.get("kind") != "hls4attn-build":
-        raise ModelFileError(f"{where}: no record of a build; build again")
+    if not isinstance(found, dict) or (found.get("kind"), found.get("version")) != (KIND, VERSION):
+        raise ModelFileError(f"{where}: no record of a build of version {VERSION}; build again")
+    for name, kind in _RECORD.items():
+        if not isinstance(found.get(name), kind):
+            raise ModelFileError(f"{where}: {name} is damaged or missing; build again")
     return found
 
 

@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.report.content import Block, Column, Facts, Log, Note, Page, Picture, Section, Table, Tile
-from hls4attn.host.report.made import now
+from hls4attn.host.report.content import Block, Column, Commands, Facts, Log, Note, Page, Picture, Section, Table, Tile
+from hls4attn.host.report.made import written
 from hls4attn.host.report.versions import versions
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def sweep_page(path: Path) -> Page:
     lead = (
         f"{len(held.results):,} configurations, each converted, verified against the integer reference and estimated."
     )
-    made = f"Written {now()} by hls4attn {versions()['hls4attn'].partition(',')[0]}."
-    return Page(path.name, "Sweep", lead, made, tuple(tiles), sections)
+    return Page(path.name, "Sweep", lead, written(), tuple(tiles), sections)
 
 
 def _best_tile(objective: Objective, best: Sequence[Result]) -> Tile:
@@ -146,7 +145,6 @@ def _front(
 def _scatter(
     shown: _Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]
 ) -> Picture | None:
-    from hls4attn.host.report.arithmetic import svg
     from hls4attn.host.report.figures import figure_pareto
 
     up, right = objectives[0], objectives[1] if len(objectives) > 1 else objectives[0]
@@ -171,7 +169,7 @@ def _scatter(
     words = (
         f"{len(drawn):,} evaluated points, {len(keys & {r.key for r in drawn})} of them on the front of all objectives."
     )
-    return svg("pareto", f"{up.title} over {right.title}", picture, words)
+    return Picture.of_svg("pareto", f"{up.title} over {right.title}", picture, words)
 
 
 def _points(shown: _Shown, results: Sequence[Result], best: Sequence[Result]) -> Section:
@@ -217,8 +215,6 @@ def _failures(results: Sequence[Result]) -> Section:
 
 
 def _reproduce(path: Path, meta: Mapping[str, Any], others: int) -> Section:
-    from hls4attn.host.report.content import Commands
-
     found, plan, place = meta.get("versions"), str(meta.get("plan_file") or "PLAN.toml"), shlex.quote(path.name)
     then = found.items() if isinstance(found, Mapping) else ()
     facts = [(str(k), str(v)) for k, v in then] or [("Versions of the sweep", "not recorded")]

@@ -11,10 +11,11 @@ from reported import hostile_file, sweep_file
 from rich.console import Console
 
 from hls4attn.host.report import page as pages
+from hls4attn.host.report.asked import Asked
 from hls4attn.host.report.content import Table
 from hls4attn.host.report.subject import find_subject
 from hls4attn.host.report.sweep import sweep_page
-from hls4attn.host.report.verb import Asked, model_page
+from hls4attn.host.report.verb import model_page
 from hls4attn.models.zoo import zoo_model
 
 SHOTS = Path(__file__).parents[2] / "build" / "report-screenshots"

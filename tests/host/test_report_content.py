@@ -12,12 +12,14 @@ from rich.console import Console
 
 from hls4attn.host.claims import SECTIONS
 from hls4attn.host.flow import Flow
-from hls4attn.host.report import arithmetic, hardware, ladder, origin
+from hls4attn.host.report import accuracy, arithmetic, claims, ladder, synthesised
+from hls4attn.host.report.asked import Asked
 from hls4attn.host.report.content import Column, Note, Section, Table
 from hls4attn.host.report.made import LADDER, MADE, Made, parse_made
+from hls4attn.host.report.opening import open_flow
 from hls4attn.host.report.subject import find_subject
 from hls4attn.host.report.sweep import sweep_page
-from hls4attn.host.report.verb import Asked, model_page, open_flow
+from hls4attn.host.report.verb import model_page
 from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.zoo import zoo_model
@@ -193,13 +195,13 @@ def test_without_scores_there_are_reasons(tmp_path):
     codes, words = arithmetic.typical_codes(graph, 8, 0)
     for section in arithmetic.attention_sections(graph, codes, words):
         assert "no score function" in texts(section) and "Norm" in texts(section)
-    section, tiles = arithmetic.accuracy_section(graph)
+    section, tiles = accuracy.accuracy_section(graph)
     assert "no model of the zoo" in texts(section) and tiles == []
-    assert "None concerns this" in texts(origin.claims_section(graph))
+    assert "None concerns this" in texts(claims.claims_section(graph))
 
 
 def test_accuracy_is_that_of_the_test_set():
-    section, (tile,) = arithmetic.accuracy_section(digits())
+    section, (tile,) = accuracy.accuracy_section(digits())
     assert tile.value == "98.06%"
     (table,) = [b for b in section.blocks if isinstance(b, Table)]
     assert table.rows == (("consmax", "97.78%", "0.48%"),)
@@ -207,7 +209,7 @@ def test_accuracy_is_that_of_the_test_set():
 
 @pytest.mark.parametrize(("score", "sections"), [("consmax", ["ConSmax"]), ("sole", ["SOLE"]), ("softmax", [])])
 def test_claims_are_those_of_the_operators(score, sections):
-    tables = [b for b in origin.claims_section(digits(score)).blocks if isinstance(b, Table)]
+    tables = [b for b in claims.claims_section(digits(score)).blocks if isinstance(b, Table)]
     assert [t.title for t in tables] == sections
     for table in tables:
         assert len(table.rows) == len(SECTIONS[table.title.lower()]())
@@ -224,7 +226,7 @@ def test_synthesised_and_estimated_are_never_mixed():
             "power": {"total_w": 1.9},
         },
     }
-    section = hardware.synthesis_section(report, "", digits())
+    section = synthesised.synthesis_section(report, "", digits())
     facts = dict(next(b for b in section.blocks if hasattr(b, "code")).rows)
     assert (
         facts["Tools"] == "vivado v2024.1" and facts["Part"] == "xc7z020clg400-1" and "not measured" in facts["Power"]
@@ -233,7 +235,7 @@ def test_synthesised_and_estimated_are_never_mixed():
     assert tables["Utilisation of the whole overlay"].rows == (("lut", "21234", "53200", "39.9"),)
     assert tables["Kernels by high-level synthesis"].rows == (("k", "not known", "1,234"),)
     assert tables["Its operators alone, synthesised"].rows[0][1].startswith("Yosys")
-    assert "nothing yet" in texts(hardware.synthesis_section(None, "nothing yet", None))
+    assert "nothing yet" in texts(synthesised.synthesis_section(None, "nothing yet", None))
 
 
 def test_a_sweep_has_front_points_and_failures(tmp_path):
