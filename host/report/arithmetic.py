@@ -165,5 +165,5 @@ def attention_sections(graph: Graph, codes: Codes, words: str) -> list[Section]:
     histogram = Picture.of_svg("row-sums", "Row sums by block", drawn, "How many rows, of all heads, have which sum.")
     return [
         Section("attention", "Attention", (lead, *pictures)),
-        Section("row-sums", "Row sums", (gains, histogram, Table("Row sums", columns, rows))),
+        Section("row-sums", "Row sums", (gains, histogram, Table("By node", columns, rows))),
     ]

@@ -95,7 +95,8 @@ def _environment() -> Any:
         raise ToolError('Jinja2 is not installed: pip install "hls4attn[report]"') from error
     loader = FileSystemLoader(_HERE)
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.filters |= {"md": _md, "cell": _cell, "fence": _fence, "embedded": _embedded, "file": file_name}
+    found.filters |= {"md": _md, "cell": _cell, "fence": _fence}
+    found.filters |= {"unbroken": _unbroken, "embedded": _embedded, "file": file_name}
     return found
 
 
@@ -122,6 +123,12 @@ def _md(text: str) -> Any:
         parts += [escape(one_line[last : match.start()], quote=False), f"\\{match.group()}"]
         last = match.end()
     return _safe("".join([*parts, escape(one_line[last:], quote=False)]))
+
+
+def _unbroken(text: str) -> Any:
+    """Text in HTML whose command-line options do not break at their hyphens."""
+    words = (escape(word) for word in str(text).split(" "))
+    return _safe(" ".join(f'<span class="option">{w}</span>' if w.startswith("--") else w for w in words))
 
 
 def _cell(text: str) -> Any:

@@ -49,7 +49,10 @@ def _commands(subject: Subject, flow: Flow, found: Verification | None, seed: in
         )
     elif made is not None:
         folder = ["--out", place] if subject.kind == "build" else []
-        lines.append(["hls4attn", "build", source, *folder, *board, *_built_with(made, config, options), *written])
+        unbuilt = ["--dry-run"] if subject.record is None else []
+        lines.append(
+            ["hls4attn", "build", source, *unbuilt, *folder, *board, *_built_with(made, config, options), *written]
+        )
     samples = ["--samples", str(found.samples if found else 0), "--seed", str(seed)]
     chosen = [*board, *options] if subject.kind == "model" else []
     stages = _stages(found)
@@ -137,11 +140,12 @@ def reproduce_section(
     where = "In a shell, in the folder that the model file or the results lie in; names are without their folders:"
     blocks: list[Block] = [Note(where), Commands(tuple(commands))]
     blocks += [Note("SHA-256 of what the results hang on:"), Facts(tuple(hashes), code=True)]
-    if made is not None and dict(made.versions) != here:
-        rows = tuple((f"{made.verb}: {name}", version) for name, version in made.versions.items())
-        blocks += [
-            Note(f"{made.verb} ran on {made.when} with other versions than this report:"),
-            Facts(rows, code=True),
-        ]
+    then = {} if made is None else dict(made.versions)
+    names = [name for name in {**then, **here} if then.get(name) != here.get(name)]
+    other = tuple((f"{made.verb if made else ''}: {name}", then.get(name, "none")) for name in names)
+    if made is not None and other:
+        words = f"{made.verb} ran on {made.when} with other versions than this report:"
+        blocks += [Note(words), Facts(other, code=True)]
+    blocks.append(Note("This report was written with:"))
     facts = [*here.items()] + ([] if seed is None else [("Seed", str(seed))])
     return Section("reproduce", "Reproduce", (*blocks, Facts(tuple(facts), code=True)))

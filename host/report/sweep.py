@@ -3,15 +3,29 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.report.content import Block, Column, Commands, Facts, Log, Note, Page, Picture, Section, Table, Tile
+from hls4attn.host.report.content import (
+    Block,
+    Column,
+    Commands,
+    Facts,
+    Log,
+    Note,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Tile,
+    columns_of,
+)
 from hls4attn.host.report.made import written
-from hls4attn.host.report.versions import versions
+from hls4attn.host.report.versions import described, versions
 
 if TYPE_CHECKING:
     from hls4attn.host.sweep.pareto import Objective
@@ -42,7 +56,7 @@ def sweep_page(path: Path) -> Page:
     best = front(held.results, objectives, fitting)
     ends = {status: count for status, count in counts(held.results).items() if count}
     total = held.meta.get("points") or len(held.results)
-    wanted = ", ".join(map(str, objectives))
+    wanted = _wanted(objectives)
     failed = sum(n for status, n in ends.items() if status != "ok")
     words = ", ".join(f"{n:,} {s}" for s, n in ends.items() if s != "ok")
     tiles = [
@@ -60,23 +74,47 @@ def sweep_page(path: Path) -> Page:
         _reproduce(path, held.meta, len(held.others)),
     )
     lead = (
-        f"{len(held.results):,} configurations, each converted, verified against the integer reference and estimated."
+        f"{len(held.results):,} of {total:,} configurations; each is converted, verified against the integer "
+        "reference and estimated."
     )
     return Page(path.name, "Sweep", lead, written(), tuple(tiles), sections)
+
+
+def _wanted(objectives: Sequence[Objective]) -> str:
+    """The objectives in words."""
+    ends = {"max": "highest", "min": "lowest"}
+    return ", ".join(f"{ends[o.direction]} {_words(o.metric)}" for o in objectives)
+
+
+def _words(metric: str) -> str:
+    """A metric as a table's heading has it; ~ marks rough ones."""
+    from hls4attn.host.sweep.point import METRICS
+
+    words = metric.replace("_percent", " %").replace("synth_", "synthesised ").replace("_", " ")
+    for name in ("dsp", "bram36", "lut", "ff"):
+        words = re.sub(rf"\b{name}\b", name.upper(), words)
+    return f"{words} ~" if METRICS.get(metric, "").endswith("estimated") else words
 
 
 def _best_tile(objective: Objective, best: Sequence[Result]) -> Tile:
     from hls4attn.host.sweep.show import number
 
-    value = best[0].metrics.get(objective.metric)
-    return Tile(f"Best {objective.metric.replace('_', ' ')}", number(value, objective.metric), "on the front")
+    value = number(best[0].metrics.get(objective.metric), objective.metric)
+    return Tile(_wanted([objective]).capitalize(), value, "of the points on the front")
 
 
 class _Shown:
-    """Which settings and metrics the tables have: those that differ, and those that are known."""
+    """Which settings and metrics a table has: those that differ, and those that are known."""
 
     def __init__(self, settings: Sequence[str], metrics: Sequence[str]) -> None:
         self.settings, self.metrics = settings, metrics
+
+    def main(self, objectives: Sequence[Objective]) -> _Shown:
+        """Of the metrics only the objectives and what tells most besides."""
+        from hls4attn.host.sweep.show import FURTHER
+
+        kept = {o.metric for o in objectives} | {*FURTHER}
+        return _Shown(self.settings, [m for m in self.metrics if m in kept])
 
     @classmethod
     def of(cls, results: Sequence[Result], objectives: Sequence[Objective]) -> _Shown:
@@ -89,8 +127,7 @@ class _Shown:
 
     def columns(self) -> tuple[Column, ...]:
         """Of a table."""
-        words = (m.replace("_", " ").replace(" percent", " %") for m in self.metrics)
-        return (*(Column(n.replace("_", " ")) for n in self.settings), *(Column(w, True) for w in words))
+        return columns_of([n.replace("_", " ") for n in self.settings], [_words(m) for m in self.metrics])
 
     def cells(self, result: Result) -> tuple[str, ...]:
         """Of a result; empty where a metric is not there."""
@@ -130,12 +167,15 @@ def _front(
 ) -> Section:
     from hls4attn.host.sweep.show import remarks
 
-    wanted = ", ".join(map(str, objectives))
     blocks: list[Block] = []
     if best:
-        fits = " that fit their board" if fitting else ""
-        blocks.append(Note(f"Points{fits} that no other point beats in {wanted}, best first."))
-        blocks.append(Table("Pareto front", shown.columns(), tuple(map(shown.cells, best)), sortable=True))
+        which = "Points that fit their board and that" if fitting else "Points that"
+        lead = (
+            f"{which} no other one beats, being as good in everything and better in something: {_wanted(objectives)}."
+        )
+        blocks.append(Note(lead))
+        main = shown.main(objectives)
+        blocks.append(Table("Best first", main.columns(), tuple(map(main.cells, best)), sortable=len(best) > 2))
     blocks += [Note(line[:1].upper() + line[1:], "why") for line in remarks(results, objectives, fitting, bool(best))]
     drawn = _scatter(shown, results, best, objectives)
     blocks.append(drawn or Note("No chart: no point has both of the first two objectives.", "why"))
@@ -177,7 +217,7 @@ def _points(shown: _Shown, results: Sequence[Result], best: Sequence[Result]) ->
         return Section("points", "All points", (Note("No point has finished.", "why"),))
     keys = {r.key for r in best}
     rows = tuple(
-        (r.key[:_KEY], r.status, "yes" if r.key in keys else "no", *shown.cells(r), _mismatches(r), f"{r.seconds:.1f}")
+        (r.key[:_KEY], r.status, "yes" if r.key in keys else "no", _mismatches(r), *shown.cells(r), f"{r.seconds:.1f}")
         for r in results
     )
     tones = tuple(
@@ -187,14 +227,15 @@ def _points(shown: _Shown, results: Sequence[Result], best: Sequence[Result]) ->
         Column("point"),
         Column("status"),
         Column("front"),
-        *shown.columns(),
         Column("mismatches", True),
-        Column("took s", True),
+        *shown.columns(),
+        Column("seconds taken", True),
     )
     note = (
-        "Empty: not known, see the reasons above. Figures of resources are estimates unless a column says synthesised."
+        "Empty: not known, see the reasons above. Cycles are per sample. DSP, BRAM36, LUT and FF are estimated unless "
+        "a column says synthesised; ~: roughly. Seconds are of the evaluation on the machine that ran it."
     )
-    return Section("points", "All points", (Table("Points", columns, rows, tones, sortable=True, note=note),))
+    return Section("points", "All points", (Table("Every point", columns, rows, tones, sortable=True, note=note),))
 
 
 def _mismatches(result: Result) -> str:
@@ -217,10 +258,12 @@ def _failures(results: Sequence[Result]) -> Section:
 def _reproduce(path: Path, meta: Mapping[str, Any], others: int) -> Section:
     found, plan, place = meta.get("versions"), str(meta.get("plan_file") or "PLAN.toml"), shlex.quote(path.name)
     then = found.items() if isinstance(found, Mapping) else ()
-    facts = [(str(k), str(v)) for k, v in then] or [("Versions of the sweep", "not recorded")]
+    facts = [(f"Sweep: {k}", described(v) if isinstance(v, Mapping) else str(v)) for k, v in then]
+    facts = facts or [("Versions of the sweep", "not recorded")]
     blocks: list[Block] = [
+        Note("In a shell, in the folder of plan and results; points that are there are not run again:"),
         Commands((f"hls4attn sweep {shlex.quote(plan)} --out {place}", f"hls4attn report {place}")),
-        Facts((*facts, ("SHA-256 of the results", sha256(path.read_bytes()).hexdigest())), code=True),
+        Facts((*facts, (f"SHA-256 of {path.name}", sha256(path.read_bytes()).hexdigest())), code=True),
         Facts(tuple((f"This report: {k}", v) for k, v in versions().items()), code=True),
     ]  # fmt: skip
     if others:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from hls4attn.models.errors import ToolError
 from hls4attn.overlays.building.origin import origin
@@ -27,12 +29,16 @@ def _fixed() -> dict[str, str]:
 
 
 def _this() -> str:
-    found = origin()
-    parts = [found["version"] or "of unknown version"]
-    if found["git_revision"]:
-        changed = ", with changes since" if found["git_dirty"] else ""
-        parts.append(f"git commit {found['git_revision']}{changed}")
-    return ", ".join(parts)
+    return described(origin())
+
+
+def described(found: Mapping[str, Any]) -> str:
+    """This package in words, from what `origin` says of it."""
+    parts = [found.get("version") or "of unknown version"]
+    if revision := found.get("git_revision"):
+        changed = ", with changes since" if found.get("git_dirty") else ""
+        parts.append(f"git commit {revision}{changed}")
+    return ", ".join(map(str, parts))
 
 
 def _packages() -> dict[str, str]:

@@ -22,7 +22,7 @@ _SILENT = ("model_sha256", "calibration_sha256", "board_sha256", "boards")
 _COLOURS = ("score", "board", "io_type", "norm", "model", "activation_bits", "weight_bits", "backend")
 _MAX_COLOURS = 10
 #: Metrics that a table has besides the objectives.
-_FURTHER = ("accuracy", "latency_cycles", "interval_cycles", "dsp", "bram36", "lut", "synth_dsp", "synth_lut")
+FURTHER = ("accuracy", "latency_cycles", "interval_cycles", "dsp", "bram36", "lut", "synth_dsp", "synth_lut")
 _SHORT = {
     "weight_bits": "w bits",
     "activation_bits": "a bits",
@@ -82,7 +82,7 @@ def front_table(results: Sequence[Result], best: Sequence[Result], objectives: S
     for name in names:
         table.add_column(_SHORT.get(name, name.replace("_", " ")), no_wrap=True)
     metrics = [o.metric for o in objectives]
-    metrics += [m for m in _FURTHER if m not in metrics and any(r.metrics.get(m) is not None for r in best)]
+    metrics += [m for m in FURTHER if m not in metrics and any(r.metrics.get(m) is not None for r in best)]
     for metric in metrics:
         words = metric.replace("_cycles", "").replace("_percent", " %").replace("_", " ")
         estimated = METRICS[metric].endswith("estimated")
