@@ -157,13 +157,12 @@ def attention_sections(graph: Graph, codes: Codes, words: str) -> list[Section]:
     )  # fmt: skip
     numbers = ("smallest sum", "mean sum", "largest sum")
     columns = (*columns_of(("node", "a weight is"), numbers), *columns_of(("exact sum",), ("gain",)))
-    gains = Note(
-        f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function; 1 is no bias. "
-        "ConSmax and gain cells do not normalise: a sum other than 1 is no error of theirs."
-    )
+    gains = f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function; 1 is no bias."
+    if any(m.exact_sum is None for m in maps):
+        gains += " ConSmax and gain cells do not normalise: a sum other than 1 is no error of theirs."
     drawn = figure_row_sums(graph, trace)
     histogram = Picture.of_svg("row-sums", "Row sums by block", drawn, "How many rows, of all heads, have which sum.")
     return [
         Section("attention", "Attention", (lead, *pictures)),
-        Section("row-sums", "Row sums", (gains, histogram, Table("By node", columns, rows))),
+        Section("row-sums", "Row sums", (Note(gains), histogram, Table("By node", columns, rows))),
     ]

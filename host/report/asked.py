@@ -54,8 +54,12 @@ class Asked:
             if value is not None and value < 0:
                 raise InputError(f"{name} must not be negative. Received: {value}")
 
-    def refuse(self, kind: str, names: Sequence[str]) -> None:
+    def refuse(self, reason: str, names: Sequence[str]) -> None:
         """Refuse options that would change nothing.
+
+        Args:
+            reason: why they would not.
+            names: of the options, without those that choose a conversion, which are always refused.
 
         Raises:
             InputError: naming them.
@@ -63,4 +67,4 @@ class Asked:
         given = {"samples": self.samples, "seed": self.seed, "stages": self.stages, "board": self.board}
         useless = [f"--{n}" for n in names if given.get(n) is not None] + [_OPTIONS.get(c, c) for c in self.choices]
         if useless:
-            raise InputError(f"{kind} says itself how it was made; leave out {', '.join(useless)}")
+            raise InputError(f"{reason}; leave out {', '.join(useless)}")

@@ -31,6 +31,8 @@ __all__ = [
 
 #: Heads beside each other, and pixels of a heat map's side; longer rows are averaged.
 HEADS_A_ROW, MAP_SIDE = 6, 128
+#: Points of a sweep's front that are named in its picture, and of points beside it from which on they are pixels.
+NAMED, CROWD = 24, 1500
 OWN, GROWN, LIMITED = PALETTE[0], PALETTE[1], PALETTE[2]
 
 
@@ -186,6 +188,7 @@ def figure_pareto(
     y: ArrayLike,
     on_front: ArrayLike,
     colours: ArrayLike | None = None,
+    fits: ArrayLike | None = None,
     x_label: str = "",
     y_label: str = "",
     colour_label: str = "",
@@ -198,6 +201,7 @@ def figure_pareto(
         y: one number a point.
         on_front: whether a point is on the front.
         colours: one number a point, shown as its colour; None for none.
+        fits: whether a point fits its board, others are crossed; None for all.
         x_label: what x is.
         y_label: what y is.
         colour_label: what the colour is.
@@ -218,11 +222,16 @@ def figure_pareto(
         order = np.flatnonzero(front)[np.argsort(xs[front], kind="stable")]
         axis.plot(xs[order], ys[order], color=GROWN, linewidth=1.2, zorder=1)
         style = {"color": OWN} if shade is None else {"c": shade, "cmap": "viridis"}
-        drawn = axis.scatter(xs, ys, s=np.where(front, 46, 24), edgecolors=INK, linewidths=0.4, zorder=2, **style)
+        crowd = count > CROWD
+        edge = {"edgecolors": "none", "rasterized": True} if crowd else {"edgecolors": INK, "linewidths": 0.4}
+        drawn = axis.scatter(xs, ys, s=np.where(front, 46, 8 if crowd else 24), zorder=2, **edge, **style)
         axis.scatter(
             xs[front], ys[front], s=80, facecolors="none", edgecolors=GROWN, linewidths=1.2, zorder=3, label="front"
         )
-        for k, n in enumerate(order):
+        if fits is not None and not np.all(fits) and not crowd:
+            large = ~np.asarray(fits, dtype=bool)
+            axis.scatter(xs[large], ys[large], marker="x", s=40, color=INK, linewidths=0.8, label="does not fit")
+        for k, n in enumerate(order[:NAMED]):
             up = 7 if k % 2 == 0 else -13
             axis.annotate(names[n], (xs[n], ys[n]), xytext=(5, up), textcoords="offset points", fontsize=SMALLEST)
         axis.set_xlabel(x_label)
@@ -231,6 +240,6 @@ def figure_pareto(
         axis.margins(0.08)
         if shade is not None:
             figure.colorbar(drawn, ax=axis, label=colour_label)
-        if front.any():
-            figure.legend(frameon=False, fontsize=8, loc="outside lower center")
+        if axis.get_legend_handles_labels()[0]:
+            figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     return inline_svg(figure, f"{y_label} over {x_label}")

@@ -36,6 +36,7 @@ _STYLE: dict[Any, Any] = {
     "axes.formatter.limits": (-5, 9),
     "text.parse_math": False,
     "axes.unicode_minus": False,
+    "savefig.dpi": 144,
     "svg.fonttype": "none",
     "svg.hashsalt": "hls4attn",
     "image.composite_image": False,

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from hls4attn.host.flow import Flow
     from hls4attn.host.ladder import Rung
 
+#: What every rung says.
+_RUNG: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("stage", "against", "device"), str),
+    **dict.fromkeys(("samples", "mismatches"), int),
+    "seconds": (int, float),
+}
 _SOURCES = (".h", ".cpp", ".onnx", ".v", ".sv")
 
 
@@ -151,7 +157,7 @@ def take(content: bytes | None, folder: Path, flow: Flow) -> Verification | None
     }
     found = Verification(**strict.fields(values, str(where), kinds), taken=where.name)
     for rung in found.rungs:
-        if not isinstance(rung, dict) or not {"stage", "against", "samples", "mismatches"} <= set(rung):
+        if not isinstance(rung, dict) or not all(isinstance(rung.get(k), kind) for k, kind in _RUNG.items()):
             raise ModelFileError(f"{where}: a rung is incomplete; remove the file")
     same = (found.model_id, found.board, found.config, found.sources) == (
         flow.model_id, flow.board, flow.settings.to_dict(), sources_of(folder),

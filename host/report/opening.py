@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hls4attn.host.report.asked import Asked
 from hls4attn.host.report.subject import Subject
-from hls4attn.models.errors import InputError, UnsupportedError
+from hls4attn.models.errors import InputError, ModelFileError, UnsupportedError
 
 if TYPE_CHECKING:
     from hls4attn.host.flow import Flow
@@ -20,6 +20,7 @@ def open_flow(subject: Subject, asked: Asked) -> tuple[Flow, str]:
 
     Raises:
         InputError: for choices that contradict the folder.
+        ModelFileError: if the model in a build is another one than was built.
     """
     from hls4attn.hls.config import HlsConfig
     from hls4attn.host.connect import chosen_board
@@ -41,7 +42,7 @@ def open_flow(subject: Subject, asked: Asked) -> tuple[Flow, str]:
                 raise
             config, chosen = HlsConfig(part=target.part), f"; it does not stream: {error}"
         return replace(flow, config=config), chosen
-    asked.refuse(f"{subject.path}", ("board",))
+    asked.refuse(f"{subject.path} says itself how it was made", ("board",))
     made = subject.made
     if subject.kind == "project":
         from hls4attn.hls.project import open_project
@@ -54,7 +55,10 @@ def open_flow(subject: Subject, asked: Asked) -> tuple[Flow, str]:
         raise InputError(f"{subject.path} does not say how its model was made; build again")
     source = Path(made.source_folder) if made.source_folder else None
     config = HlsConfig.from_dict(dict(made.config))
-    return Flow(subject.name, subject.model, source=source, board=made.board, config=config), ""
+    flow = Flow(subject.name, subject.model, source=source, board=made.board, config=config)
+    if flow.model_id != made.model_id:
+        raise ModelFileError(f"{subject.path}: the model in it is not the one that was built; build again")
+    return flow, ""
 
 
 def _board_of(part: str) -> str:

@@ -14,13 +14,14 @@ from hashlib import sha256
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from hls4attn.host.report.content import Page, Picture
 from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 
 #: SVG up to this size is part of the page itself, so that its text can be searched; above it is a picture.
-INLINE_BYTES = 400_000
+INLINE_BYTES = 1_500_000
 _HERE = Path(__file__).parent
 _PROLOGUE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 #: Of Markdown, what would be markup; an underscore inside a word is none.
@@ -48,7 +49,7 @@ def markdown(page: Page, folder: str) -> str:
     Raises:
         ToolError: if Jinja2 is missing.
     """
-    return re.sub(r"\n{3,}", "\n\n", _text("md.j2", page=page, folder=folder))
+    return re.sub(r"\n{3,}", "\n\n", _text("md.j2", page=page, folder=quote(folder)))
 
 
 def write(page: Page, target: Path) -> Path:
@@ -148,5 +149,5 @@ def _embedded(picture: Picture) -> Any:
     if picture.form == "svg" and len(picture.data) <= INLINE_BYTES:
         return _safe(_PROLOGUE.sub("", picture.data.decode()).strip())
     kind = {"svg": "image/svg+xml", "png": "image/png"}[picture.form]
-    data = base64.b64encode(picture.data).decode()
+    data = base64.b64encode(_alone(picture)).decode()
     return _safe(f'<img src="data:{kind};base64,{data}" alt="{escape(picture.text or picture.title)}">')

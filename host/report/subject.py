@@ -113,6 +113,8 @@ def _folder(path: Path) -> Subject:
         )
     if (path / DESIGN).is_file():
         design = strict.parse_json(strict.read_bytes(path / DESIGN, _MAX_RECORD), str(path / DESIGN))
+        if not isinstance(design, dict):
+            raise ModelFileError(f"{path / DESIGN} is no design; build again")
         made = _made(path)
         model = _load(strict.read_bytes(path / MODEL, _MAX_MODEL), str(path / MODEL)) if made else None
         record = strict.read_bytes(path / BUILD, _MAX_RECORD) if (path / BUILD).is_file() else None

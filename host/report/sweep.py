@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Failures that are told with their logs; all are in the table of points.
 LOGS = 200
+#: Characters of the end of a log that are shown.
+LOG_END = 4_000
 #: Digits of a key that stand for it.
 _KEY = 10
 
@@ -202,6 +204,7 @@ def _scatter(
         upwards,
         [r.key in keys for r in drawn],
         known if third and len(known) == len(drawn) else None,
+        [r.metrics.get("fits") is not False for r in drawn],
         right.title,
         up.title,
         third.title if third else "",
@@ -247,12 +250,20 @@ def _failures(results: Sequence[Result]) -> Section:
     bad = [r for r in results if r.status != "ok"]
     if not bad:
         return Section("failures", "Failures", (Note("No point failed, hung or lost its worker.", "good"),))
-    blocks: list[Block] = [Log(f"{r.key[:_KEY]} {r.status}: {r.error}", r.log or "no output") for r in bad[:LOGS]]
+    blocks: list[Block] = [Log(f"{r.key[:_KEY]} {r.status}: {r.error}", _end(r.log)) for r in bad[:LOGS]]
     if len(bad) > LOGS:
         blocks.append(
             Note(f"{len(bad) - LOGS:,} more are in the table of points; the file of results has their logs.", "why")
         )
     return Section("failures", "Failures", tuple(blocks))
+
+
+def _end(log: str) -> str:
+    """The end of a log, from the beginning of a line."""
+    if len(log) <= LOG_END:
+        return log or "no output"
+    kept = log[-LOG_END:].partition("\n")[2] or log[-LOG_END:]
+    return f"({len(log) - len(kept):,} characters before this are in the file of results)\n{kept}"
 
 
 def _reproduce(path: Path, meta: Mapping[str, Any], others: int) -> Section:

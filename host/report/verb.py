@@ -46,7 +46,7 @@ def report(out: Console, err: Console, what: Path, target: Path | None, asked: A
     if subject.kind == "sweep":
         from hls4attn.host.report.sweep import sweep_page
 
-        asked.refuse("A sweep's file", ("samples", "seed", "stages", "board"))
+        asked.refuse("The results of a sweep say themselves how they were made", ("samples", "seed", "stages", "board"))
         write(out, sweep_page(what), target, asked.json)
         return
     content, found = model_page(out, err, subject, asked)
@@ -66,7 +66,7 @@ def write(out: Console, content: Page, target: Path, json: Path | None = None) -
 def model_page(out: Console, err: Console, subject: Subject, asked: Asked) -> tuple[Page, ladder.Verification | None]:
     """The content for anything but a sweep, and its ladder."""
     if subject.model is None:
-        asked.refuse(f"{subject.path}", ("samples", "seed", "stages", "board"))
+        asked.refuse(f"{subject.path} holds no model to choose anything of", ("samples", "seed", "stages", "board"))
         return without_model(subject), None
     flow, chosen = open_flow(subject, asked)
     folder = subject.path if subject.path.is_dir() else None
