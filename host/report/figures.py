@@ -188,10 +188,10 @@ def figure_pareto(
     y: ArrayLike,
     on_front: ArrayLike,
     colours: ArrayLike | None = None,
-    fits: ArrayLike | None = None,
     x_label: str = "",
     y_label: str = "",
     colour_label: str = "",
+    fits: ArrayLike | None = None,
 ) -> str:
     """All points of a sweep, those on the front joined and named.
 
@@ -201,10 +201,10 @@ def figure_pareto(
         y: one number a point.
         on_front: whether a point is on the front.
         colours: one number a point, shown as its colour; None for none.
-        fits: whether a point fits its board, others are crossed; None for all.
         x_label: what x is.
         y_label: what y is.
         colour_label: what the colour is.
+        fits: whether a point fits its board, others are crossed; None for all.
 
     Raises:
         InputError: if there is no point, the lengths differ or a place is no finite number.

@@ -48,7 +48,10 @@ def _commands(subject: Subject, flow: Flow, found: Verification | None, seed: in
             ["hls4attn", "convert", source, "--out", place, *board, "--backend", config.backend, *options, *written]
         )
     elif made is not None:
-        folder = ["--out", place] if subject.kind == "build" else []
+        folder = ["--out", place]
+        if subject.kind == "archive":  # a build leaves its archive in its folder
+            stem = subject.path.stem
+            folder, place = ["--out", stem], f"{stem}/{place}"
         unbuilt = ["--dry-run"] if subject.record is None else []
         lines.append(
             ["hls4attn", "build", source, *unbuilt, *folder, *board, *_built_with(made, config, options), *written]

@@ -204,10 +204,10 @@ def _scatter(
         upwards,
         [r.key in keys for r in drawn],
         known if third and len(known) == len(drawn) else None,
-        [r.metrics.get("fits") is not False for r in drawn],
         right.title,
         up.title,
         third.title if third else "",
+        [r.metrics.get("fits") is not False for r in drawn],
     )
     words = (
         f"{len(drawn):,} evaluated points, {len(keys & {r.key for r in drawn})} of them on the front of all objectives."

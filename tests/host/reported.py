@@ -64,7 +64,7 @@ def page(**changes):
         Table("Folded", (Column("x"),), (("deep",),), folded=True),
         Picture("dot", "A dot", "svg", CIRCLE.encode(), "One dot.", own_colours=True),
         Commands(("hls4attn doctor",)),
-        Log("what it said", "line one\n````\nline two"),
+        Log("what\n\nit said", "line one\n````\nline two"),
     )
     values = {
         "title": EVIL,

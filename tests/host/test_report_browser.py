@@ -138,6 +138,43 @@ def test_nothing_is_wider_than_the_window_but_what_scrolls_by_itself(browser, re
     visit.shot(f"{kind}-{width}")
 
 
+@pytest.mark.parametrize("width", [320, 400, 700, 1000, 1280])
+def test_no_word_of_a_tile_is_broken(browser, request, model, sweep, width):
+    """Each word stands on one line."""
+    for _, path in (model, sweep):
+        broken = Visit(browser, path, width).run(
+            """const found = [];
+            for (const part of document.querySelectorAll('.tile dt, .tile b, .tile small')) {
+              for (const node of part.querySelectorAll('*').length ? part.childNodes : [part.firstChild]) {
+                const text = node.nodeType === 3 ? node : node.firstChild;
+                for (const word of text.data.matchAll(/\\S+/g)) {
+                  const range = document.createRange();
+                  range.setStart(text, word.index);
+                  range.setEnd(text, word.index + word[0].length);
+                  if (range.getClientRects().length !== 1) found.push(word[0]);
+                }
+              }
+            } return found;"""
+        )
+        assert broken == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_drawings_can_be_read_and_be_seen_whole(browser, model, width):
+    visit = Visit(browser, model[1], width)
+    sizes = visit.run(
+        """return [...document.querySelectorAll('.canvas svg text')].map((text) => {
+        const svg = text.ownerSVGElement, shown = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+        return shown * parseFloat(getComputedStyle(text).fontSize); })"""
+    )
+    assert len(sizes) > 100 and min(sizes) > 9.9
+    box = "const box = document.querySelector('.boxed .canvas'), drawn = box.firstElementChild.getBoundingClientRect();"
+    inside = f"{box} return [drawn.width <= box.clientWidth, drawn.height <= box.clientHeight, box.clientHeight]"
+    assert visit.run(inside)[:2] == [False, False] and visit.run(inside)[2] < 900
+    visit.run("document.querySelector('.boxed label').click()")
+    assert visit.run(inside)[:2] == [True, True]
+
+
 def test_dark_pages_are_dark(browser, model):
     visit = Visit(browser, model[1], 1280, dark=True)
     dark = visit.run("return getComputedStyle(document.body).backgroundColor")

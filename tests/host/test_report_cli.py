@@ -54,6 +54,28 @@ def test_a_folder_of_convert(here, capsys, monkeypatch):
     assert again.path == here / "p"
 
 
+def test_its_commands_lead_there_again(here, capsys, monkeypatch):
+    """What stands under Reproduce is run in another folder, and ends with the same hashes."""
+    project(here / "p", operator_file(here))
+    assert command(capsys, monkeypatch, "report", "p", "--samples", 9, "--stages", "onnx", "--seed", 3)[0] == 0
+    first = here / "build" / "report" / "op.md"
+    lines = first.read_text().split("```text\n")[1].split("\n```")[0].splitlines()
+    assert [line.split()[1] for line in lines] == ["convert", "verify", "report"]
+    (here / "fresh").mkdir()
+    shutil.copy(here / "op.onnx", here / "fresh")
+    monkeypatch.chdir(here / "fresh")
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "hls4attn" and command(capsys, monkeypatch, *arguments)[0] == 0, line
+    again = (here / "fresh" / "build" / "report" / "op.md").read_text()
+    hashes = re.findall(r"[0-9a-f]{64}", first.read_text())
+    assert len(hashes) == 4 and re.findall(r"[0-9a-f]{64}", again) == hashes
+    assert (
+        again.split("## Errors")[1].split("## Estimate")[0]
+        == first.read_text().split("## Errors")[1].split("## Estimate")[0]
+    )
+
+
 def test_a_mismatch_is_written_and_exits_1(here, capsys, monkeypatch):
     from hls4attn.models.export.stages import OnnxRuntimeStage
 
@@ -85,7 +107,7 @@ def test_a_build_before_and_after_vivado_and_its_archive(workshop, here, capsys,
     assert (folder / "model.onnx").is_file() and json.loads((folder / "made.json").read_text())["verb"] == "build"
     code, _, err = command(capsys, monkeypatch, "report", str(folder), "--samples", 0, "--out", "dry.html")
     assert (code, err) == (0, "")
-    assert "No finished build: digits-pynq-z2 has no build.json yet" in (here / "dry.md").read_text()
+    assert "Not built yet: digits-pynq-z2 has no build.json." in (here / "dry.md").read_text()
     workshop.add("vivado", "vitis-run")
     assert command(capsys, monkeypatch, "build")[0] == 0
     archive = folder / "digits-pynq-z2.zip"
@@ -96,6 +118,8 @@ def test_a_build_before_and_after_vivado_and_its_archive(workshop, here, capsys,
         code, _, err = command(capsys, monkeypatch, "report", str(what), "--samples", 0, "--out", "built.html")
         assert (code, err) == (0, "")
         twin = (here / "built.md").read_text()
+        place = "digits-pynq-z2/digits-pynq-z2.zip" if what == archive else "digits-pynq-z2"
+        assert "--out digits-pynq-z2 " in twin and f"hls4attn report {place} --samples 0" in twin
         assert "| lut | 21234 |" in twin and "Built digits.bit" in twin and "not measured on a board" not in twin
 
 
@@ -159,6 +183,7 @@ def test_a_sweep(here, capsys, monkeypatch):
         (("op.onnx", "--samples", "-1"), "--samples must not be negative"),
         (("op.onnx", "--board", "de10"), "de10"),
         (("op.onnx", "--lanes", "2", "--io", "io_parallel"), "lanes and parallel_heads have no effect"),
+        (("op.onnx", "--out", "/proc/r.html"), "Cannot write /proc/r.html"),
         (("claims", "--out", "r.html"), "claims takes no --out"),
         (("claims", "--board", "pynq-z1", "--reuse", "2"), "claims takes no --board and no --reuse"),
     ],

@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from reported import operator_file, page, project, sweep_file
 from rich.console import Console
 
+from hls4attn.hls.config import HlsConfig
 from hls4attn.host.claims import SECTIONS
 from hls4attn.host.flow import Flow
-from hls4attn.host.report import accuracy, arithmetic, claims, ladder, synthesised
+from hls4attn.host.report import accuracy, arithmetic, claims, estimated, ladder, reproduce, sweep, synthesised
 from hls4attn.host.report.asked import Asked
-from hls4attn.host.report.content import Column, Note, Section, Table
+from hls4attn.host.report.content import Column, Commands, Facts, Note, Section, Table
 from hls4attn.host.report.made import LADDER, MADE, Made, parse_made
 from hls4attn.host.report.opening import open_flow
 from hls4attn.host.report.subject import find_subject
@@ -258,3 +260,79 @@ def test_a_sweep_without_results_says_so(tmp_path):
     Store.open(tmp_path / "s.sqlite", {"points": 3, "objectives": ["dsp:min"]}, []).close()
     sections = by_key(sweep_page(tmp_path / "s.sqlite"))
     assert "No point has finished" in texts(sections["points"]) and "No chart" in texts(sections["front"])
+
+
+def test_of_a_design_that_does_not_fit_the_tile_says_what_would(tmp_path):
+    subject = find_subject(operator_file(tmp_path, "gaincell"))
+    flow, chosen = open_flow(subject, Asked(board="pynq-z2"))
+    _, tiles = estimated.estimate_section(flow, chosen)
+    assert (tiles[1].value, tiles[1].tone) == ("no", "bad")
+    assert "270 % DSP" in tiles[1].note and tiles[1].note.endswith("--io io_parallel --reuse 4 would fit")
+    subject = find_subject(zoo_model("char-gpt").folder / "gaincell.onnx")
+    _, tiles = estimated.estimate_section(*open_flow(subject, Asked(board="pynq-z2")))
+    assert "No choice fits; this fits aup-zu3, kv260" in tiles[1].note
+    _, tiles = estimated.estimate_section(*open_flow(subject, Asked(board="zcu104")))
+    assert tiles[1].value == "yes" and "would" not in tiles[1].note
+
+
+def test_choices_without_an_option_are_in_a_file_of_their_own(folder):
+    subject = find_subject(folder)
+    flow, _ = open_flow(subject, Asked())
+    odd = replace(flow.config, clock_period_ns=4.0, layer_reuse_factor={"score": 2})
+    section = reproduce.of_model(subject, replace(flow, config=odd, made=None), None, 7)
+    first, second, last = next(b for b in section.blocks if isinstance(b, Commands)).lines
+    text = subprocess.run(
+        ["sh", "-c", f"cd {folder.parent}; {first}; cat choices.toml"], capture_output=True, text=True
+    )
+    assert text.stdout == 'clock_period_ns = 4.0\nlayer_reuse_factor = {"score" = 2}\n'
+    read = HlsConfig.from_toml(folder.parent / "choices.toml", part=odd.part)
+    assert read == odd and second.endswith("--config choices.toml")
+    assert last == "hls4attn report op --samples 0 --seed 7"
+
+
+def test_versions_that_differ_are_told_and_no_others(folder):
+    made = find_subject(folder).made
+    section = reproduce.reproduce_section([], [], replace(made, versions={**made.versions, "numpy": "0.9"}), None)
+    facts = [dict(b.rows) for b in section.blocks if isinstance(b, Facts)]
+    assert {"convert: numpy": "0.9"} in facts and "convert ran on" in texts(section)
+    assert "convert ran on" not in texts(reproduce.reproduce_section([], [], made, None))
+
+
+@pytest.mark.parametrize("change", [{"seconds": "x"}, {"stage": 1}, {"mismatches": None}])
+def test_a_ladder_with_a_damaged_rung_is_refused(folder, change):
+    _, flow, found = climbed(folder)
+    broken = replace(found, rungs=[{**found.rungs[0], **change}]).to_json()
+    with pytest.raises(ModelFileError, match="a rung is incomplete"):
+        ladder.take(json.dumps(broken).encode(), folder, flow)
+
+
+def test_a_record_of_a_build_is_checked(tmp_path):
+    (tmp_path / "design.json").write_text("[]")
+    with pytest.raises(ModelFileError, match=r"design.json is no design"):
+        find_subject(tmp_path)
+    (tmp_path / "design.json").write_text("{}")
+    for content, said in (
+        ({}, "no record of a build of version 1"),
+        ({"kind": "hls4attn-build", "version": 2}, "no record of a build of version 1"),
+        ({"kind": "hls4attn-build", "version": 1, "overlay": 3}, "overlay is damaged or missing"),
+    ):
+        (tmp_path / "build.json").write_text(json.dumps(content))
+        with pytest.raises(ModelFileError, match=said):
+            find_subject(tmp_path)
+
+
+def test_another_model_in_a_build_is_refused(folder, tmp_path):
+    subject = find_subject(folder)
+    other = load_model(operator_file(tmp_path, "layernorm"))
+    with pytest.raises(ModelFileError, match="the model in it is not the one that was built"):
+        open_flow(replace(subject, kind="build", model=other), Asked())
+    flow, _ = open_flow(replace(subject, kind="build"), Asked())
+    assert flow.model_id == subject.made.model_id
+
+
+def test_long_logs_are_cut_to_their_end():
+    log = "".join(f"line {k}\n" for k in range(4000))
+    shown = sweep._end(log)
+    assert len(shown) < 4100 and shown.endswith("line 3999\n") and shown.splitlines()[1].startswith("line ")
+    assert "characters before this are in the file" in shown.splitlines()[0]
+    assert sweep._end("short") == "short" and sweep._end("") == "no output"

@@ -5,6 +5,7 @@ import base64
 import io
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,13 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
+from hls4attn.hls.config import HlsConfig
+from hls4attn.hls.estimate import estimate
+from hls4attn.hls.lowering import lower_graph
 from hls4attn.host.operator_models import OPERATORS, operator_codes, operator_model
 from hls4attn.host.report.attention import attention_maps
+from hls4attn.host.report.drawing import model_svg
+from hls4attn.host.report.estimated import figure_kernels
 from hls4attn.host.report.figures import (
     figure_attention,
     figure_layer_errors,
@@ -235,6 +241,47 @@ def test_figures_fit_a_page_beside_each_other(digits):
         background = [e for e in first.iter(f"{SVG}path") if re.search(r"fill: #(?:fff|ffffff)\b", e.get("style", ""))]
         assert not background
         assert float(first.get("width")) > 100
+
+
+def smallest(svg):
+    """Size of the smallest text of a figure, in pixels of a page."""
+    root = ET.fromstring(svg)
+    pixels = float(root.get("width")) / float(root.get("viewBox").split()[2])
+    sizes = [re.search(r"(?:font:|font-size:)[^;']*?([\d.]+)px", e.get("style")) for e in root.iter(f"{SVG}text")]
+    return min(float(size.group(1)) for size in sizes) * pixels
+
+
+def test_texts_are_plain_and_can_be_read(digits):
+    """Numbers of axes, too: matplotlib's own labels of powers and of large numbers are markup that no browser shows."""
+    graph, codes, trace = digits
+    errors = layer_errors(graph, codes[:20])
+    wide = [replace(e, own=replace(e.own, rms=10.0 ** (3 * k - 6))) for k, e in enumerate(errors[:4])]
+    found = estimate(lower_graph(graph), HlsConfig())
+    slow = replace(found, kernels=tuple(replace(k, interval=10 ** k.cycles.bit_length()) for k in found.kernels))
+    figures = [
+        *map(figure_layer_errors, (errors, wide)),
+        *(figure_attention(graph, trace, 0), figure_row_sums(graph, trace)),
+        figure_kernels(slow, "zynq"),
+        figure_pareto(["a", "b"], [3e-7, 4e9], [1e6 + 1, 1e6 + 2], [True, False], [1e-9, 1e9], "x", "y", "z"),
+        model_svg(graph),
+    ]
+    for svg in figures:
+        assert not re.search(r"\$|\\math|mathdefault", svg)
+        assert not [
+            t for t in texts(svg) if re.fullmatch(r"[+-]?1e[+-]?\d+", t)
+        ]  # a factor for all labels, in a corner
+    assert min(map(smallest, figures[:-1])) >= 10.0
+    assert min(map(float, re.findall(r"font-size:([\d.]+)px", figures[-1]))) >= 10.0
+
+
+def test_many_points_are_pixels_and_few_are_named():
+    rng = np.random.default_rng(0)
+    x, y, front = rng.random(4000), rng.random(4000), np.arange(4000) < 60
+    svg = figure_pareto([f"p{k}" for k in range(4000)], x, y, front, x, "a", "b", "c", rng.random(4000) > 0.5)
+    assert len(svg) < 400_000 and len(list(ET.fromstring(svg).iter(f"{SVG}image"))) >= 1
+    assert sum(t.startswith("p") for t in texts(svg)) == 24
+    few = figure_pareto(["a", "b"], [1, 2], [1, 2], [True, False], fits=[True, False])
+    assert "does not fit" in texts(few) and "does not fit" not in texts(figure_pareto(["a"], [1], [1], [True]))
 
 
 def test_names_from_a_file_are_inert():
