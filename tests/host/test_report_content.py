@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from hls4attn.host.report.opening import open_flow
 from hls4attn.host.report.subject import find_subject
 from hls4attn.host.report.sweep import sweep_page
 from hls4attn.host.report.verb import model_page
+from hls4attn.models import zoo
 from hls4attn.models.errors import InputError, ModelFileError
 from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.zoo import zoo_model
@@ -268,7 +270,7 @@ def test_of_a_design_that_does_not_fit_the_tile_says_what_would(tmp_path):
     _, tiles = estimated.estimate_section(flow, chosen)
     assert (tiles[1].value, tiles[1].tone) == ("no", "bad")
     assert "270 % DSP" in tiles[1].note and tiles[1].note.endswith("--io io_parallel --reuse 4 would fit")
-    subject = find_subject(zoo_model("char-gpt").folder / "gaincell.onnx")
+    subject = find_subject(Path(zoo.__file__).parent / "char_gpt" / "gaincell.onnx")
     _, tiles = estimated.estimate_section(*open_flow(subject, Asked(board="pynq-z2")))
     assert "No choice fits; this fits aup-zu3, kv260" in tiles[1].note
     _, tiles = estimated.estimate_section(*open_flow(subject, Asked(board="zcu104")))
@@ -281,9 +283,8 @@ def test_choices_without_an_option_are_in_a_file_of_their_own(folder):
     odd = replace(flow.config, clock_period_ns=4.0, layer_reuse_factor={"score": 2})
     section = reproduce.of_model(subject, replace(flow, config=odd, made=None), None, 7)
     first, second, last = next(b for b in section.blocks if isinstance(b, Commands)).lines
-    text = subprocess.run(
-        ["sh", "-c", f"cd {folder.parent}; {first}; cat choices.toml"], capture_output=True, text=True
-    )
+    shell = ["sh", "-c", f"cd {folder.parent}; {first}; cat choices.toml"]
+    text = subprocess.run(shell, capture_output=True, text=True, check=True)
     assert text.stdout == 'clock_period_ns = 4.0\nlayer_reuse_factor = {"score" = 2}\n'
     read = HlsConfig.from_toml(folder.parent / "choices.toml", part=odd.part)
     assert read == odd and second.endswith("--config choices.toml")
