@@ -19,14 +19,15 @@ from curves import FIGURES
 from datapaths_cells import gaincell
 from datapaths_norm import DRAWINGS as NORMS
 from datapaths_score import DRAWINGS as SCORES
+from excerpts import code
 
 from hls4attn.models.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "pages"
-TABLES = {**tables.TABLES, **records.TABLES, "comparison": comparison}
+TABLES = {**tables.TABLES, **records.TABLES, "comparison": comparison, "code": code}
 DRAWINGS = {**SCORES, **NORMS, "gaincell": gaincell}
-_MARKED = re.compile(r"(<!-- table ([\w-]+)((?: [\w-]+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- table ([\w-]+)((?: [^\s>]+)*) -->\n).*?(<!-- end -->)", re.DOTALL)
 _MARK = re.compile(r"<!-- (?:table|end)\b")
 
 
