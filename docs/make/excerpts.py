@@ -20,7 +20,7 @@ def code(file: str, *names: str) -> str:
     text = path.read_text(encoding="utf-8")
     pick = _named if path.suffix == ".py" else _begun
     parts = [dedent("\n".join(pick(text.splitlines(), name) or sys.exit(f"{path}: no {name}"))) for name in names]
-    return f"```{_LANGUAGES[path.suffix]}\n" + "\n\n".join(parts) + "\n```\n"
+    return f"```{_LANGUAGES[path.suffix]}\n" + "\n\n\n".join(parts) + "\n```\n"  # as ruff has it in pages
 
 
 def _named(lines: Sequence[str], name: str) -> Sequence[str]:
