@@ -50,13 +50,13 @@ def renewed(text: str, where: str) -> str:
 
 def contents() -> Iterator[tuple[Path, str]]:
     """Every file with what belongs in it."""
-    for made, kind in ((DRAWINGS, "datapath"), (FIGURES, "curves")):
-        for name, draw in made.items():
-            yield PAGES / "img" / f"{name}_{kind}.svg", draw().svg()
     for page in (ROOT / "README.md", *sorted(PAGES.rglob("*.md"))):
         text = page.read_text(encoding="utf-8")
         if _MARK.search(text):
             yield page, renewed(text, str(page.relative_to(ROOT)))
+    for made, kind in ((DRAWINGS, "datapath"), (FIGURES, "curves")):
+        for name, draw in made.items():
+            yield PAGES / "img" / f"{name}_{kind}.svg", draw().svg()
 
 
 def main(arguments: list[str]) -> int:

@@ -54,7 +54,7 @@ def test_what_is_stale_is_found_and_renewed(copy):
     done = make(copy, "--check")
     assert done.returncode == 1
     named = re.findall(r"^(\S+) is not what", done.stdout, re.MULTILINE)
-    assert named == ["docs/pages/img/consmax_datapath.svg", "README.md", "docs/pages/operators/consmax.md"]
+    assert named == ["README.md", "docs/pages/operators/consmax.md", "docs/pages/img/consmax_datapath.svg"]
     assert "| old |" in readme.read_text()
     assert make(copy).returncode == 0
     assert page.read_text() == wanted
