@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make setup | demo | test | test-all | test-boards | docs | lint     Everything goes into .venv; what the tests need besides
+# make setup | demo | test | test-all | test-boards | docs | tables | lint     Everything goes into .venv; what the tests need besides
 # (g++, clang++, Icarus Verilog, Tcl, perl, Chromium) is installed by apt-get, as root on Debian and Ubuntu only, else the line to run
 # is printed.
 SHELL := /bin/bash
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null && echo $$p && break; done)
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: setup demo test test-all test-boards docs lint clean
+.PHONY: setup demo test test-all test-boards docs tables lint clean
 
 setup: $(STAMP)
 
@@ -64,8 +64,12 @@ test-boards: $(BOARD_PYNQ:%=.venv-pynq-%/.installed)
 	@touch $@
 
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f docs/mkdocs.yml
 	@echo "site: build/site/index.html"
+
+# Drawings, and tables of the README and the pages, from the committed records and from the code.
+tables: setup
+	$(BIN)/python docs/make
 
 # mypy sees the folders under their import names through links.
 lint: setup

@@ -10,7 +10,7 @@ What a page can say about the fenced block below it, each in a comment on a line
 
 ```bash lines start with ``hls4attn``, ``python`` or ``make``; of a make target the last command is run where it is one
 of hls4attn, else the target is only looked for. ```python blocks of a page share one process. Both run in the
-repository's root. A line that an earlier page has run is not run again.
+repository's root. A command that an earlier page has run is not run again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,19 +151,19 @@ def _bash(block: Block) -> str:
     return printed
 
 
-@functools.cache
 def run_line(line: str) -> tuple[int, str, str]:
     """Exit code, output and errors of a command line of a page."""
-    words = shlex.split(line, comments=True)
+    words = tuple(shlex.split(line, comments=True))
     assert words[0] in ("hls4attn", "python", "make"), f"Pages show hls4attn, python and make, not {line!r}"
     if words[0] != "make":
         return _run(words)
-    code, out, err = _run([*words, "--dry-run", "--no-print-directory"])
+    code, out, err = _run((*words, "--dry-run", "--no-print-directory"))
     last = shlex.split(out.strip().splitlines()[-1]) if code == 0 and out.strip() else [""]
-    return _run(["hls4attn", *last[1:]]) if Path(last[0]).name == "hls4attn" else (code, "", err)
+    return _run(("hls4attn", *last[1:])) if Path(last[0]).name == "hls4attn" else (code, "", err)
 
 
-def _run(words: Sequence[str]) -> tuple[int, str, str]:
+@functools.cache
+def _run(words: tuple[str, ...]) -> tuple[int, str, str]:
     done = subprocess.run(
         words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_LIMIT_S, env=environment()
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of the operator pages, from what `verify --operator`, `report claims` and `bench hardware` print."""
+"""Tables of what the operators compute, as `verify --operator` and `report claims` print it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -11,8 +11,7 @@ import numpy as np
 from cpp import cpp
 from numpy.typing import NDArray
 
-from hls4attn.host.bench.hardware_readme import read_run
-from hls4attn.host.bench.hardware_readme import tables as hardware_tables
+from hls4attn.host.bench.hardware_readme import markdown_table
 from hls4attn.host.claims import SECTIONS, Claim
 from hls4attn.host.gain_claims import gain_codes
 from hls4attn.host.operator_models import OPERATORS, operator_codes, operator_distance, operator_model
@@ -24,23 +23,9 @@ from hls4attn.models.operators.gain_float import code_sums
 #: What the tables of errors look at, as `verify --operator X --samples 10000 --seed 0` does.
 SAMPLES, SEED = 10_000, 0
 _SCORES = Fixed(8, 4)
-_HARDWARE = {
-    "consmax": ("consmax", "consmax-split", "softmax"),
-    "e2softmax": ("e2softmax", "e2softmax-online", "softmax", "softmax-online"),
-    "ailayernorm": ("ailayernorm", "layernorm"),
-    "gaincell": ("gaincell", "gaincell-dsp"),
-    "softmax-layernorm": ("softmax", "layernorm", "hls4ml", "hls4ml-wide"),
-}
 #: Claims of SOLE on its softmax alone, on its LayerNorm alone; the others are on both.
 _SOFTMAX_CLAIMS = ("4-bit exponents suffice", "the divider is unbiased", "rows are normalised")
 _NORM_CLAIMS = ("dynamic compression is accurate",)
-
-
-def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table; all columns but the first one are right-aligned."""
-    head = list(head)
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def errors(*names: str) -> str:
@@ -62,7 +47,7 @@ def errors(*names: str) -> str:
                     f"{found.saturated:,} of {found.elements:,}",
                 )
             )
-    return markdown(("configuration", "largest", "mean", "gain", "saturated"), rows)
+    return markdown_table(("configuration", "largest", "mean", "gain", "saturated"), rows)
 
 
 def rows_of(*names: str) -> str:
@@ -94,7 +79,7 @@ def rows_of(*names: str) -> str:
                         f"{got.sum(axis=-1).mean():.3f}",
                     )
                 )
-    return markdown(("operator and row", "gain, mean", "gain, range", "cosine, mean", "row sum, mean"), rows)
+    return markdown_table(("operator and row", "gain, mean", "gain, range", "cosine, mean", "row sum, mean"), rows)
 
 
 def _wide(cols: int) -> dict[str, int]:
@@ -137,7 +122,7 @@ def norm_rows(*names: str) -> str:
                         f"{_cosine(got, exact).mean():.5f}",
                     )
                 )
-    return markdown(("operator and row", "gain of the deviation, mean", "range", "cosine, mean"), rows)
+    return markdown_table(("operator and row", "gain of the deviation, mean", "range", "cosine, mean"), rows)
 
 
 def _with_channels(spec: object, channels: int) -> object:
@@ -157,15 +142,7 @@ def cells() -> str:
         gain = got.std() / exact.std()
         differ = np.mean(got != exact)
         rows.append((f"pulse of {steps:,} steps", f"{gain:.4f}", f"{_cosine(got, exact).mean():.5f}", f"{differ:.1%}"))
-    return markdown(("head of 64", "gain", "cosine, mean", "sums that differ"), rows)
-
-
-def hardware(page: str) -> str:
-    """Sizes and clocks of the units that belong to a page, or of all, from the committed run."""
-    run = read_run()
-    units = [u for u in run["units"] if not u["fixed"]]
-    chosen = units if page == "all" else [u for name in _HARDWARE[page] for u in units if u["name"] == name]
-    return "".join(hardware_tables({**run, "units": chosen}).values())
+    return markdown_table(("head of 64", "gain", "cosine, mean", "sums that differ"), rows)
 
 
 @cache
@@ -183,14 +160,13 @@ def claims(section: str, part: str = "") -> str:
         command = f"`{c.command}`" if c.command else "-"
         rows.append((c.claim, c.paper, c.measured, command, c.not_shown))
     head = ("claim", "paper", "measured here", "command", "not shown")
-    return markdown(head, rows).replace("---:", "---")
+    return markdown_table(head, rows).replace("---:", "---")
 
 
 TABLES: dict[str, Callable[..., str]] = {
     "errors": errors,
     "rows": rows_of,
     "norm-rows": norm_rows,
-    "hardware": hardware,
     "claims": claims,
     "cpp": cpp,
     "cells": cells,

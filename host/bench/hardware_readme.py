@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of a run of `hls4attn bench hardware` in Markdown; `documents` puts them into the pages."""
+"""Tables of a run of `hls4attn bench hardware` in Markdown; `make tables` puts them into the pages."""
 
 from __future__ import annotations
 

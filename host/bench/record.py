@@ -2,7 +2,7 @@
 """The committed models from end to end: mismatches of every stage, cycles and resources.
 
 ``python -m hls4attn.host.bench.record`` measures all of them anew (some minutes) and writes `record.json` beside this
-file; `documents` makes the README's table of it.
+file; `make tables` puts it into the README and the pages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,19 +124,14 @@ def read_record(path: Path = COMMITTED) -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = json.loads(path.read_text())["models"]
         for row in found:
-            mismatches(row)
             row["estimate"].keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if not {"stage", "samples", "mismatches"} <= row["verified"][0].keys():
+                raise KeyError("verified")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{path} is missing or not what python -m hls4attn.host.bench.record writes: {error}"
         ) from error
     return found
-
-
-def mismatches(row: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Mismatches of all stages of a row, how many stages these are, and the samples of the longest."""
-    rungs = row["verified"]
-    return sum(r["mismatches"] for r in rungs), len(rungs), max(r["samples"] for r in rungs)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operator pages: generated tables and drawings are up to date, C++ examples compile and print what they say."""
+"""Generated tables and drawings are up to date; C++ examples of the operators compile and print what they say."""
 
 import re
 import shutil
@@ -22,32 +22,61 @@ _FLAGS = ["-std=c++11", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-unused
 
 
 def make(folder, *arguments):
-    command = [sys.executable, str(folder / "make"), *arguments]
+    """`make tables`."""
+    command = [sys.executable, str(folder / "docs" / "make"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_tables_and_drawings_are_up_to_date():
-    done = make(ROOT / "docs", "--check")
-    assert (done.returncode, done.stdout) == (0, ""), "run: python docs/make" + done.stderr
+    done = make(ROOT, "--check")
+    assert (done.returncode, done.stdout) == (0, ""), "run: make tables" + done.stderr
 
 
-def test_what_is_stale_is_found_and_renewed(tmp_path):
-    shutil.copytree(ROOT / "docs" / "make", tmp_path / "make")
-    shutil.copytree(PAGES / "img", tmp_path / "pages" / "img")
-    (tmp_path / "pages" / "operators").mkdir()
-    shutil.copy(PAGES / "operators" / "consmax.md", tmp_path / "pages" / "operators")
-    page, drawing = tmp_path / "pages" / "operators" / "consmax.md", tmp_path / "pages" / "img" / "consmax_datapath.svg"
+@pytest.fixture
+def copy(tmp_path):
+    """A README with one table, one page, and all drawings."""
+    shutil.copytree(ROOT / "docs" / "make", tmp_path / "docs" / "make")
+    shutil.copytree(PAGES / "img", tmp_path / "docs" / "pages" / "img")
+    (tmp_path / "docs" / "pages" / "operators").mkdir()
+    shutil.copy(PAGES / "operators" / "consmax.md", tmp_path / "docs" / "pages" / "operators")
+    shutil.copy(PAGES / "comparison.md", tmp_path / "docs" / "pages")
+    (tmp_path / "README.md").write_text("before\n\n<!-- table results -->\n| old |\n<!-- end -->\n\nafter\n")
+    return tmp_path
+
+
+def test_what_is_stale_is_found_and_renewed(copy):
+    pages, readme = copy / "docs" / "pages", copy / "README.md"
+    page, drawing = pages / "operators" / "consmax.md", pages / "img" / "consmax_datapath.svg"
     wanted = page.read_text()
     page.write_text(wanted.replace("| direct table, 8-bit scores | 0.50 |", "| direct table, 8-bit scores | 0.40 |"))
     drawing.write_text(drawing.read_text().replace("256 entries", "128 entries"))
     assert page.read_text() != wanted
-    done = make(tmp_path, "--check")
+    done = make(copy, "--check")
     assert done.returncode == 1
     named = re.findall(r"^(\S+) is not what", done.stdout, re.MULTILINE)
-    assert named == ["img/consmax_datapath.svg", "operators/consmax.md"]
-    assert make(tmp_path).returncode == 0
+    assert named == ["README.md", "docs/pages/operators/consmax.md", "docs/pages/img/consmax_datapath.svg"]
+    assert "| old |" in readme.read_text()
+    assert make(copy).returncode == 0
     assert page.read_text() == wanted
+    assert readme.read_text().startswith("before\n\n<!-- table results -->\n\n| model | quality |")
+    assert readme.read_text().endswith(" |\n\n<!-- end -->\n\nafter\n")
+    assert "| 0/10,000 in 5 stages, 0/200 in qonnx |" in readme.read_text()
     assert drawing.read_text() == (PAGES / "img" / drawing.name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<!-- table nothing -->\n<!-- end -->", "README.md: there is no table 'nothing'; known: "),
+        ("<!-- table results -->\n", "README.md: a table lacks its"),
+        ("<!-- end -->\n", "README.md: a table lacks its"),
+    ],
+)
+def test_marks_that_are_wrong(copy, text, words):
+    (copy / "README.md").write_text(text)
+    done = make(copy)
+    assert done.returncode == 1
+    assert words in done.stderr
 
 
 @pytest.mark.parametrize("path", DRAWINGS, ids=lambda p: p.stem)
