@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import onnx
@@ -11,6 +12,7 @@ from onnx import helper, inliner, numpy_helper
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export.functions import DOMAIN, QUANT_DOMAIN
 from hls4attn.models.foreign.layernorm import fuse_layer_norms
+from hls4attn.models.foreign.values import MOST_ELEMENTS
 
 #: Operator sets whose Softmax, ReduceMean, Squeeze ... mean what they mean here.
 OLDEST_OPSET, NEWEST_OPSET = 13, 23
@@ -126,6 +128,12 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], boo
         raise UnsupportedError(
             f"The input {info.name!r} is {kind}; FLOAT is read. Token numbers: give one-hot rows and a MatMul "
             "with the embedding table"
+        )
+    size = prod([d.dim_value for d in dims if d.dim_value] or [1])
+    if any(d.dim_value < 0 for d in dims) or size > MOST_ELEMENTS:
+        raise UnsupportedError(
+            f"The input {info.name!r} has the shape {[d.dim_value for d in dims]}; lengths must be positive, and "
+            f"{MOST_ELEMENTS} elements at most: export a shorter sequence or a smaller batch"
         )
     if open_axes:
         dims[0].ClearField("dim_param")

@@ -10,7 +10,7 @@ import numpy as np
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.foreign.context import Context, Handler
-from hls4attn.models.foreign.values import Const, Operand, Step, Value
+from hls4attn.models.foreign.values import MOST_ELEMENTS, Const, Operand, Step, Value
 from hls4attn.models.foreign.views import Index
 
 
@@ -79,8 +79,12 @@ def _split(context: Context, step: Step, operands: list[Operand]) -> list[Operan
     x, rest = _moving(step, operands)
     axis, outputs = step.attributes.get("axis", 0), len(step.proto.output)
     sizes = _numbers(step, rest, 0, "split")
-    parts = np.array_split(x.index, outputs, axis) if sizes is None else np.split(x.index, np.cumsum(sizes)[:-1], axis)
-    return [_view(x, part, step) for part in parts]
+    if sizes is None:  # all as long as the first, the last may be shorter
+        length = -(-x.index.shape[axis] // outputs)
+        sizes = [length] * outputs
+    if len(sizes) != outputs or (sum(sizes[:-1]) >= x.index.shape[axis]):
+        raise UnsupportedError(f"{step.where}: {outputs} parts of the lengths {sizes} from {x.index.shape}")
+    return [_view(x, part, step) for part in np.split(x.index, np.cumsum(sizes)[:-1], axis)]
 
 
 def _slice(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
@@ -98,8 +102,10 @@ def _slice(context: Context, step: Step, operands: list[Operand]) -> list[Operan
 
 def _gather(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
     x, rest = _moving(step, operands)
-    if rest[0] is None:
+    if not rest or rest[0] is None:
         raise UnsupportedError(f"{step.where}: positions that depend on the input")
+    if rest[0].value.size * x.index.size > MOST_ELEMENTS:
+        raise UnsupportedError(f"{step.where}: {rest[0].value.size} positions of {x.index.shape}; choose fewer")
     return [_view(x, np.take(x.index, rest[0].value.astype(np.int64), axis=step.attributes.get("axis", 0)), step)]
 
 

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from hls4attn.models.errors import Hls4attnError, InputError, MismatchError, ModelFileError, SpecError, UnsupportedError
 from hls4attn.models.export.reader import load_model, read_graph
-from hls4attn.models.foreign import ImportChoices, checking, import_model
+from hls4attn.models.foreign import ImportChoices, import_model, translation
 from tests.models.foreign_nets import Net, attention, encoder
 
 COLUMNS = np.arange(8)
@@ -207,8 +207,8 @@ def test_choices_and_calibration_data():
 
 def test_a_translation_that_computes_something_else_is_an_error_that_names_the_node(monkeypatch):
     """The fault: heads that are swapped where the file's are not."""
-    compute = checking._FUNCTIONS["Transpose"]
-    monkeypatch.setitem(checking._FUNCTIONS, "Transpose", lambda x, a: np.flip(compute(x, a), axis=1))
+    compute = translation._FUNCTIONS["Transpose"]
+    monkeypatch.setitem(translation._FUNCTIONS, "Transpose", lambda x, a: np.flip(compute(x, a), axis=1))
     with pytest.raises(MismatchError, match=r"scores \(MatMul\): its translation gives other numbers than the file"):
         import_model(encoder())
 
