@@ -86,6 +86,8 @@ def import_model(
         return replace(found, changes=(fixed, *found.changes))
     except Hls4attnError:
         raise
+    except MemoryError as error:
+        raise UnsupportedError(f"The file's tensors do not fit into this machine's memory: {error}") from error
     except (*MALFORMED, RuntimeError, onnx.checker.ValidationError) as error:
         raise ModelFileError(f"The ONNX file is malformed: {type(error).__name__}: {error}") from error
 

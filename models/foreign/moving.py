@@ -81,8 +81,8 @@ def _split(context: Context, step: Step, operands: list[Operand]) -> list[Operan
     sizes = _numbers(step, rest, 0, "split")
     if sizes is None:  # all as long as the first, the last may be shorter
         length = -(-x.index.shape[axis] // outputs)
-        sizes = [length] * outputs
-    if len(sizes) != outputs or (sum(sizes[:-1]) >= x.index.shape[axis]):
+        sizes = [length] * (outputs - 1) + [x.index.shape[axis] - length * (outputs - 1)]
+    if len(sizes) != outputs or min(sizes) < 1 or sum(sizes) != x.index.shape[axis]:
         raise UnsupportedError(f"{step.where}: {outputs} parts of the lengths {sizes} from {x.index.shape}")
     return [_view(x, part, step) for part in np.split(x.index, np.cumsum(sizes)[:-1], axis)]
 
