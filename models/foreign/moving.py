@@ -126,7 +126,8 @@ def _concat(context: Context, step: Step, operands: list[Operand]) -> list[Opera
     if not same:
         raise UnsupportedError(
             f"{step.where}: joins different tensors ({len(values)} of {len(operands)} depend on the input); nothing "
-            "here does. A class token: take the mean over the rows instead; heads: reshape instead of joining"
+            "here does. A class token: take the mean over the rows, x.mean(1), or a row that is there, x[:, 0]; heads: "
+            "reshape instead of joining"
         )
     return [_view(values[0], np.concatenate([v.index for v in values], step.attributes["axis"]), step)]
 

@@ -25,7 +25,9 @@ WIDE = 16
 #: Constants of more bits are refused: float32 does not hold them.
 MOST_BITS = 24
 #: Where a quantiser goes in the frameworks that such files come from.
-BREVITAS_ACTIVATION = "qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint)"
+BREVITAS_ACTIVATION = (
+    "qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint) (scores in QuantMultiheadAttention: softmax_input_quant=)"
+)
 _BREVITAS_SCALE = "restrict_scaling_type=RestrictValueType.POWER_OF_TWO (Brevitas: the ...FixedPoint quantisers)"
 _BOTH_WAYS = f"train or calibrate with {_BREVITAS_SCALE}, or import with --scales power-of-two"
 

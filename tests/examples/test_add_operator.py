@@ -57,7 +57,7 @@ def test_verilog_agrees():
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("p += shift_left<product>(1, places[h] - 1);", ""),
+        pytest.param("p += shift_left<product>(1, places[h] - 1);", "", marks=pytest.mark.slow),
         pytest.param("code > 0 ? code : 0", "code", marks=pytest.mark.slow),
         pytest.param("if (p > CONFIG_T::code_limit) {", "if (p > 2 * CONFIG_T::code_limit) {", marks=pytest.mark.slow),
     ],
