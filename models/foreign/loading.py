@@ -155,8 +155,8 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], boo
     if info.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type)
         raise UnsupportedError(
-            f"The input {info.name!r} is {kind}; FLOAT is read. Token numbers: give one-hot rows and a MatMul "
-            "with the embedding table"
+            f"The input {info.name!r} is {kind}; FLOAT is read: model.float() before the export. Token numbers: give "
+            "one-hot rows and a MatMul with the embedding table"
         )
     size = prod([d.dim_value for d in dims if d.dim_value] or [1])
     if any(d.dim_value < 0 for d in dims) or size > MOST_INPUTS:
