@@ -137,16 +137,3 @@ def test_the_verb_refuses_in_one_line_and_writes_nothing(tmp_path, capsys):
     assert code == 2 and "choose another name" in err
     code, _, err = run(capsys, "verify", FILES / "brevitas_qonnx.onnx")
     assert code == 2 and "hls4attn import FILE.onnx OUT.onnx" in err
-
-
-@pytest.mark.compile
-def test_an_imported_encoder_climbs_the_ladder(tmp_path, capsys):
-    target = tmp_path / "encoder.onnx"
-    code, _, _ = run(capsys, "import", FILES / "brevitas_qonnx.onnx", target)
-    assert code == 0
-    report = tmp_path / "rungs.json"
-    code, _, err = run(capsys, "verify", target, "--samples", 12, "--json", report)
-    assert code == 0, err
-    rungs = json.loads(report.read_text())
-    assert {r["stage"] for r in rungs} == {"onnx", "qonnx", "onnxruntime", "csim", "board"}
-    assert all(r["mismatches"] == 0 for r in rungs)
