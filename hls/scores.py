@@ -102,6 +102,17 @@ def add_score_kernel(spec: type, op: str, kernel: Kernel, rule: Rule) -> None:
     Raises:
         SpecError: for a name that is taken, a header that is not there or that hides one of this package.
     """
+    check_score_kernel(op, kernel)
+    KERNELS[op] = kernel
+    _RULES[spec] = rule
+
+
+def check_score_kernel(op: str, kernel: Kernel) -> None:
+    """Refuse what `add_score_kernel` would.
+
+    Raises:
+        SpecError: for a name that is taken, a header that is not there or that hides one of this package.
+    """
     known = KERNELS.get(op)
     if known is not None and known != kernel:
         raise SpecError(f"{op}: there is another kernel of that name, {known.function} in {known.header}")
@@ -112,5 +123,3 @@ def add_score_kernel(spec: type, op: str, kernel: Kernel, rule: Rule) -> None:
     hidden = [path.name for path in kernel.folder.glob("*.h") if (include_dir() / path.name).exists()]
     if hidden:
         raise SpecError(f"{op}: {kernel.folder} has headers with names of this package: {', '.join(sorted(hidden))}")
-    KERNELS[op] = kernel
-    _RULES[spec] = rule

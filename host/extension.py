@@ -18,19 +18,21 @@ from typing import Any
 
 from hls4attn.hls.design import Kernel, Parameters
 from hls4attn.hls.rtl.unit import FURTHER_UNITS, RtlUnit
-from hls4attn.hls.scores import add_score_kernel
+from hls4attn.hls.scores import add_score_kernel, check_score_kernel
 from hls4attn.hls.stream.resources import Parts
 from hls4attn.hls.stream.units import FURTHER_PARTS
 from hls4attn.host.operator_models import OPERATORS, OperatorCase
 from hls4attn.models.errors import SpecError, ToolError
-from hls4attn.models.export.functions import add_function
-from hls4attn.models.operators.base import ScoreSpec, register_score
+from hls4attn.models.export.functions import add_function, check_function
+from hls4attn.models.operators.base import ScoreSpec, register_score, score_types
 
 #: Entry points of packages with operators.
 GROUP = "hls4attn.operators"
 
 #: Makers of Keras layers by the spec's class, for `verify --operator`.
 KERAS_LAYERS: dict[type, Callable[[Any], Any]] = {}
+
+_REGISTERED: dict[str, ScoreOperator] = {}
 
 
 @dataclass(frozen=True)
@@ -63,30 +65,45 @@ class ScoreOperator:
 
 
 def register_operator(operator: ScoreOperator) -> None:
-    """Make a score function known to every step; doing it again changes nothing.
+    """Make a score function known to every step, or to none; doing it again changes nothing.
 
     Raises:
-        SpecError: for a name that is taken, a body or a header that does not fit, or a case of another spec.
+        SpecError: for a name that is taken, a body or a header that does not fit, or a case of another spec; nothing
+            is registered then.
     """
-    taken = OPERATORS.get(operator.name)
-    if taken is not None and [c.name for c in taken] != [c.name for c in operator.cases]:
-        raise SpecError(f"{operator.name}: there is another operator of that name")
-    for case in operator.cases:
-        spec = case.spec()
-        if type(spec) is not operator.spec or not isinstance(spec, ScoreSpec):
-            raise SpecError(f"{operator.name}: case {case.name} is not a {operator.spec.__name__} that is a ScoreSpec")
-    if operator.kernel.operands != 1:
-        raise SpecError(f"{operator.name}: a score function has one operand. Received: {operator.kernel.operands}")
+    known = _REGISTERED.get(operator.name)
+    if known is not None and known.spec is operator.spec and known.kernel == operator.kernel:
+        return
+    _check(operator)
     add_function(operator.spec.op_type, operator.function)
     add_score_kernel(operator.spec, operator.op, operator.kernel, operator.parameters)
     register_score(operator.spec)
-    OPERATORS[operator.name] = operator.cases
     if operator.layer is not None:
         KERAS_LAYERS[operator.spec] = operator.layer
     if operator.unit is not None:
         FURTHER_UNITS[operator.spec.op_type] = operator.unit
     if operator.parts is not None:
         FURTHER_PARTS[operator.op.removeprefix("Attn")] = operator.parts
+    OPERATORS[operator.name] = operator.cases
+    _REGISTERED[operator.name] = operator
+
+
+def _check(operator: ScoreOperator) -> None:
+    """Refuse an operator before anything of it is registered."""
+    if operator.name in OPERATORS:
+        raise SpecError(f"{operator.name}: there is another operator of that name; choose another name")
+    if not operator.cases:
+        raise SpecError(f"{operator.name}: has no cases; verify needs one or more")
+    for case in operator.cases:
+        spec = case.spec()
+        if type(spec) is not operator.spec or not isinstance(spec, ScoreSpec):
+            raise SpecError(f"{operator.name}: case {case.name} is not a {operator.spec.__name__} that is a ScoreSpec")
+    if operator.kernel.operands != 1:
+        raise SpecError(f"{operator.name}: a score function has one operand. Received: {operator.kernel.operands}")
+    if operator.spec.op_type in score_types():
+        raise SpecError(f"{operator.name}: there is another score function {operator.spec.op_type}; rename its op_type")
+    check_function(operator.spec.op_type, operator.function)
+    check_score_kernel(operator.op, operator.kernel)
 
 
 def load_installed() -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from hls4attn.host.paths import check_output, read_npy
 from hls4attn.host.verbs.common import working
+from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.files import write_json
 from hls4attn.models.foreign.choices import Imported
 
@@ -34,6 +35,11 @@ def import_file(
     Raises:
         UnsupportedError: naming the node that has no integer twin; nothing is written then.
     """
+    if source.suffix in (".keras", ".h5", ".npz"):
+        raise UnsupportedError(
+            f"{source}: import takes ONNX files. A QKeras model: hls4attn export FILE.keras OUT.onnx; a float one: "
+            "hls4attn quantise FILE.keras OUT.onnx --calibration DATA.npy"
+        )
     check_output(target, ".onnx", [source, calibration, json])
     check_output(json, inputs=[source, calibration])
     data = None if calibration is None else read_npy(calibration)
@@ -72,9 +78,10 @@ def _print(out: Console, source: Path, target: Path, found: Imported) -> None:
         cells = (change.node, change.op, change.became, "yes" if change.exact else "no")
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     out.print(table)
-    checked = found.statistics.get("tensors_checked", 0)
+    checked, equal = (found.statistics[f"tensors_{name}"] for name in ("checked", "equal"))
+    bits = f"; {equal} before the first softmax or norm are equal bit by bit" if equal else ""
     out.print(
-        f"translation: {checked} tensors compared with the file in onnxruntime, operators as float functions",
+        f"translation: {checked} tensors compared with the file in onnxruntime, operators as float functions{bits}",
         soft_wrap=True,
         markup=False,
         highlight=False,

@@ -173,6 +173,17 @@ def add_function(name: str, body: str) -> None:
     Raises:
         SpecError: for a name that is taken, or a body that does not parse or has another name.
     """
+    check_function(name, body)
+    _FURTHER[name] = body
+    functions.cache_clear()
+
+
+def check_function(name: str, body: str) -> None:
+    """Refuse what `add_function` would.
+
+    Raises:
+        SpecError: for a name that is taken, or a body that does not parse or has another name.
+    """
     known = functions()
     if name in known and _FURTHER.get(name) != body:
         raise SpecError(f"{name}: there is another ONNX function of that name")
@@ -182,8 +193,6 @@ def add_function(name: str, body: str) -> None:
         raise SpecError(f"{name}: its ONNX function does not parse: {error}") from error
     if parsed.name != name:
         raise SpecError(f"{name}: its ONNX function is named {parsed.name!r}")
-    _FURTHER[name] = body
-    functions.cache_clear()
 
 
 @cache

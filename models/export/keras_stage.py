@@ -111,7 +111,8 @@ def load_keras(path: Path) -> Any:
     from hls4attn.models.layers import CUSTOM_OBJECTS
 
     if path.suffix != ".keras" or not path.is_file():
-        raise ModelFileError(f"{path}: expected an existing .keras file (model.save('name.keras'))")
+        elsewhere = "; ONNX files are taken by: hls4attn import FILE.onnx OUT.onnx" if path.suffix == ".onnx" else ""
+        raise ModelFileError(f"{path}: expected an existing .keras file (model.save('name.keras')){elsewhere}")
     objects: dict[str, Any] = dict(CUSTOM_OBJECTS)
     _check_archive(path, {cls.__module__ for cls in CUSTOM_OBJECTS.values()})
     _add_supported_quantized_objects(objects)

@@ -28,6 +28,10 @@ SUM_BITS = 20
 def coded(context: Context, step: Step, const: Const, values: Array, factor: float, what: str) -> tuple[Codes, Fixed]:
     """Codes and format of a constant divided by a power of two."""
     n = power_of_two(factor) or 0
+    if not np.all(np.isfinite(values)):
+        raise UnsupportedError(
+            f"{step.where}: its {what} {const.name!r} holds NaN or infinity; export a model whose training converged"
+        )
     if const.quantiser is not None:
         codes, fmt, notes = constant_codes(const.quantiser, values, context.exact)
         for note in notes:
@@ -81,7 +85,8 @@ def shifted(context: Context, step: Step, x: Value, const: Const, sign: int, suf
     if power_of_two(x.factor) is None:
         x = context.applied(x, step)
     codes, fmt = coded(context, step, const, const.value, x.factor, "bias")
-    return _elementwise(context, step, x, sign * codes, _signed(fmt) if sign < 0 else fmt, "Add", suffix)
+    given = sign * const.value.astype(np.float64) / x.factor
+    return _elementwise(context, step, x, (sign * codes, given, _signed(fmt) if sign < 0 else fmt), "Add", suffix)
 
 
 def _signed(fmt: Fixed) -> Fixed:
@@ -89,29 +94,40 @@ def _signed(fmt: Fixed) -> Fixed:
     return Fixed(fmt.width + 1, fmt.frac, True)
 
 
-def _elementwise(context: Context, step: Step, x: Value, codes: Codes, fmt: Fixed, op: str, suffix: str = "") -> Value:
+def _elementwise(
+    context: Context, step: Step, x: Value, constant: tuple[Codes, Array, Fixed], op: str, suffix: str = ""
+) -> Value:
     """Add or multiply a constant where the value is made, so that it need not be rearranged."""
+    codes, given, fmt = constant
     shape = np.broadcast_shapes(x.index.shape, codes.shape)
     if shape != x.index.shape:
         raise UnsupportedError(
             f"{step.where}: {x.index.shape} and a constant {codes.shape}: would repeat the activation"
         )
-    size = prod(x.expr.shape)
-    base = np.zeros(size, dtype=np.int64)
-    seen = np.full(context.batch * size, np.iinfo(np.int64).min)
-    seen[x.index.ravel()] = np.broadcast_to(codes, shape).ravel()
-    per_sample = seen.reshape(context.batch, size)
-    if np.any(per_sample != per_sample[:1]):
-        raise UnsupportedError(f"{step.where}: the constant {codes.shape} differs between samples of the batch")
-    known = per_sample[0] != np.iinfo(np.int64).min
-    base[known] = per_sample[0][known]
-    constant = base.reshape(x.expr.shape)
-    while constant.ndim > 1 and known.all() and np.array_equal(constant, np.broadcast_to(constant[:1], constant.shape)):
-        constant = constant[0]
+    base, real = (_where_made(context, step, x, np.broadcast_to(a, shape)) for a in (codes, given))
+    while base.ndim > 1 and all(np.array_equal(a, np.broadcast_to(a[:1], a.shape)) for a in (base, real)):
+        base, real = base[0], real[0]
     kind = "bias" if op == "Add" else "factor"
-    made = context.exprs.constant(constant, fmt, f"{step.name}_{kind}")
+    made = context.exprs.constant(base, fmt, f"{step.name}_{kind}", real)
     apply = context.exprs.add if op == "Add" else context.exprs.multiply
     return replace(x, expr=apply(x.expr, made, f"{step.name}{suffix}"), tensor=step.proto.output[0])
+
+
+def _where_made(context: Context, step: Step, x: Value, constant: Array) -> Array:
+    """A constant of a value's shape as one of the shape of a sample of its expression; zero where nothing is read."""
+    size = prod(x.expr.shape)
+    found = np.zeros(context.batch * size, dtype=constant.dtype)
+    found[x.index.ravel()] = constant.ravel()
+    if not np.array_equal(found[x.index], constant):
+        raise UnsupportedError(
+            f"{step.where}: elements that are there several times get different constants; add them before repeating"
+        )
+    read = np.zeros(context.batch * size, dtype=bool)
+    read[x.index.ravel()] = True
+    samples, reads = found.reshape(context.batch, size), read.reshape(context.batch, size)
+    if np.any(samples != samples[:1]) or np.any(reads != reads[:1]):
+        raise UnsupportedError(f"{step.where}: the constant {constant.shape} differs between samples of the batch")
+    return np.asarray(samples[0].reshape(x.expr.shape))
 
 
 def _sum(context: Context, step: Step, a: Value, b: Value) -> Value:
@@ -145,6 +161,10 @@ def _div(context: Context, step: Step, operands: list[Operand]) -> list[Operand]
     a, b = pair(step, operands)
     if isinstance(a, Value) and isinstance(b, Const) and np.all(b.value != 0):
         return [_scaled(context, step, a, b, 1.0 / b.value.astype(np.float64))]
+    if isinstance(b, Const):
+        raise UnsupportedError(
+            f"{step.where}: divides by {b.name!r}, which holds zeros; only by numbers that are not 0"
+        )
     raise UnsupportedError(
         f"{step.where}: divides by something that depends on the input; only constants (a LayerNorm written out over "
         "other axes than the last?): use nn.LayerNorm over the last axis, and torch.softmax"
@@ -157,7 +177,7 @@ def _scaled(context: Context, step: Step, x: Value, const: Const, values: Array)
     if pending is not None:
         return pending
     flat = np.unique(values.astype(np.float64))
-    if flat.size == 1 and flat[0] > 0:
+    if flat.size == 1 and 0 < flat[0] < np.inf:
         shape = np.broadcast_shapes(x.index.shape, values.shape)
         if shape != x.index.shape:
             raise UnsupportedError(f"{step.where}: {x.index.shape} would be repeated to {shape}")
@@ -169,10 +189,11 @@ def _scaled(context: Context, step: Step, x: Value, const: Const, values: Array)
         raise UnsupportedError(
             f"{step.where}: divides by {values.size} quantised constants; multiply by their reciprocals"
         )
-    return _elementwise(context, step, x, codes, fmt, "Mul")
+    return _elementwise(context, step, x, (codes, values.astype(np.float64), fmt), "Mul")
 
 
-def _relu(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+def relu(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    """Relu; factors are positive and may wait behind it."""
     x = operands[0]
     if not isinstance(x, Value):
         raise UnsupportedError(f"{step.where}: of integers")
@@ -184,7 +205,7 @@ def _mean(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     """ReduceMean and ReduceSum; a mean's 1/n waits for whoever can take it."""
     x, given = operands[0], operands[1] if len(operands) > 1 else None
     axes = given.value if isinstance(given, Const) else step.attributes.get("axes")
-    if not isinstance(x, Value) or axes is None:
+    if not isinstance(x, Value) or axes is None or np.size(axes) == 0:
         raise UnsupportedError(f"{step.where}: over all axes, or over ones that depend on the input; name them")
     x = context.operand(x, step)
     frame = context.frame(x, step)
@@ -214,7 +235,7 @@ HANDLERS: dict[str, Handler] = {
     "Sub": _sub,
     "Mul": _mul,
     "Div": _div,
-    "Relu": _relu,
+    "Relu": relu,
     "ReduceMean": _mean,
     "ReduceSum": _mean,
 }

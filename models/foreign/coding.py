@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.foreign.arithmetic import relu
 from hls4attn.models.foreign.context import Context, Handler
 from hls4attn.models.foreign.quantisers import Quantiser, better_format, checked, clipped, power_of_two, refuse_scale
 from hls4attn.models.foreign.values import Coded, Const, Operand, Step, Value, short
@@ -80,8 +81,7 @@ def _clip(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     if isinstance(x, Coded):
         return [replace(x, quantiser=clipped(x.quantiser, *bounds))]
     if isinstance(x, Value) and bounds == [0.0, np.inf]:
-        x = context.applied(x, step) if x.factor <= 0 else x
-        return [replace(x, expr=context.exprs.relu(x.expr, step.name))]
+        return relu(context, step, [x])
     raise UnsupportedError(
         f"{step.where}: limits values to {bounds}; use Relu and a quantiser, whose range does the same (QuantReLU)"
     )
@@ -130,8 +130,11 @@ def _along(scale: Array, step: Step, ndim: int) -> Array:
     """A vector of scales shaped to broadcast along the node's axis."""
     if scale.size == 1 or scale.ndim != 1:
         return scale.reshape(()) if scale.size == 1 else scale
+    axis = step.attributes.get("axis", 1)
+    if not -ndim <= axis < ndim:
+        raise UnsupportedError(f"{step.where}: axis={axis} of {ndim} for {scale.size} scales; an axis of the tensor")
     shape = [1] * ndim
-    shape[step.attributes.get("axis", 1)] = scale.size
+    shape[axis] = scale.size
     return scale.reshape(shape)
 
 
@@ -148,6 +151,7 @@ def apply(context: Context, step: Step, x: Operand, quantiser: Quantiser) -> Ope
         context.changed(
             step, "masked entries give no probability at all; in the file they have the smallest code", False
         )
+        x = replace(x, leaks=True)
     n = power_of_two(quantiser.step)
     if n is None and context.exact:
         raise refuse_scale(step.where, quantiser.step)

@@ -14,12 +14,20 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from hls4attn.models.errors import ModelFileError, UnsupportedError
-from hls4attn.models.foreign.values import Const, Step
+from hls4attn.models.foreign.values import MOST_ELEMENTS, Const, Step
 
 #: Operators that only move elements: scales of channels move with the values.
 _MOVING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Gather", "Identity")
-#: Larger results are refused before they are made.
-_MOST_ELEMENTS = 1 << 26
+#: What exporters write to compute shapes, masks and weights; nothing random, nothing that loops.
+_COMPUTED = (
+    *("Constant", "ConstantOfShape", "Range", "Shape", "Size", "Cast", "CastLike", "Where", "Trilu", "NonZero"),
+    *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Sqrt", "Neg", "Abs", "Reciprocal", "Exp", "Min", "Max", "Clip"),
+    *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "IsNaN", "Floor", "Ceil"),
+    *("Concat", "Expand", "Tile", "MatMul", "ReduceSum", "ReduceMean", "ReduceProd", "Round", "Sign", "CumSum"),
+    *_MOVING,
+)
+_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Where", "Min", "Max", "And", "Or")
+_COMPARING = ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 
 def evaluated(model: onnx.ModelProto, step: Step, operands: Sequence[Const | None]) -> list[Const]:
@@ -28,6 +36,11 @@ def evaluated(model: onnx.ModelProto, step: Step, operands: Sequence[Const | Non
     Raises:
         ModelFileError: if ONNX's reference cannot compute it.
     """
+    if step.op not in _COMPUTED:
+        raise UnsupportedError(
+            f"{step.where}: operator {step.op} on constants, which is not computed here; fold it before the export: "
+            "torch.onnx.export(..., do_constant_folding=True), or onnxruntime's basic optimisation"
+        )
     values = [None if o is None else o.value for o in operands]
     outputs = _computed(model, step, values)
     first = operands[0] if operands else None
@@ -60,10 +73,23 @@ def _computed(model: onnx.ModelProto, step: Step, values: Sequence[NDArray[Any] 
 
 
 def _check_size(step: Step, values: Sequence[NDArray[Any] | None]) -> None:
-    if step.op in ("ConstantOfShape", "Expand", "Tile") and values and values[-1] is not None:
-        wanted = values[-1].astype(np.float64)
-        before = values[0].size if step.op == "Tile" and values[0] is not None else 1
-        if float(np.abs(wanted).prod()) * before > _MOST_ELEMENTS:
-            raise UnsupportedError(
-                f"{step.where}: a constant of shape {wanted.tolist()}, more than {_MOST_ELEMENTS} elements"
-            )
+    """Refuse results that are too large before they are made.
+
+    Raises:
+        UnsupportedError: naming the node.
+    """
+    given = [v for v in values if v is not None]
+    size = 0.0
+    if step.op in (*_BROADCASTING, *_COMPARING) and given:
+        size = float(np.prod(np.broadcast_shapes(*(v.shape for v in given)), dtype=np.float64))
+    elif step.op in ("ConstantOfShape", "Expand", "Tile") and given:
+        size = float(np.abs(given[-1].astype(np.float64)).prod()) * (
+            given[0].size if step.op != "ConstantOfShape" else 1
+        )
+    elif step.op == "Range" and len(given) == 3:
+        start, limit, delta = (float(v.ravel()[0]) for v in given)
+        size = abs((limit - start) / delta) if delta else np.inf
+    elif step.op in ("MatMul", "Gather") and len(given) == 2:
+        size = float(given[0].size) * float(given[1].size) / (given[1].shape[0] if step.op == "MatMul" else 1)
+    if not size <= MOST_ELEMENTS:
+        raise UnsupportedError(f"{step.where}: a constant of {size:.3g} elements; {MOST_ELEMENTS} at most")

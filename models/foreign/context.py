@@ -124,10 +124,10 @@ class Context:
         values = self.values(x.tensor) / x.factor  # the factor stays where it is: a softmax may take it
         fmt = choose_format(values, self.choices.activation_bits, bool(values.min() < 0))
         self.changed(step, f"input {x.tensor} quantised to {short(fmt)}, chosen on the calibration data", False)
-        inner = self.quantised(replace(x, factor=1.0), fmt, f"{x.expr.name}_codes", step)
+        inner = self.quantised(replace(x, factor=1.0), fmt, f"{x.expr.name}_codes", step, True)
         return replace(inner, factor=x.factor)
 
-    def quantised(self, x: Value, fmt: Fixed, name: str, step: Step) -> Value:
+    def quantised(self, x: Value, fmt: Fixed, name: str, step: Step, chosen: bool = False) -> Value:
         """A value in a format; its factor moves into the format's step if that is a power of two."""
         shift = power_of_two(x.factor)
         if shift is None:
@@ -142,8 +142,8 @@ class Context:
             self.input_format = inner
             self.span = (float(inner.to_real(inner.min)), float(inner.to_real(inner.max)))
         if x.expr.resolve is not None:
-            return replace(x, expr=x.expr.resolve(inner))
-        return replace(x, expr=self.exprs.quant(x.expr, inner, name))
+            return replace(x, expr=x.expr.resolve(inner, chosen))
+        return replace(x, expr=self.exprs.quant(x.expr, inner, name, chosen))
 
     def applied(self, x: Value, step: Step) -> Value:
         """A value with its factor multiplied in.
@@ -166,7 +166,7 @@ class Context:
         codes = fmt.quantise(np.array([x.factor]))
         if n is None:
             self.changed(step, f"factor {x.factor:.6g} became {float(fmt.to_real(codes)[0]):.6g}, 8 bits", False)
-        constant = self.exprs.constant(codes, fmt, f"{x.expr.name}_factor")
+        constant = self.exprs.constant(codes, fmt, f"{x.expr.name}_factor", np.array([x.factor]))
         return replace(x, expr=self.exprs.multiply(x.expr, constant, f"{x.expr.name}_scaled"), factor=1.0)
 
     def constant_format(self, values: Array, const: Const, step: Step, bits: int, what: str) -> Fixed:

@@ -15,11 +15,11 @@ from hls4attn.models.export.graph import Constant
 from hls4attn.models.foreign.exprs import Expr
 
 
-def written(result: Expr, name: str, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """The model whose output is an expression."""
+def written(result: Expr, name: str, metadata: Mapping[str, str]) -> tuple[onnx.ModelProto, dict[int, str]]:
+    """The model whose output is an expression, and its tensors by the identity of their expressions."""
     writer = _Writer(identifier(name))
     output = writer.tensor(result)
-    return writer.builder.model([writer.source], [output], metadata)
+    return writer.builder.model([writer.source], [output], metadata), writer.tensors
 
 
 def identifier(name: str) -> str:
@@ -32,7 +32,7 @@ class _Writer:
     def __init__(self, name: str) -> None:
         self.builder = GraphBuilder(name)
         self.source = ""
-        self._done: dict[int, str] = {}
+        self.tensors: dict[int, str] = {}
         self._taken: set[str] = set()
 
     def name(self, wanted: str) -> str:
@@ -49,23 +49,23 @@ class _Writer:
         stack = [root]
         while stack:
             x = stack[-1]
-            if id(x) in self._done:
+            if id(x) in self.tensors:
                 stack.pop()
                 continue
-            missing = [i for i in x.inputs if i.op not in ("Input", "Constant") and id(i) not in self._done]
+            missing = [i for i in x.inputs if i.op not in ("Input", "Constant") and id(i) not in self.tensors]
             if missing:
                 stack += missing
                 continue
-            self._done[id(x)] = self._write(x)
+            self.tensors[id(x)] = self._write(x)
             stack.pop()
-        return self._done[id(root)]
+        return self.tensors[id(root)]
 
     def _write(self, x: Expr) -> str:
         b = self.builder
         if x.op == "Source":
             self.source = b.input(self.name(x.inputs[0].name), x.shape)
             return b.quant(self.source, x.format, self.name(x.name), x.shape)
-        inputs = [self._constant(i) if i.op == "Constant" else self._done[id(i)] for i in x.inputs]
+        inputs = [self._constant(i) if i.op == "Constant" else self.tensors[id(i)] for i in x.inputs]
         name = self.name(x.name)
         if x.op in ("MatMul", "Add", "Mul", "Relu"):
             return b.node(x.op, inputs, name, x.shape)

@@ -7,7 +7,7 @@ Nothing is written before the output asks for it, so that a fused projection of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.graph import Constant, Node, Tensor
 from hls4attn.models.export.infer import infer
 from hls4attn.models.foreign.views import Index, Moves, Shape, moves
-from hls4attn.models.formats import Codes, Fixed, covering
+from hls4attn.models.formats import Codes, Fixed, Reals, covering
 from hls4attn.models.operators import E2ContextSpec, NormSpec, ScoreSpec
 
 
@@ -31,8 +31,11 @@ class Expr:
         inputs: operands.
         tensor: shape and format; of Input and Pending only the shape means anything.
         details: what `Node` wants beyond that.
-        resolve: of Pending: the expression for an output format.
-        real: its float function, for the comparison with the file; None is that of the operator.
+        resolve: of Pending: the expression for an output format, and whether the import chose that.
+        real: of Pending: its float function.
+        given: of Constant: the file's own values, of which the codes may be a rounding.
+        chosen: the import chose the format, the file has no quantiser there.
+        stands_for: an expression, and the columns of it, that this one is another way to compute.
     """
 
     op: str
@@ -40,8 +43,11 @@ class Expr:
     inputs: tuple[Expr, ...]
     tensor: Tensor
     details: dict[str, Any] = field(default_factory=dict)
-    resolve: Callable[[Fixed], Expr] | None = None
+    resolve: Callable[[Fixed, bool], Expr] | None = None
     real: Callable[..., Any] | None = None
+    given: Reals | None = None
+    chosen: bool = False
+    stands_for: tuple[Expr, tuple[int, ...] | None] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -65,25 +71,25 @@ class Exprs:
         known = self._known.get(whole)
         if known is not None:
             return known
-        target, real = extra.pop("target", None), extra.pop("real", None)
+        target, chosen = extra.pop("target", None), extra.pop("chosen", False)
         node = Node(op, name, tuple(x.name for x in inputs), name, **extra)
         tensor = infer(node, [x.tensor for x in inputs], target)
-        made = Expr(op, name, inputs, tensor, extra, real=real)
+        made = Expr(op, name, inputs, tensor, extra, chosen=chosen)
         self._known[whole] = made
         return made
 
-    def constant(self, codes: Codes, fmt: Fixed, name: str) -> Expr:
-        """Codes in a format."""
-        return Expr("Constant", name, (), Constant(name, codes.shape, fmt, codes))
+    def constant(self, codes: Codes, fmt: Fixed, name: str, given: Reals | None = None) -> Expr:
+        """Codes in a format, and the values that they stand for if they are not exactly those."""
+        return Expr("Constant", name, (), Constant(name, codes.shape, fmt, codes), given=given)
 
-    def quant(self, x: Expr, fmt: Fixed, name: str) -> Expr:
+    def quant(self, x: Expr, fmt: Fixed, name: str, chosen: bool = False) -> Expr:
         """Another format; x itself if its values all are on the wanted grid and in its range."""
         if x.op != "Input" and _inside(x.format, fmt):
             return x
         if x.op == "Input":
             key = ("Source", id(x), fmt)
-            return self._known.setdefault(key, Expr("Source", name, (x,), Tensor(name, x.shape, fmt)))
-        return self._make(fmt, "Quant", name, (x,), target=Tensor(name, (), fmt))
+            return self._known.setdefault(key, Expr("Source", name, (x,), Tensor(name, x.shape, fmt), chosen=chosen))
+        return self._make(fmt, "Quant", name, (x,), target=Tensor(name, (), fmt), chosen=chosen)
 
     def matmul(self, a: Expr, b: Expr, name: str) -> Expr:
         """Product of matrices; b may be constant."""
@@ -119,24 +125,33 @@ class Exprs:
         """A score function."""
         return self._make(spec, "Score", name, (x,), spec=spec)
 
-    def context(self, x: Expr, v: Expr, spec: E2ContextSpec, name: str, real: Callable[..., Any]) -> Expr:
+    def context(self, x: Expr, v: Expr, spec: E2ContextSpec, name: str) -> Expr:
         """Scores and values to the context."""
-        return self._make(spec, "Context", name, (x, v), context=spec, real=real)
+        return self._make(spec, "Context", name, (x, v), context=spec)
 
-    def norm(self, x: Expr, spec: NormSpec, name: str, real: Callable[..., Any]) -> Expr:
+    def norm(self, x: Expr, spec: NormSpec, name: str) -> Expr:
         """A normalisation."""
-        return self._make(spec, "Norm", name, (x,), norm=spec, real=real)
+        return self._make(spec, "Norm", name, (x,), norm=spec)
 
-    def pending(self, shape: Shape, name: str, inputs: tuple[Expr, ...], resolve: Callable[[Fixed], Expr]) -> Expr:
+    def pending(
+        self,
+        shape: Shape,
+        name: str,
+        inputs: tuple[Expr, ...],
+        resolve: Callable[[Fixed], Expr],
+        real: Callable[..., Any],
+        **details: Any,
+    ) -> Expr:
         """An operator whose output format is not known yet."""
-        known: dict[Fixed, Expr] = {}
+        known: dict[tuple[Fixed, bool], Expr] = {}
 
-        def once(fmt: Fixed) -> Expr:
-            if fmt not in known:
-                known[fmt] = resolve(fmt)
-            return known[fmt]
+        def once(fmt: Fixed, chosen: bool) -> Expr:
+            if (fmt, chosen) not in known:
+                known[fmt, chosen] = replace(resolve(fmt), chosen=chosen, stands_for=(made, None))
+            return known[fmt, chosen]
 
-        return Expr("Pending", name, inputs, Tensor(name, shape, Fixed(2, 0)), resolve=once)
+        made = Expr("Pending", name, inputs, Tensor(name, shape, Fixed(2, 0)), details, resolve=once, real=real)
+        return made
 
     def arranged(self, x: Expr, index: Index) -> Expr:
         """The tensor that a sample's index array over x describes."""
@@ -177,20 +192,25 @@ class Exprs:
         """Some columns of a tensor, by cutting the weights that make it; else by a product with ones and zeros."""
         key = ("narrowed", id(x), columns)
         if key not in self._known:
-            self._known[key] = self._narrow(x, columns)
+            self._known[key] = replace(self._narrow(x, columns), stands_for=(x, columns))
         return self._known[key]
 
     def _narrow(self, x: Expr, columns: tuple[int, ...]) -> Expr:
         chosen = np.array(columns)
         name = f"{x.name}_from_{columns[0]}"
         if x.op == "Quant":
-            return self.quant(self.narrowed(x.inputs[0], columns), x.format, name)
+            return self.quant(self.narrowed(x.inputs[0], columns), x.format, name, x.chosen)
         if x.op == "Relu":
             return self.relu(self.narrowed(x.inputs[0], columns), name)
         if x.op in ("MatMul", "Add", "Mul") and isinstance(x.inputs[1].tensor, Constant):
-            left, right = x.inputs[0], x.inputs[1].tensor
-            cut = right.codes if right.codes.shape[-1:] == (1,) else right.codes[..., chosen]
-            constant = self.constant(cut, right.format, f"{right.name}_from_{columns[0]}")
+            left, right, given = x.inputs[0], x.inputs[1].tensor, x.inputs[1].given
+            cut = np.arange(1) if right.codes.shape[-1:] == (1,) else chosen
+            constant = self.constant(
+                right.codes[..., cut],
+                right.format,
+                f"{right.name}_from_{columns[0]}",
+                None if given is None else given[..., cut],
+            )
             if x.op == "MatMul":
                 return self.matmul(left, constant, name)
             return (self.add if x.op == "Add" else self.multiply)(self.narrowed(left, columns), constant, name)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +13,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from hls4attn.models.errors import Hls4attnError, ModelFileError, UnsupportedError
+from hls4attn.models.errors import FormatError, Hls4attnError, ModelFileError, UnsupportedError
 from hls4attn.models.foreign import arithmetic, coding, masks, moving, normalisation, products, softmax
-from hls4attn.models.foreign.checking import check_translation, measured
 from hls4attn.models.foreign.choices import Change, ImportChoices, Imported
 from hls4attn.models.foreign.constants import evaluated
 from hls4attn.models.foreign.context import Context, Handler
+from hls4attn.models.foreign.distance import check_linear_part, measured
 from hls4attn.models.foreign.emit import written
 from hls4attn.models.foreign.loading import Prepared, prepared, tensor_values
 from hls4attn.models.foreign.nearest import refusal
 from hls4attn.models.foreign.original import Original
+from hls4attn.models.foreign.translation import check_translation
 from hls4attn.models.foreign.values import Coded, Const, Operand, Step, Value
 from hls4attn.models.quantise.calibration import check_calibration
 
@@ -38,6 +40,8 @@ _HANDLERS: dict[str, Handler] = {
 OPEN_BATCH = 2
 #: Sums at the output may be as wide as float32 holds exactly; with calibration data they get a quantiser sooner.
 _OUTPUT_BITS, _CALIBRATED_BITS = 24, 16
+#: What broken attributes, shapes and operands end in.
+MALFORMED = (ValueError, TypeError, IndexError, AttributeError, KeyError, ArithmeticError)
 _WATCHED = ("Quant", "QuantizeLinear", "LayerNormalization", "Softmax", "MatMul", "Gemm")
 
 
@@ -82,8 +86,26 @@ def import_model(
         return replace(found, changes=(fixed, *found.changes))
     except Hls4attnError:
         raise
-    except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, RuntimeError) as error:
+    except MemoryError as error:
+        raise UnsupportedError(f"The file's tensors do not fit into this machine's memory: {error}") from error
+    except (*MALFORMED, RuntimeError, onnx.checker.ValidationError) as error:
         raise ModelFileError(f"The ONNX file is malformed: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def named_errors(step: Step) -> Iterator[None]:
+    """Say which node it was."""
+    try:
+        yield
+    except FormatError as error:
+        raise UnsupportedError(f"{step.where}: {error}; check the scales and constants that it reads") from error
+    except Hls4attnError:
+        raise
+    except MALFORMED as error:
+        raise ModelFileError(
+            f"{step.where}: malformed ({type(error).__name__}: {error}); check its attributes and the shapes that it "
+            "reads, or export the model again"
+        ) from error
 
 
 class _Import:
@@ -103,13 +125,18 @@ class _Import:
 
     def run(self, metadata: dict[str, str]) -> Imported:
         for proto in self.graph.node:
-            self._visit(Step(proto, self.version))
+            step = Step(proto, self.version)
+            with named_errors(step):
+                self._visit(step)
         result = self._result()
         checked = check_translation(self.context)
         name = self.graph.name or "imported"
-        made = written(result, name, {**self.context.choices.to_metadata(), **metadata})
+        made, names = written(result, name, {**self.context.choices.to_metadata(), **metadata})
+        equal = check_linear_part(self.context, made, names)
         distance = measured(self.context, made)
-        return Imported(made, tuple(self.context.changes), distance, {"tensors_checked": checked})
+        return Imported(
+            made, tuple(self.context.changes), distance, {"tensors_checked": checked, "tensors_equal": equal}
+        )
 
     def _result(self) -> Any:
         name = self.graph.output[0].name

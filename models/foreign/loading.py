@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import onnx
@@ -16,6 +17,10 @@ from hls4attn.models.foreign.layernorm import fuse_layer_norms
 OLDEST_OPSET, NEWEST_OPSET = 13, 23
 #: Where Quant nodes have been put over the years.
 QUANT_DOMAINS = (QUANT_DOMAIN, "onnx.brevitas", "finn.custom_op.general")
+#: Elements of one input; an import holds many inputs and all that is computed from them.
+MOST_INPUTS = 1 << 20
+#: Limits of functions, long beyond what exporters write.
+_DEEPEST, _MOST_NODES = 64, 100_000
 _STANDARD = ("", "ai.onnx")
 _MICROSOFT = "com.microsoft"
 
@@ -62,6 +67,7 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
             f"The file is in the dialect of this package already (domain {DOMAIN!r}); verify it as it is"
         )
     if made.functions:
+        _check_functions(made)
         made = inliner.inline_local_functions(made)
     for node in made.graph.node:
         if node.domain in QUANT_DOMAINS:
@@ -89,6 +95,31 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
     original = onnx.ModelProto()
     original.CopyFrom(made)
     return Prepared(original, made, fuse_layer_norms(made), shape, open_batch)
+
+
+def _check_functions(model: onnx.ModelProto) -> None:
+    """Refuse functions that would never end, or not soon: ONNX's inliner does not look.
+
+    Raises:
+        ModelFileError: naming the function.
+    """
+    known = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(key: tuple[str, str], above: tuple[tuple[str, str], ...]) -> int:
+        if key not in known:
+            return 1
+        if key in above or len(above) > _DEEPEST:
+            raise ModelFileError(
+                f"Function {key[0]}.{key[1]} calls itself, or {_DEEPEST} others; export without functions"
+            )
+        if key not in sizes:
+            sizes[key] = sum(size((n.domain, n.op_type), (*above, key)) for n in known[key].node)
+        return sizes[key]
+
+    total = sum(size((n.domain, n.op_type), ()) for n in model.graph.node)
+    if total > _MOST_NODES:
+        raise ModelFileError(f"The file's functions are {total} nodes when unfolded; {_MOST_NODES} at most")
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:
@@ -124,8 +155,14 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], boo
     if info.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type)
         raise UnsupportedError(
-            f"The input {info.name!r} is {kind}; FLOAT is read. Token numbers: give one-hot rows and a MatMul "
-            "with the embedding table"
+            f"The input {info.name!r} is {kind}; FLOAT is read: model.float() before the export. Token numbers: give "
+            "one-hot rows and a MatMul with the embedding table"
+        )
+    size = prod([d.dim_value for d in dims if d.dim_value] or [1])
+    if any(d.dim_value < 0 for d in dims) or size > MOST_INPUTS:
+        raise UnsupportedError(
+            f"The input {info.name!r} has the shape {[d.dim_value for d in dims]}; lengths must be positive, and "
+            f"{MOST_INPUTS} elements at most: export a shorter sequence or a smaller batch"
         )
     if open_axes:
         dims[0].ClearField("dim_param")

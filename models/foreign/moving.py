@@ -10,7 +10,7 @@ import numpy as np
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.foreign.context import Context, Handler
-from hls4attn.models.foreign.values import Const, Operand, Step, Value
+from hls4attn.models.foreign.values import MOST_ELEMENTS, Const, Operand, Step, Value
 from hls4attn.models.foreign.views import Index
 
 
@@ -79,8 +79,12 @@ def _split(context: Context, step: Step, operands: list[Operand]) -> list[Operan
     x, rest = _moving(step, operands)
     axis, outputs = step.attributes.get("axis", 0), len(step.proto.output)
     sizes = _numbers(step, rest, 0, "split")
-    parts = np.array_split(x.index, outputs, axis) if sizes is None else np.split(x.index, np.cumsum(sizes)[:-1], axis)
-    return [_view(x, part, step) for part in parts]
+    if sizes is None:  # all as long as the first, the last may be shorter
+        length = -(-x.index.shape[axis] // outputs)
+        sizes = [length] * (outputs - 1) + [x.index.shape[axis] - length * (outputs - 1)]
+    if len(sizes) != outputs or min(sizes) < 1 or sum(sizes) != x.index.shape[axis]:
+        raise UnsupportedError(f"{step.where}: {outputs} parts of the lengths {sizes} from {x.index.shape}")
+    return [_view(x, part, step) for part in np.split(x.index, np.cumsum(sizes)[:-1], axis)]
 
 
 def _slice(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
@@ -98,8 +102,10 @@ def _slice(context: Context, step: Step, operands: list[Operand]) -> list[Operan
 
 def _gather(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
     x, rest = _moving(step, operands)
-    if rest[0] is None:
+    if not rest or rest[0] is None:
         raise UnsupportedError(f"{step.where}: positions that depend on the input")
+    if rest[0].value.size * x.index.size > MOST_ELEMENTS:
+        raise UnsupportedError(f"{step.where}: {rest[0].value.size} positions of {x.index.shape}; choose fewer")
     return [_view(x, np.take(x.index, rest[0].value.astype(np.int64), axis=step.attributes.get("axis", 0)), step)]
 
 
@@ -120,7 +126,8 @@ def _concat(context: Context, step: Step, operands: list[Operand]) -> list[Opera
     if not same:
         raise UnsupportedError(
             f"{step.where}: joins different tensors ({len(values)} of {len(operands)} depend on the input); nothing "
-            "here does. A class token: take the mean over the rows instead; heads: reshape instead of joining"
+            "here does. A class token: take the mean over the rows, x.mean(1), or a row that is there, x[:, 0]; heads: "
+            "reshape instead of joining"
         )
     return [_view(values[0], np.concatenate([v.index for v in values], step.attributes["axis"]), step)]
 

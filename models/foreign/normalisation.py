@@ -48,6 +48,8 @@ def _layer_norm(context: Context, step: Step, operands: list[Operand]) -> list[O
             target[:] = parameter.value.ravel()
     rows = context.arranged(x, step, (prod(sample[:-1]), channels))
     epsilon = float(step.attributes.get("epsilon", 1e-5))
+    if not 0 <= epsilon < np.inf:
+        raise UnsupportedError(f"{step.where}: epsilon {epsilon}; it must be a small positive number, such as 1e-5")
     _tell_epsilon(context, step, x, epsilon)
     made = _pending(context, step, rows, x, (gamma, beta, epsilon / x.factor**2))
     return [context.fresh(made, x.index.shape, frame, step.proto.output[0])]
@@ -83,11 +85,9 @@ def _pending(context: Context, step: Step, rows: Expr, x: Value, affine: tuple[A
             f"{spec.op_type}; input {short(rows.format)}, gamma {getattr(spec, 'gamma_bits', 8)} bits; {short(fmt)}"
         )
         context.changed(step, became, False)
-        return context.exprs.norm(rows, spec, step.name, real)
+        return context.exprs.norm(rows, spec, step.name)
 
-    pending = context.exprs.pending(rows.shape, step.name, (rows,), resolve)
-    pending.details.update(norm=(rows, x, affine), real=real)
-    return pending
+    return context.exprs.pending(rows.shape, step.name, (rows,), resolve, real, norm=(rows, x, affine))
 
 
 def _spec(context: Context, rows: Expr, x: Value, fmt: Fixed, gamma: Array, beta: Array) -> NormSpec:

@@ -25,7 +25,9 @@ WIDE = 16
 #: Constants of more bits are refused: float32 does not hold them.
 MOST_BITS = 24
 #: Where a quantiser goes in the frameworks that such files come from.
-BREVITAS_ACTIVATION = "qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint)"
+BREVITAS_ACTIVATION = (
+    "qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint) (scores in QuantMultiheadAttention: softmax_input_quant=)"
+)
 _BREVITAS_SCALE = "restrict_scaling_type=RestrictValueType.POWER_OF_TWO (Brevitas: the ...FixedPoint quantisers)"
 _BOTH_WAYS = f"train or calibrate with {_BREVITAS_SCALE}, or import with --scales power-of-two"
 
@@ -164,7 +166,8 @@ def constant_codes(quantiser: Quantiser, values: Array, exact: bool) -> tuple[Co
         n = power_of_two(float(scale))
         if n is None and exact:
             raise refuse_scale(quantiser.where, float(scale), int(several.size))
-        rounded[float(scale)] = n if n is not None else _better_power(float(scale), quantiser, values[scales == scale])
+        here = values[scales == scale]
+        rounded[float(scale)] = n if n is not None else _better_power(float(scale), quantiser, here, here)
     finest = max(rounded.values(), default=0)
     codes = np.zeros(values.shape, dtype=np.int64)
     for scale, n in rounded.items():
@@ -186,16 +189,17 @@ def constant_codes(quantiser: Quantiser, values: Array, exact: bool) -> tuple[Co
     return codes, fmt, notes
 
 
-def _better_power(scale: float, quantiser: Quantiser, values: Array) -> int:
-    """The n of the power of two beside a scale with the smaller squared error on some values."""
+def _better_power(scale: float, quantiser: Quantiser, values: Array, wanted: Array) -> int:
+    """The n of the power of two beside a scale that makes of values what is nearer to what the file makes of them."""
     low = math.floor(-math.log2(scale))
     errors = []
     for n in (low, low + 1):
         fmt = quantiser.fixed(n)
-        errors.append(float(np.square(fmt.to_real(fmt.quantise(values)) - values).mean()) if values.size else 0.0)
+        errors.append(float(np.square(fmt.to_real(fmt.quantise(values)) - wanted).mean()) if values.size else 0.0)
     return low + int(np.argmin(errors))
 
 
 def better_format(quantiser: Quantiser, values: Array) -> Fixed:
-    """The power-of-two format beside a quantiser's scale with the smaller squared error on some values."""
-    return quantiser.fixed(_better_power(quantiser.step, quantiser, np.asarray(values, dtype=np.float64)))
+    """The power-of-two format beside a quantiser's scale whose values, limits included, are nearer to the file's."""
+    step = quantiser.step
+    return quantiser.fixed(_better_power(step, quantiser, values, quantiser.codes(values) * step))

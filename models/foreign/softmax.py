@@ -53,8 +53,11 @@ def _softmax(context: Context, step: Step, operands: list[Operand]) -> list[Oper
         except (SpecError, FormatError) as error:
             raise UnsupportedError(f"{step.where}: {error}") from error
 
-    pending = context.exprs.pending(scores.shape, step.name, (scores,), resolve)
-    pending.details.update(real=lambda values: float_softmax(values, x.factor, x.causal))
+    def real(values: Any) -> Any:
+        return float_softmax(values, x.factor, x.causal)
+
+    leak = {"leak": True} if x.leaks else {}
+    pending = context.exprs.pending(scores.shape, step.name, (scores,), resolve, real, **leak)
     return [context.fresh(pending, x.index.shape, frame, step.proto.output[0])]
 
 
@@ -97,16 +100,10 @@ def shift_product(context: Context, step: Step, left: Expr, right: Expr) -> Expr
         except (SpecError, FormatError) as error:
             raise UnsupportedError(f"{step.where}: {error}") from error
         context.changed(step, f"part of E2Context of {left.name}, which does not round probabilities", False)
-        return context.exprs.context(scores, right, spec, left.name, real)
-
-    def real(x: Any, v: Any) -> Any:
-        p = float_softmax(x, left.details["scale"][0], left.details["common"]["causal"])
-        return left.format.to_real(left.format.quantise(p)) @ v
+        return context.exprs.context(scores, right, spec, left.name)
 
     shape = (*scores.shape[:-1], right.shape[-1])
-    pending = context.exprs.pending(shape, step.name, (scores, right), resolve)
-    pending.details.update(real=real)
-    return pending
+    return context.exprs.pending(shape, step.name, (left, right), resolve, np.matmul)
 
 
 def float_softmax(x: Any, factor: float, causal: bool) -> Any:

@@ -18,6 +18,8 @@ from hls4attn.models.formats import Fixed
 
 Array = NDArray[Any]
 
+#: Larger tensors are refused before they are made: index arrays of 8 bytes an element are kept of each.
+MOST_ELEMENTS = 1 << 24
 #: A factor this near to a power of two is one, rounded in float32 (two factors d**-1/4 make one d**-1/2).
 _SNAP = 1e-6
 
@@ -32,6 +34,7 @@ class Value:
         tensor: its name in the file.
         factor: a factor that has not been applied yet.
         causal: whether entries with column > row have been masked.
+        leaks: whether the file quantised them after that, which leaves a little of them.
     """
 
     expr: Expr
@@ -39,6 +42,7 @@ class Value:
     tensor: str
     factor: float = 1.0
     causal: bool = False
+    leaks: bool = False
 
 
 @dataclass(frozen=True, eq=False)

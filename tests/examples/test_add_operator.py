@@ -57,7 +57,7 @@ def test_verilog_agrees():
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("p += shift_left<product>(1, places[h] - 1);", ""),
+        pytest.param("p += shift_left<product>(1, places[h] - 1);", "", marks=pytest.mark.slow),
         pytest.param("code > 0 ? code : 0", "code", marks=pytest.mark.slow),
         pytest.param("if (p > CONFIG_T::code_limit) {", "if (p > 2 * CONFIG_T::code_limit) {", marks=pytest.mark.slow),
     ],
@@ -105,9 +105,18 @@ from pathlib import Path
 import squared_relu
 from squared_relu import hardware
 from squared_relu.function import BODY
+from hls4attn.hls import scores
 from hls4attn.hls.scores import add_score_kernel
+from hls4attn.hls.stream.units import FURTHER_PARTS
+from hls4attn.host import extension
+from hls4attn.host.operator_models import OPERATORS
 from hls4attn.models.errors import Hls4attnError
-from hls4attn.models.export.functions import add_function
+from hls4attn.models.export.functions import add_function, functions
+from hls4attn.models.operators import score_types
+
+def registered():
+    names = sorted(scores.KERNELS), sorted(functions()), score_types(), sorted(OPERATORS)
+    return *names, len(scores._RULES), len(extension.KERAS_LAYERS), len(extension.FURTHER_UNITS), len(FURTHER_PARTS)
 
 def refused(call, *arguments):
     try:
@@ -118,8 +127,27 @@ def refused(call, *arguments):
         print("accepted", arguments)
 
 spec, kernel, rule = squared_relu.SquaredReluSpec, hardware.KERNEL, hardware.parameters
+good = []
+register, extension.register_operator = extension.register_operator, good.append
 squared_relu.register()
+extension.register_operator = register
+before = registered()
+for wrong in (
+    {"name": "consmax"},
+    {"cases": ()},
+    {"cases": OPERATORS["consmax"]},
+    {"function": BODY.replace("SquaredRelu", "Cubed")},
+    {"kernel": dataclasses.replace(kernel, header="none.h")},
+    {"kernel": dataclasses.replace(kernel, operands=2)},
+    {"op": "Squared"},
+):
+    refused(register, dataclasses.replace(good[0], **wrong))
+    print("nothing" if registered() == before else f"accepted a half: {wrong}")
 squared_relu.register()
+after = registered()
+squared_relu.register()
+print("the same" if registered() == after != before else "accepted again")
+refused(register, dataclasses.replace(good[0], name="again"))
 refused(add_function, "ConSmax", BODY)
 refused(add_function, "Other", BODY)
 refused(add_function, "Other", "Other (x) => (y) {")
@@ -139,7 +167,15 @@ def test_refusals(tmp_path):
     done = run(["-c", REFUSALS], str(tmp_path), PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
+    assert lines.count("nothing") == 7 and "the same" in lines
     wanted = (
+        "consmax: there is another operator of that name",
+        "squared-relu: has no cases",
+        "squared-relu: case consmax",
+        "SquaredRelu: its ONNX function is named 'Cubed'",
+        "AttnSquaredRelu: no header none.h",
+        "squared-relu: a score function has one operand. Received: 2",
+        "again: there is another score function SquaredRelu",
         "ConSmax: there is another ONNX function of that name",
         "Other: its ONNX function is named 'SquaredRelu'",
         "Other: its ONNX function does not parse",

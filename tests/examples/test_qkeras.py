@@ -22,6 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.compile
 def test_every_stage_agrees_and_the_board_diagnoses_like_keras(trained: tuple[Path, str]) -> None:
     _, text = trained

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from hls4attn.models.errors import Hls4attnError, InputError, MismatchError, ModelFileError, SpecError, UnsupportedError
 from hls4attn.models.export.reader import load_model, read_graph
-from hls4attn.models.foreign import ImportChoices, checking, import_model
+from hls4attn.models.foreign import ImportChoices, import_model, translation
 from tests.models.foreign_nets import Net, attention, encoder
 
 COLUMNS = np.arange(8)
@@ -156,7 +156,7 @@ def test_inputs():
     x = net.quant("x", 2.0**-4)
     refused(net, x, "quantised input; there is nothing to import")
     refused(net, net.linear(x, 16, 4), "of which \\[0, 1\\] are not fixed.*dynamic_axes", shape=("batch", "tokens", 16))
-    refused(net, "quant0_out", "is INT64; FLOAT is read. Token numbers", kind=TensorProto.INT64)
+    refused(net, "quant0_out", "is INT64; FLOAT is read.*Token numbers", kind=TensorProto.INT64)
     net = Net()
     y = net.node("MatMul", "x", net.weight((16, 4)), name="dense")
     refused(net, y, r"dense \(MatMul\): its input 'x' .*no quantiser behind it")
@@ -207,8 +207,8 @@ def test_choices_and_calibration_data():
 
 def test_a_translation_that_computes_something_else_is_an_error_that_names_the_node(monkeypatch):
     """The fault: heads that are swapped where the file's are not."""
-    compute = checking._FUNCTIONS["Transpose"]
-    monkeypatch.setitem(checking._FUNCTIONS, "Transpose", lambda x, a: np.flip(compute(x, a), axis=1))
+    compute = translation._FUNCTIONS["Transpose"]
+    monkeypatch.setitem(translation._FUNCTIONS, "Transpose", lambda x, a: np.flip(compute(x, a), axis=1))
     with pytest.raises(MismatchError, match=r"scores \(MatMul\): its translation gives other numbers than the file"):
         import_model(encoder())
 
@@ -240,3 +240,84 @@ def test_damaged_files_never_raise_anything_but_typed_errors():
             refusals += 1
             assert str(error).strip()
     assert refusals > 20
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda n, x: n.node("Mul", x, n.const(np.inf), name="m"), r"m \(Mul\): its factor .*NaN or infinity"),
+        (
+            lambda n, x: n.node("MatMul", x, n.const(np.full((16, 4), np.nan)), name="m"),
+            r"m \(MatMul\): its weight .*NaN",
+        ),
+        (lambda n, x: n.node("Div", x, n.const(np.arange(16.0)), name="d"), r"d \(Div\): divides by 'c\d+', .*zeros"),
+        (lambda n, x: n.node("ReduceSum", x, n.ints(), name="r"), r"r \(ReduceSum\): over all axes"),
+        (
+            lambda n, x: n.node("LayerNormalization", x, n.const(np.ones(16)), epsilon=-1.0, name="l"),
+            r"l \(LayerNorm.*epsilon -1.0",
+        ),
+        (lambda n, x: n.node("Split", x, n.ints(9, 9), axis=2, outputs=2, name="s")[0], r"s \(Split\): 2 parts of the"),
+        (
+            lambda n, x: n.node("Add", n.node("Gather", x, n.ints(1, 1), axis=1), n.weight((2, 16)), name="a"),
+            r"a \(Add\): elements that are there several times",
+        ),
+        (
+            lambda n, x: n.node("Add", x, n.node("RandomNormal", shape=[16], name="noise")),
+            r"noise \(RandomNormal\): operator RandomNormal on constants",
+        ),
+        (
+            lambda n, x: n.node("Reshape", x, n.node("Tile", n.ints(1), n.ints(1 << 40), name="t")),
+            r"t \(Tile\): a constant of 1.1e\+12 elements",
+        ),
+        (
+            lambda n, x: n.node("Reshape", x, n.node("Range", n.const(0.0), n.const(1e12), n.const(1.0), name="t")),
+            r"t \(Range\): a constant of 1e\+12 elements",
+        ),
+        (
+            lambda n, x: n.node("MatMul", x, n.quant(n.const(np.ones((16, 4))), 1e-45), name="m"),
+            r"quant\d+ \(Quant\): ",
+        ),
+    ],
+)
+def test_parameters_that_mean_nothing(make, message):
+    net = Net()
+    refused(net, make(net, net.quant("x", 2.0**-4)), message)
+
+
+@pytest.mark.parametrize("shape", [("batch", 1 << 20, 16), (2, -8, 16)])
+def test_shapes_that_nothing_holds(shape):
+    net = Net()
+    refused(net, net.linear(net.quant("x", 2.0**-4), 16, 4), "The input 'x' has the shape .*positive", shape=shape)
+
+
+def test_broken_attributes_name_their_node():
+    net = Net()
+    y = net.node("Transpose", net.quant("x", 2.0**-4), perm=[0, 1], name="turn")
+    with pytest.raises(ModelFileError, match=r"turn \(Transpose\): malformed .*export the model again"):
+        import_model(net.model(y))
+
+
+def test_a_function_that_calls_itself_is_refused():
+    model = encoder()
+    call = helper.make_node("Again", ["a"], ["b"], domain="local")
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    model.functions.append(helper.make_function("local", "Again", ["a"], ["b"], [call], opsets))
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    model.graph.node.append(helper.make_node("Again", ["x"], ["unused"], domain="local"))
+    with pytest.raises(ModelFileError, match="Function local.Again calls itself"):
+        import_model(model)
+
+
+def test_functions_that_unfold_without_end_are_refused():
+    model = encoder()
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    for level in range(40):
+        inner = helper.make_node(f"F{level + 1}" if level < 39 else "Relu", ["a"], ["c"])
+        outer = helper.make_node(f"F{level + 1}" if level < 39 else "Relu", ["c"], ["b"])
+        for node in (inner, outer) if level < 39 else ():
+            node.domain = "local"
+        model.functions.append(helper.make_function("local", f"F{level}", ["a"], ["b"], [inner, outer], opsets))
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    model.graph.node.append(helper.make_node("F0", ["x"], ["unused"], domain="local"))
+    with pytest.raises(ModelFileError, match="nodes when unfolded"):
+        import_model(model)
