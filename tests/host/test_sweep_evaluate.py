@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_figures_of_a_point() -> None:
     assert found["fits"] and found["reuse_factor"] > 1 and found["interval_cycles"] <= found["latency_cycles"]
     assert [stage["stage"] for stage in found["stages"]] == ["onnxruntime"]
     assert found["float_rms"] is None and "no float model" in found["why"]["float_rms"]
-    assert {n for n in METRICS if found.get(n) is None} == {n for n in METRICS if n.startswith("synth")}
+    assert {n for n in METRICS if found.get(n) is None} == {n for n in METRICS if n.startswith(("synth", "float"))}
     assert json.loads(json.dumps(found)) == found
 
 
@@ -190,8 +190,24 @@ def test_synthesis_takes_the_design_of_the_point(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(synth, "resources", resources)
     found = evaluate(settings(synthesise="yosys", reuse_factor=16, lanes=1))
     figures = {name: found[f"synth_{name}"] for name in ("lut", "ff", "dsp", "bram36", "tool")}
-    assert figures == {"lut": 12, "ff": 30, "dsp": 4, "bram36": 2.5, "tool": "Yosys 0.70"}
+    assert figures == {"lut": 12, "ff": 30, "dsp": 4, "bram36": 2.5, "tool": "Yosys 0.70, for 7-series parts"}
     assert found["synth_design"] == "1 head at a time, reuse factor 16" and len(made) == 1
+
+
+def test_vivado_gets_part_and_clock_of_the_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hls4attn.host.bench import vivado
+
+    asked: list[Any] = []
+
+    def implement(unit: Any, tool: Any, part: str, period_ns: float) -> vivado.Implemented:
+        asked.append((part, period_ns))
+        return vivado.Implemented(1, 2, 3, 4, 1000 / period_ns, "2024.1")
+
+    monkeypatch.setattr(syntheses, "_missing_tool", lambda tool: None)
+    monkeypatch.setattr(vivado, "find_vivado", lambda: "a tool")
+    monkeypatch.setattr(vivado, "implement", implement)
+    point = settings(synthesise="vivado", reuse_factor=16, lanes=1, clock_period_ns=4.0, board="zcu104")
+    assert evaluate(point)["synth_mhz"] == 250 and asked == [(board("zcu104").part, 4.0)]
 
 
 @pytest.mark.slow
@@ -205,26 +221,30 @@ def test_yosys_of_an_operator(tmp_path: Path) -> None:
     assert found["synth_lut"] > 0 and found["synth_tool"].startswith("Yosys"), found["why"]
 
 
-def _hold(what: str, log: str) -> None:
+def _hold(what: str, both: Any, seconds: float, met: Any) -> None:
     with one_at_a_time(what):
-        start = time.time()
-        time.sleep(0.2)
-        with Path(log).open("a") as file:
-            file.write(f"{start} {time.time()}\n")
+        try:
+            both.wait(seconds)
+        except threading.BrokenBarrierError:
+            return
+    with met.get_lock():
+        met.value += 1
 
 
-@pytest.mark.parametrize("names", [("same", "same"), ("one", "other")])
-def test_locks_hold_between_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]) -> None:
+@pytest.mark.parametrize(("names", "seconds", "found"), [(("same", "same"), 0.3, 0), (("one", "other"), 30.0, 2)])
+def test_locks_hold_between_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str], seconds: float, found: int
+) -> None:
+    """Two processes that wait for each other inside: they meet if, and only if, the things are different."""
     monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
-    log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_hold, args=(name, str(log))) for name in names]
+    both, met = context.Barrier(2), context.Value("i", 0)
+    processes = [context.Process(target=_hold, args=(name, both, seconds, met)) for name in names]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    (start, end), (second, _) = sorted(tuple(map(float, line.split())) for line in log.read_text().splitlines())
-    assert (second >= end) == (names[0] == names[1]), (start, end, second)
+    assert met.value == found
 
 
 def test_a_cache_that_takes_no_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
