@@ -66,7 +66,6 @@ def open_cluster(
         dashboard: whether a cluster on this machine serves Dask's dashboard.
 
     Raises:
-        InputError: for an address that is none.
         ToolError: if Dask is missing, nothing answers, or its version does not fit.
     """
     require_dask()
@@ -76,6 +75,25 @@ def open_cluster(
         return
     with _local(workers or len(os.sched_getaffinity(0)), resources, dashboard) as client:
         yield client
+
+
+def check_address(address: str) -> None:
+    """Refuse what is no address; a client of Dask takes 20 s to do so.
+
+    Raises:
+        InputError: with what one looks like.
+        ToolError: if Dask is missing.
+    """
+    require_dask()
+    from distributed.comm import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(address)
+        get_backend(scheme)
+        parse_host_port(place)
+    except ValueError as error:
+        raise InputError(f"{address!r} is no address of a Dask scheduler, such as tcp://10.0.0.5:8786") from error
 
 
 @contextmanager
@@ -90,8 +108,6 @@ def _existing(address: str) -> Iterator[Client]:
             f"Nothing answers at {address} within {CONNECT_S:g} s; is the Dask scheduler running there, and can this "
             "machine reach it?"
         ) from error
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{address!r} is no address of a Dask scheduler, such as tcp://10.0.0.5:8786") from error
     except Exception as error:  # a scheduler of a very different version fails in ways of its own
         raise ToolError(f"{address} does not answer as a Dask scheduler of this version does: {error}") from error
     try:

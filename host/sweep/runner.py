@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.sweep.cluster import capacities, code_version, open_cluster, require_dask
+from hls4attn.host.sweep.cluster import capacities, check_address, code_version, open_cluster, require_dask
 from hls4attn.host.sweep.messages import LOG_BYTES
 from hls4attn.host.sweep.point import MAX_TIMEOUT_S, Point, Result
 from hls4attn.host.sweep.task import Task, run_task
@@ -100,14 +100,17 @@ def check_running(
 
     Raises:
         InputError: saying which.
+        ToolError: if there is a scheduler, and Dask is missing here.
     """
     if not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise InputError(f"The time limit of a point must be more than 0 s, at most 30 days. Received: {timeout_s}")
     for name, amount in (resources or {}).items():
         if not 0 < amount < 1e9:
             raise InputError(f"A resource must be a positive number. Received: {name}={amount}")
-    if workers is not None and scheduler is not None:
-        raise InputError("A number of workers is for a cluster on this machine; that of a scheduler has its own")
+    if scheduler is not None:
+        if workers is not None:
+            raise InputError("A number of workers is for a cluster on this machine; that of a scheduler has its own")
+        check_address(scheduler)
     if workers is not None and not 1 <= workers <= 1024:
         raise InputError(f"workers must be 1 to 1024. Received: {workers}")
 

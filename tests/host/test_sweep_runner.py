@@ -163,6 +163,7 @@ def test_dask_keeps_one_record_of_all_points(monkeypatch: pytest.MonkeyPatch) ->
         ({"workers": 0}, "workers must be"),
         ({"scheduler": "tcp://127.0.0.1:1", "workers": 2}, "cluster on this machine"),
         ({"scheduler": "no address at all", "workers": None}, "no address of a Dask scheduler"),
+        ({"scheduler": "xyz://a:1", "workers": None}, "no address of a Dask scheduler"),
         ({"stub": "none"}, "MODULE:FUNCTION"),
     ],
 )
