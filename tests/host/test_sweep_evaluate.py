@@ -22,6 +22,7 @@ from hls4attn.host.sweep.point import METRICS
 from hls4attn.models.errors import Hls4attnError, InputError, MismatchError, ToolError
 from hls4attn.models.zoo import zoo_model
 from hls4attn.overlays.boards import board
+from tests.fake_vivado.workshop import Workshop
 
 ZOO = zoo_model("digits-vit").folder
 FLOAT = {"calibration": "digits-vit", "score": "e2softmax", "norm": "ailayernorm", "weight_bits": 8,
@@ -194,31 +195,38 @@ def test_synthesis_takes_the_design_of_the_point(monkeypatch: pytest.MonkeyPatch
     assert found["synth_design"] == "1 head at a time, reuse factor 16" and len(made) == 1
 
 
-def test_vivado_gets_part_and_clock_of_the_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hls4attn.host.bench import vivado
+@pytest.fixture
+def turned(tmp_path: Path) -> Path:
+    """A model that only turns its input, which is synthesised in seconds."""
+    from hls4attn.models.export.builder import GraphBuilder, save_model
+    from hls4attn.models.formats import Fixed
 
-    asked: list[Any] = []
-
-    def implement(unit: Any, tool: Any, part: str, period_ns: float) -> vivado.Implemented:
-        asked.append((part, period_ns))
-        return vivado.Implemented(1, 2, 3, 4, 1000 / period_ns, "2024.1")
-
-    monkeypatch.setattr(syntheses, "_missing_tool", lambda tool: None)
-    monkeypatch.setattr(vivado, "find_vivado", lambda: "a tool")
-    monkeypatch.setattr(vivado, "implement", implement)
-    point = settings(synthesise="vivado", reuse_factor=16, lanes=1, clock_period_ns=4.0, board="zcu104")
-    assert evaluate(point)["synth_mhz"] == 250 and asked == [(board("zcu104").part, 4.0)]
+    b = GraphBuilder("turned")
+    x = b.quant(b.input("input", (6, 8)), Fixed(8, 4), "values", (6, 8))
+    save_model(b.model(["input"], [b.transpose(x, (1, 0), "turned")], {}), tmp_path / "turned.onnx")
+    return tmp_path / "turned.onnx"
 
 
 @pytest.mark.slow
-def test_yosys_of_an_operator(tmp_path: Path) -> None:
-    """A real synthesis: a model of one softmax."""
-    from hls4attn.host.operator_models import operator_cases, operator_model
-    from hls4attn.models.export.builder import save_model
-
-    save_model(operator_model(next(iter(operator_cases("consmax"))).spec()), tmp_path / "one.onnx")
-    found = evaluate(settings(tmp_path / "one.onnx", synthesise="yosys"))
+def test_a_synthesis_by_yosys(turned: Path) -> None:
+    found = evaluate(settings(turned, synthesise="yosys"))
     assert found["synth_lut"] > 0 and found["synth_tool"].startswith("Yosys"), found["why"]
+    assert found["synth_mhz"] is None and found["why"]["synth_mhz"] == "Yosys does no timing"
+
+
+def test_a_synthesis_by_vivado(turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake one, for the clock of the point."""
+    workshop = Workshop(tmp_path, monkeypatch, ("vivado",))
+    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path / "cache"))
+    play = {"release": "2024.1", "writes": {"unit": ["utilization.rpt", "timing.rpt"]}}
+    workshop.play.write_text(json.dumps(play))
+    found = evaluate(settings(turned, synthesise="vivado", clock_period_ns=4.0))
+    figures = [found[f"synth_{name}"] for name in ("lut", "ff", "dsp", "bram36", "tool")]
+    assert figures == [21234, 18000, 120, 34.5, "Vivado 2024.1"]
+    assert found["synth_mhz"] == pytest.approx(1000 / (4 - 0.412))
+    workshop.play.write_text(json.dumps(play | {"fault": ["unit", "licence"]}))
+    with pytest.raises(ToolError, match="A valid license was not found"):
+        evaluate(settings(turned, synthesise="vivado", clock_period_ns=5.0))
 
 
 def _hold(what: str, both: Any, seconds: float, met: Any) -> None:
