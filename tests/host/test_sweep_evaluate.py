@@ -97,6 +97,7 @@ def test_a_mismatch_is_an_error_with_the_difference_and_the_figures(monkeypatch:
     assert metrics["mismatches"] == 1 and metrics["accuracy"] > 0.9 and metrics["dsp"] > 0
 
 
+@pytest.mark.slow
 def test_a_float_model_is_quantised_once_for_all_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("qkeras")
     monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
