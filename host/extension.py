@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score functions of other packages: one entry each, and all steps know them.
 
-An installed package names a function without arguments in its entry points, which registers what it has::
-
-    [project.entry-points."hls4attn.operators"]
-    squared-relu = "squared_relu:register"
-
-The command line calls them; a Python program calls the function itself.
+`hls4attn.host.installed` finds those of installed packages.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +16,9 @@ from hls4attn.hls.scores import add_score_kernel, check_score_kernel
 from hls4attn.hls.stream.resources import Parts
 from hls4attn.hls.stream.units import FURTHER_PARTS
 from hls4attn.host.operator_models import OPERATORS, OperatorCase
-from hls4attn.models.errors import SpecError, ToolError
+from hls4attn.models.errors import SpecError
 from hls4attn.models.export.functions import add_function, check_function
 from hls4attn.models.operators.base import ScoreSpec, register_score, score_types
-
-#: Entry points of packages with operators.
-GROUP = "hls4attn.operators"
 
 #: Makers of Keras layers by the spec's class, for `verify --operator`.
 KERAS_LAYERS: dict[type, Callable[[Any], Any]] = {}
@@ -104,19 +95,3 @@ def _check(operator: ScoreOperator) -> None:
         raise SpecError(f"{operator.name}: there is another score function {operator.spec.op_type}; rename its op_type")
     check_function(operator.spec.op_type, operator.function)
     check_score_kernel(operator.op, operator.kernel)
-
-
-def load_installed() -> None:
-    """Register the operators of installed packages.
-
-    Raises:
-        ToolError: naming the package whose operators do not load.
-    """
-    for entry in importlib.metadata.entry_points(group=GROUP):
-        try:
-            entry.load()()
-        except Exception as error:  # the other package may fail in any way
-            owner = entry.dist.name if entry.dist else entry.value
-            raise ToolError(
-                f"{owner}: its operator {entry.name} does not load: {error}; repair or remove it",
-            ) from error

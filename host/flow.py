@@ -15,6 +15,7 @@ import onnx
 
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.cycle_kernel import Clocked, CountedKernel, CycleKernel
+from hls4attn.host.installed import load_installed
 from hls4attn.host.library import find_overlay, identifier
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.stages import BoardStage, CsimStage
@@ -76,12 +77,14 @@ class Flow:
 
     @classmethod
     def open(cls, path: Path, **options: Any) -> Flow:
-        """Read a model file.
+        """Read a model file, which may have operators of installed packages.
 
         Raises:
+            ToolError: if an installed package has operators that do not load.
             ModelFileError: if it is no valid ONNX file.
             UnsupportedError: if it has no exact integer meaning.
         """
+        load_installed()
         path = Path(path)
         flow = cls(path.stem, load_model(path), source=path.parent, **options)
         _ = flow.graph

@@ -68,26 +68,32 @@ def find_vivado() -> Installed | None:
     return find_tools().get("vivado")
 
 
-def script(unit: RtlUnit, part: str = PART) -> str:
-    """Tcl that implements a unit alone on a part and reports on it."""
+def script(unit: RtlUnit, part: str = PART, period_ns: float = PERIOD_NS) -> str:
+    """Tcl that implements a unit alone on a part, for a clock, and reports on it."""
     names = " ".join((*unit.sources(), f"{TOP}.v"))
-    return _SCRIPT.format(sources=names, top=TOP, part=part, period=PERIOD_NS)
+    return _SCRIPT.format(sources=names, top=TOP, part=part, period=period_ns)
 
 
-def implement(unit: RtlUnit, vivado: Installed, part: str = PART) -> Implemented:
+def implement(unit: RtlUnit, vivado: Installed, part: str = PART, period_ns: float = PERIOD_NS) -> Implemented:
     """Implement a unit alone, from the cache if nothing it depends on has changed.
+
+    Args:
+        unit: the unit.
+        vivado: the tool.
+        part: the FPGA.
+        period_ns: of the clock that is asked for.
 
     Raises:
         ToolError: if Vivado fails.
         BuildError: if it leaves no complete report.
     """
     files = unit.sources() | {file: unit.roms[name].text() for name, file in unit.rom_files().items()}
-    files |= {f"{TOP}.v": unit.top(TOP), "unit.tcl": script(unit, part)}
+    files |= {f"{TOP}.v": unit.top(TOP), "unit.tcl": script(unit, part, period_ns)}
     parts = [vivado.banner, *(part for pair in sorted(files.items()) for part in pair)]
     kept = cache_dir() / "rtl" / ("vivado_" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32])
     if not all((kept / name).is_file() for name in _REPORTS):
         _run(unit, vivado, files, kept)
-    return _read(kept, vivado)
+    return _read(kept, vivado, period_ns)
 
 
 def _run(unit: RtlUnit, vivado: Installed, files: Mapping[str, str], kept: Path) -> None:
@@ -107,11 +113,11 @@ def _run(unit: RtlUnit, vivado: Installed, files: Mapping[str, str], kept: Path)
         raise ToolError(f"Cannot write {kept.parent}: {error.strerror}; set HLS4ATTN_CACHE") from error
 
 
-def _read(kept: Path, vivado: Installed) -> Implemented:
+def _read(kept: Path, vivado: Installed, period_ns: float) -> Implemented:
     sites = parse_utilization((kept / "utilization.rpt").read_text(), str(kept / "utilization.rpt"))
     timing = parse_timing((kept / "timing.rpt").read_text(), str(kept / "timing.rpt"))
     lut, ff, dsp, bram36 = (sites[kind]["used"] for kind in ("lut", "ff", "dsp", "bram36"))
     if timing.wns_ns is None:
         raise BuildError(f"{kept / 'timing.rpt'} has no slack of setup")
-    mhz = 1000 / (PERIOD_NS - timing.wns_ns)
+    mhz = 1000 / (period_ns - timing.wns_ns)
     return Implemented(int(lut), int(ff), int(dsp), int(2 * bram36), mhz, vivado.release)

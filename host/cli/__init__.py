@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -17,6 +16,7 @@ from hls4attn.host.cli.console import Debug, app, err
 from hls4attn.host.cli.hardware import build, convert, estimate
 from hls4attn.host.cli.models import export, import_onnx, quantise, train
 from hls4attn.host.cli.sweep import sweep
+from hls4attn.host.installed import load_installed
 from hls4attn.models.errors import Hls4attnError
 
 __all__ = ["main"]
@@ -40,8 +40,6 @@ app.add_typer(bench_group, name="bench")
 app.command()(doctor)
 app.command()(demo)
 
-#: Entry points of installed packages with operators of their own.
-OPERATORS = "hls4attn.operators"
 _INTERRUPTED = 130
 #: What typer raises for wrong arguments; which click it belongs to depends on typer's version.
 _USAGE: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -50,10 +48,7 @@ _USAGE: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "Click
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; exit with the error's code."""
     try:
-        if importlib.metadata.entry_points(group=OPERATORS):
-            from hls4attn.host.extension import load_installed
-
-            load_installed()
+        load_installed()
         code = app(args=arguments, standalone_mode=False)
     except Hls4attnError as error:
         if Debug.on:

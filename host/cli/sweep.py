@@ -55,13 +55,14 @@ def sweep(
     chart: ChartFile = None,
 ) -> None:
     """Many configurations of a model: convert, verify and estimate each; the Pareto front. It goes on after a stop."""
+    from hls4attn.host.sweep import outputs as extra
     from hls4attn.host.sweep import verb
 
-    outputs = verb.Outputs(json, chart, [o.strip() for o in (objectives or "").split(",") if o.strip()])
+    outputs = extra.Outputs(json, chart, [o.strip() for o in (objectives or "").split(",") if o.strip()])
     if results is not None:
         if plan is not None or file is not None or dry_run:
             raise InputError("--show runs nothing: leave PLAN, --out and --dry-run away")
-        verb.show(out, results, outputs)
+        extra.show(out, results, outputs)
         return
     if plan is None:
         raise InputError("Give a plan, or --show FILE of an earlier one; see hls4attn sweep --help")

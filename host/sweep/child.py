@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hls4attn.host.sweep.keeper import send, unpack
+from hls4attn.host.sweep.messages import pack, unpack
 from hls4attn.host.sweep.zygote import start_zygote
 from hls4attn.models.errors import ToolError
 
@@ -69,7 +69,7 @@ def run_child(
         with zygotes.open(work) as control:
             control.settimeout(LOOK_EVERY)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                send(control, {"work": work, "settings": dict(settings), "timeout_s": timeout_s})
+                control.sendall(pack({"work": work, "settings": dict(settings), "timeout_s": timeout_s}))
                 data = _read(control, wanted)
                 if data is None:
                     return blank | {"status": "unwanted", "error": "the result is not wanted any more"}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib
 import inspect
@@ -65,20 +66,34 @@ def open_cluster(
         dashboard: whether a cluster on this machine serves Dask's dashboard.
 
     Raises:
-        InputError: for no number of workers, or an address that is none.
         ToolError: if Dask is missing, nothing answers, or its version does not fit.
     """
     require_dask()
     if scheduler is not None:
-        if workers is not None:
-            raise InputError("A number of workers is for a cluster on this machine; that of a scheduler has its own")
         with _existing(scheduler) as client:
             yield client
         return
-    if workers is not None and not 1 <= workers <= 1024:
-        raise InputError(f"workers must be 1 to 1024. Received: {workers}")
     with _local(workers or len(os.sched_getaffinity(0)), resources, dashboard) as client:
         yield client
+
+
+def check_address(address: str) -> None:
+    """Refuse what is no address; a client of Dask takes 20 s to do so.
+
+    Raises:
+        InputError: with what one looks like.
+        ToolError: if Dask is missing.
+    """
+    require_dask()
+    from distributed.comm import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(address)
+        get_backend(scheme)
+        parse_host_port(place)
+    except ValueError as error:
+        raise InputError(f"{address!r} is no address of a Dask scheduler, such as tcp://10.0.0.5:8786") from error
 
 
 @contextmanager
@@ -88,13 +103,11 @@ def _existing(address: str) -> Iterator[Client]:
     try:
         with _quiet():
             client = Client(address, timeout=CONNECT_S, set_as_default=False, name="hls4attn-sweep")
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, asyncio.TimeoutError) as error:  # the last two are one only since Python 3.11
         raise ToolError(
             f"Nothing answers at {address} within {CONNECT_S:g} s; is the Dask scheduler running there, and can this "
             "machine reach it?"
         ) from error
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{address!r} is no address of a Dask scheduler, such as tcp://10.0.0.5:8786") from error
     except Exception as error:  # a scheduler of a very different version fails in ways of its own
         raise ToolError(f"{address} does not answer as a Dask scheduler of this version does: {error}") from error
     try:
@@ -131,6 +144,12 @@ def _local(workers: int, resources: Mapping[str, float], dashboard: bool) -> Ite
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.worker.daemon": True,
         "distributed.comm.retry.count": 3,
+        # What Dask remembers for its dashboard grows with points and time.
+        "distributed.admin.log-length": 100,
+        "distributed.admin.low-level-log-length": 100,
+        "distributed.admin.system-monitor.log-length": 60,
+        "distributed.diagnostics.computations.max-history": 10,
+        "distributed.worker.profile.enabled": dashboard,
     }
     with tempfile.TemporaryDirectory(prefix="hls4attn-sweep-") as folder, dask.config.set(settings), _quiet():
         with _interrupts_later():

@@ -17,6 +17,8 @@ from hls4attn.host.sweep.point import STATUSES, Result
 from hls4attn.models.errors import InputError
 
 VERSION = 1
+#: How SQLite says that the file cannot grow; the codes of its errors are known since Python 3.11 only.
+_NO_ROOM = ("disk is full", "disk I/O error", "readonly database")
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION = 0x48344157  # marks a database as one of ours
 _SCHEMA = f"""
@@ -70,6 +72,11 @@ class Database:
             raise InputError(f"{self._path} is damaged ({found}); restore it from a copy, or remove it and begin anew")
 
     def _damaged(self, error: sqlite3.Error) -> InputError:
+        if any(words in str(error) for words in _NO_ROOM):
+            return InputError(
+                f"Cannot write {self._path} ({error}); make room there: what is in it is whole, and the same command "
+                "goes on"
+            )
         return InputError(f"{self._path} is damaged or in use ({error}); restore it from a copy, or begin a new file")
 
     def meta(self) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class SweepDisplay:
         self._live.update(self._task, advance=1, bad=bad, rest=rest)
         if result.status != "ok":
             chosen = ", ".join(f"{n}={label(n, result.settings.get(n))}" for n in self._names)
-            self.say(f"{result.status}: {chosen}: {result.error}")
+            self.say(": ".join(filter(None, (result.status, chosen, result.error))))
         now = time.monotonic()
         if not self._err.is_terminal and (now - self._said >= QUIET_S or not self.left):
             self._said = now

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import importlib
 import os
 import sys
 import tempfile
@@ -22,10 +21,12 @@ from hls4attn.hls.fit import fit
 from hls4attn.hls.hwfile import lower_design
 from hls4attn.host.estimate import capacity
 from hls4attn.host.flow import Flow
+from hls4attn.host.installed import load_installed
 from hls4attn.host.ladder import climb
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.sweep.locks import one_at_a_time
+from hls4attn.host.sweep.sources import board_digest
 from hls4attn.host.sweep.subject import FloatTwin, Subject, subject
 from hls4attn.host.sweep.synthesis import synthesis
 from hls4attn.models.errors import InputError, MismatchError, SpecError, ToolError
@@ -36,10 +37,11 @@ from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.boards import use_boards
 
 #: Part of every point's key: to be raised whenever the same settings give other metrics.
-EVALUATOR = "1"
-#: What the process that evaluations are forked from imports; no TensorFlow, which does not survive a fork.
-PRELOAD = (
-    "hls4attn.host.sweep.evaluate",
+EVALUATOR = "2"
+#: Compared if the plan names no stages: each in seconds, from three makers.
+STAGES = ("onnxruntime", "csim", "board")
+#: What an evaluation may import late; no TensorFlow, which does not survive a fork.
+_LATE = (
     "hls4attn.hls.project",
     "hls4attn.hls.csim",
     "hls4attn.hls.axis",
@@ -55,9 +57,14 @@ PRELOAD = (
     "sklearn.datasets",
     "sklearn.model_selection",
 )
-#: Compared if the plan names no stages: each in seconds, from three makers.
-STAGES = ("onnxruntime", "csim", "board")
 _HARDWARE = ("backend", "io_type", "clock_period_ns", "lanes", "parallel_heads")
+
+
+def prepare() -> None:
+    """Import what evaluations need, in the process that they are forked from."""
+    for name in _LATE:
+        importlib.import_module(name)
+    load_installed()
 
 
 def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,9 +103,8 @@ def _boards(settings: Mapping[str, Any]) -> None:
     """Let the board be known here, and the same as where the sweep was planned."""
     use_boards(Path(settings["boards"]) if settings.get("boards") else None)
     found = find_board(settings["board"])
-    text = json.dumps(found.to_dict(), sort_keys=True)
     wanted = settings.get("board_sha256")
-    if wanted is not None and hashlib.sha256(text.encode()).hexdigest() != wanted:
+    if wanted is not None and board_digest(found) != wanted:
         raise InputError(
             f"The board {found.name} is described otherwise on the worker than in the plan: share the file of "
             "HLS4ATTN_BOARDS, or install the same version"

@@ -12,62 +12,24 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import resource
 import select
 import shutil
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hls4attn.host.sweep.messages import Tail, pack, receive, unpack
 from hls4attn.host.sweep.work import run_work
 
-#: What is kept of an evaluation's output.
-LOG_BYTES = 32 * 1024
 #: More than this is no result.
 RESULT_BYTES = 8 * 1024 * 1024
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-
-
-@dataclass
-class _Tail:
-    """The end of a stream of bytes."""
-
-    size: int = 0
-    kept: bytearray = field(default_factory=bytearray)
-
-    def add(self, data: bytes) -> None:
-        self.size += len(data)
-        self.kept += data
-        if len(self.kept) > 2 * LOG_BYTES:
-            del self.kept[:-LOG_BYTES]
-
-    def text(self) -> str:
-        """As text, with a note of what is missing."""
-        kept = bytes(self.kept[-LOG_BYTES:])
-        left_out = self.size - len(kept)
-        note = f"[{left_out:,} bytes of output before this are left out]\n" if left_out else ""
-        return note + kept.decode(errors="replace")
-
-
-def send(connection: socket.socket, value: Any) -> None:
-    """Send plain values, with their length before them."""
-    data = json.dumps(value).encode()
-    connection.sendall(struct.pack("!Q", len(data)) + data)
-
-
-def unpack(data: bytes) -> Any:
-    """The values of a message, or None if it is not complete."""
-    if len(data) < 8 or len(data) < 8 + struct.unpack("!Q", data[:8])[0]:
-        return None
-    return json.loads(data[8:])
 
 
 def keep(control: socket.socket) -> None:
@@ -76,21 +38,11 @@ def keep(control: socket.socket) -> None:
     Args:
         control: where the request comes from and the answer goes.
     """
-    request = _receive(control)
+    request = receive(control)
     if request is None:
         return
     with contextlib.suppress(OSError):  # nobody is waiting for the answer any more
-        send(control, _Evaluation(control, request).run())
-
-
-def _receive(control: socket.socket) -> Any:
-    data = b""
-    while (value := unpack(data)) is None:
-        more = control.recv(1 << 16)
-        if not more:
-            return None
-        data += more
-    return value
+        control.sendall(pack(_Evaluation(control, request).run()))
 
 
 class _Evaluation:
@@ -103,7 +55,7 @@ class _Evaluation:
 
     def __init__(self, control: socket.socket, request: dict[str, Any]) -> None:
         self._control, self._request = control, request
-        self._log, self._result = _Tail(), bytearray()
+        self._log, self._result = Tail(), bytearray()
 
     def run(self) -> dict[str, Any]:
         """The answer: status, seconds, log, and metrics or error."""
@@ -156,8 +108,9 @@ class _Evaluation:
                 elif not self._take(source, log) and not event & select.POLLIN:
                     poll.unregister(source)
             if why:
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(ProcessLookupError):  # just born: no group of its own yet
                     os.killpg(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
                 _, status = os.waitpid(pid, 0)
                 return why, os.waitstatus_to_exitcode(status)
 
@@ -193,7 +146,7 @@ class _Evaluation:
         if len(self._result) > RESULT_BYTES:
             return {"status": "failed", "error": f"a result of more than {RESULT_BYTES:,} bytes"}
         if code < 0:
-            name = signal.Signals(-code).name
+            name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
             hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
             return {"status": "failed", "error": f"the evaluation was killed by {name}{hint}"}
         return {"status": "failed", "error": f"the evaluation ended without a result, exit status {code}"}
@@ -220,9 +173,9 @@ def _become_evaluation(
             os.dup2(old, new)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.environ["TMPDIR"] = tempfile.tempdir = scratch  # removed by the keeper, whatever happens here
-        data = json.dumps(run_work(request["work"], request["settings"])).encode()
+        answer = pack(run_work(request["work"], request["settings"]))
         with os.fdopen(result, "wb") as file:
-            file.write(struct.pack("!Q", len(data)) + data)
+            file.write(answer)
         code = 0
     finally:
         with contextlib.suppress(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 from hls4attn.host.flow import ALL_STAGES
 from hls4attn.host.sweep.axes import Group, read_group
 from hls4attn.host.sweep.pareto import DEFAULT_OBJECTIVES, Objective, parse_objectives
-from hls4attn.host.sweep.point import Point, point_key
+from hls4attn.host.sweep.point import MAX_TIMEOUT_S, Point, point_key
 from hls4attn.models.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -26,8 +26,10 @@ MAX_POINTS = 1_000_000
 MAX_BYTES = 1 << 20
 SEARCHES = ("grid", "random")
 SYNTHESISERS = ("none", "yosys", "vivado")
-_KEYS = ("search", "points", "search_seed", "samples", "seed", "timeout", "objectives", "only_fitting", "stages")
-_TABLES = ("axes", "group")
+_KEYS = (
+    *("search", "points", "search_seed", "samples", "seed", "stages", "timeout", "objectives", "only_fitting"),
+    *("synthesise", "axes", "group"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class SweepPlan:
     def __len__(self) -> int:
         return self.count
 
+    @property
+    def resources(self) -> dict[str, float]:
+        """What each point takes of the resources that all share."""
+        return {"vivado": 1.0} if self.common["synthesise"] == "vivado" else {}
+
     def settings(self) -> Iterator[dict[str, Any]]:
         """Settings of all points, in order: a grid's groups one after the other, random ones as they are drawn."""
         starts = [0, *itertools.accumulate(g.size for g in self.groups)]
@@ -74,9 +81,8 @@ class SweepPlan:
         Args:
             evaluator: version of the evaluation, part of every key.
         """
-        resources = {"vivado": 1.0} if self.common["synthesise"] == "vivado" else {}
         for settings in self.settings():
-            yield Point(settings, point_key(settings, evaluator), resources)
+            yield Point(settings, point_key(settings, evaluator), self.resources)
 
     def _numbers(self, total: int) -> Iterator[int]:
         """Numbers of the points among all combinations, none twice."""
@@ -129,9 +135,8 @@ def _read(path: Path) -> str:
 
 def _plan(path: Path, source: str, table: dict[str, Any]) -> SweepPlan:
     where = f"{path}: [sweep]"
-    known = (*_KEYS, "synthesise", *_TABLES)
-    if unknown := sorted(set(table) - set(known)):
-        raise InputError(f"{where}: unknown keys {', '.join(unknown)}; known: {', '.join(known)}")
+    if unknown := sorted(set(table) - set(_KEYS)):
+        raise InputError(f"{where}: unknown keys {', '.join(unknown)}; known: {', '.join(_KEYS)}")
     groups = _groups(path, table)
     total = sum(g.size for g in groups)
     search = _one_of(where, "search", table.get("search", "grid"), SEARCHES)
@@ -143,9 +148,15 @@ def _plan(path: Path, source: str, table: dict[str, Any]) -> SweepPlan:
     if not isinstance(only_fitting, bool):
         raise InputError(f"{where}: only_fitting is true or false. Received: {only_fitting!r}")
     timeout = table.get("timeout", 600)
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 1e7:
-        raise InputError(f"{where}: timeout is seconds a point, above 0. Received: {timeout!r}")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT_S:
+        raise InputError(f"{where}: timeout is seconds a point, above 0, at most 30 days. Received: {timeout!r}")
     synthesise = _one_of(where, "synthesise", table.get("synthesise", "none"), SYNTHESISERS)
+    idle = next((g for g in groups if synthesise != "vivado" and len(g.values["clock_period_ns"]) > 1), None)
+    if idle is not None:
+        raise InputError(
+            f"{idle.where}: several values of clock_period_ns, on which no cycle and no resource depends: only Vivado "
+            "looks at the clock. Keep one of them, or add synthesise = 'vivado' to [sweep]"
+        )
     return SweepPlan(
         path=path,
         source=source,

@@ -12,6 +12,12 @@ from typing import Any
 #: How a point can end: evaluated; an exception or a mismatch; too slow; its worker died too often.
 STATUSES = ("ok", "failed", "timeout", "lost")
 
+#: The longest time that a point may be given, in s.
+MAX_TIMEOUT_S = 30 * 86400.0
+
+#: What points can take of the resources that all share.
+RESOURCES = ("vivado",)
+
 #: Files stand in a point's key by their content (``NAME_sha256``), so that a moved folder is no new point.
 FILES = ("model", "calibration")
 
@@ -36,6 +42,7 @@ METRICS: Mapping[str, str] = {
     "synth_bram36": "blocks, synthesised",
     "synth_lut": "LUTs, synthesised",
     "synth_ff": "flip-flops, synthesised",
+    "synth_mhz": "MHz, by Vivado's timing of the routed unit",
 }
 
 

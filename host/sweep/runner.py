@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.sweep.child import run_child
-from hls4attn.host.sweep.cluster import capacities, code_version, is_wanted, open_cluster, require_dask, worker_name
-from hls4attn.host.sweep.keeper import LOG_BYTES
-from hls4attn.host.sweep.point import Point, Result
-from hls4attn.host.sweep.window import Capacity, Window, unmet
-from hls4attn.host.sweep.work import find_work, one_line, run_work
+from hls4attn.host.sweep.cluster import capacities, check_address, code_version, open_cluster, require_dask
+from hls4attn.host.sweep.messages import LOG_BYTES
+from hls4attn.host.sweep.point import MAX_TIMEOUT_S, Point, Result
+from hls4attn.host.sweep.task import Task, run_task
+from hls4attn.host.sweep.window import Capacity, Window, affordable
+from hls4attn.host.sweep.work import find_work, one_line
 from hls4attn.models.errors import InputError, ToolError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ COUNT_EVERY = 1.0
 TELL_EVERY = 60.0
 #: How long fetching a result may take, in s.
 FETCH_S = 30.0
+#: Of Dask; they are one only since Python 3.11.
+_TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 
 
 def run_points(
@@ -45,7 +47,7 @@ def run_points(
     isolated: bool = True,
     dashboard: bool = False,
     tell: Callable[[str], None] | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Evaluate points; close the generator to stop: what runs is ended, what waits is cancelled.
 
     At most one point a thread of the workers is with the cluster; all others wait here.  A worker that dies takes its
@@ -69,21 +71,19 @@ def run_points(
         One result a point, as they arrive.
 
     Raises:
-        InputError: for arguments out of range, or a point that needs what a cluster on this machine does not offer.
+        InputError: for arguments out of range, or, once it comes to it, a point that needs what a cluster on this
+            machine does not offer.
         ToolError: if the scheduler cannot be reached, goes away, or a worker has another version of this package.
     """
     limits = dict(resources or {})
-    _check(timeout_s, retries, limits)
+    check_running(timeout_s, workers, scheduler, limits)
+    if not 0 <= retries <= 100:
+        raise InputError(f"retries must be 0 to 100. Received: {retries}")
     if scheduler is None:
         find_work(work)
-        points = list(points)
-        for name, amount in unmet(points, limits).items():
-            raise InputError(
-                f"A point needs {amount:g} of the resource {name!r}, and {limits.get(name, 0):g} are there; give "
-                f"--resources {name}={amount:g} or more"
-            )
+        points = affordable(points, limits)
     require_dask()
-    task = _Task(work, timeout_s, isolated, code_version(), uuid.uuid4().hex[:12])
+    task = Task(work, timeout_s, isolated, code_version(), uuid.uuid4().hex[:12])
     with open_cluster(scheduler, workers, limits, dashboard) as client:
         told = tell or (lambda line: None)
         if dashboard and scheduler is None:
@@ -93,46 +93,39 @@ def run_points(
         ).results()
 
 
-def _check(timeout_s: float, retries: int, limits: Mapping[str, float]) -> None:
-    if not 0 < timeout_s <= 30 * 86400:
+def check_running(
+    timeout_s: float, workers: int | None, scheduler: str | None, resources: Mapping[str, float] | None
+) -> None:
+    """Refuse arguments of `run_points` out of range, before anything is made for them.
+
+    Raises:
+        InputError: saying which.
+        ToolError: if there is a scheduler, and Dask is missing here.
+    """
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise InputError(f"The time limit of a point must be more than 0 s, at most 30 days. Received: {timeout_s}")
-    if not 0 <= retries <= 100:
-        raise InputError(f"retries must be 0 to 100. Received: {retries}")
-    for name, amount in limits.items():
+    for name, amount in (resources or {}).items():
         if not 0 < amount < 1e9:
             raise InputError(f"A resource must be a positive number. Received: {name}={amount}")
-
-
-def run_task(settings: Mapping[str, Any], work: str, timeout_s: float, isolated: bool, version: str) -> dict[str, Any]:
-    """What a worker does for a point; answers as `run_child`, with ``worker``, or ``version`` if that is another."""
-    name = worker_name()
-    if code_version() != version:
-        return {"status": "version", "version": code_version(), "worker": name}
-    answer = run_child(work, settings, timeout_s, is_wanted()) if isolated else run_work(work, settings)
-    return {"log": "", **answer, "worker": name}
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What is the same for all points of a sweep."""
-
-    work: str
-    timeout_s: float
-    isolated: bool
-    version: str
-    sweep: str
+    if scheduler is not None:
+        if workers is not None:
+            raise InputError("A number of workers is for a cluster on this machine; that of a scheduler has its own")
+        check_address(scheduler)
+    if workers is not None and not 1 <= workers <= 1024:
+        raise InputError(f"workers must be 1 to 1024. Received: {workers}")
 
 
 class _Run:
     """One sweep on a cluster that is there."""
 
     def __init__(
-        self, client: Client, window: Window, task: _Task, retries: int, tell: Callable[[str], None], address: str
+        self, client: Client, window: Window, task: Task, retries: int, tell: Callable[[str], None], address: str
     ) -> None:
         self._client, self._window, self._task, self._retries = client, window, task, retries
         self._tell, self._address = tell, address
         self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._there: dict[Future, Point] = {}
+        self._kept: Future | None = None
         self._deaths: Counter[str] = Counter()
         self._counted = self._told = float("-inf")
         self._workers: Sequence[Capacity] = ()
@@ -188,7 +181,7 @@ class _Run:
         if future.status == "finished":
             try:
                 answer = future.result(timeout=FETCH_S)
-            except TimeoutError:  # the worker that had it is gone: Dask is computing it again
+            except _TIMEOUTS:  # the worker that had it is gone: Dask is computing it again
                 future.add_done_callback(self._finished.put)
                 return None
             except Exception as error:
@@ -196,7 +189,11 @@ class _Run:
         else:
             answer = self._died(point, future.exception() if future.status == "error" else None)
         del self._there[future]
-        future.release()
+        # One task is left with the cluster until the next one is done: Dask begins a new record of a kind of tasks, and
+        # keeps the old one for ever, whenever it has none of them.
+        self._kept, before = future, self._kept
+        if before is not None:
+            before.release()
         if answer is None:
             self._window.again(point)
             return None
@@ -240,7 +237,7 @@ class _Run:
             return
         try:
             self._workers = capacities(self._client)
-        except (OSError, TimeoutError) as error:
+        except (OSError, *_TIMEOUTS) as error:
             raise ToolError(
                 f"The Dask scheduler {self._address} went away ({error}); what is finished is kept: start the sweep "
                 "again to go on"

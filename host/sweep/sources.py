@@ -13,7 +13,8 @@ from typing import Any
 
 from hls4attn.host.paths import read_npy
 from hls4attn.models.errors import InputError, ModelFileError, SpecError
-from hls4attn.overlays.boards import ENVIRONMENT, load_boards
+from hls4attn.overlays.boards import ENVIRONMENT, Board
+from hls4attn.overlays.boards import board as find_board
 
 MODELS = (".onnx", ".keras")
 
@@ -96,18 +97,25 @@ def calibration_source(where: str, name: Any, folder: Path) -> ModelSource:
 
 def board_source(name: str) -> dict[str, str | None]:
     """What a point keeps about its board besides the name: a hash of its figures, and where others are described."""
-    text = json.dumps(load_boards()[name].to_dict(), sort_keys=True)
     extra = os.environ.get(ENVIRONMENT)
     return {
-        "board_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "board_sha256": board_digest(find_board(name)),
         "boards": str(Path(extra).absolute()) if extra else None,
     }
+
+
+def board_digest(board: Board) -> str:
+    """Hash of a board's figures."""
+    return hashlib.sha256(json.dumps(board.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
 def _file(where: str, axis: str, name: Any, folder: Path) -> Path:
     if not isinstance(name, str) or not name:
         raise InputError(f"{where}: {axis} takes paths. Received: {name!r}")
-    path = Path(os.path.abspath(folder / Path(name).expanduser()))  # noqa: PTH100  # a link stays the name it has
+    try:
+        path = Path(os.path.abspath(folder / Path(name).expanduser()))  # noqa: PTH100  # a link stays the name it has
+    except RuntimeError as error:
+        raise InputError(f"{where}: {axis}: {name!r} begins with the home of nobody here: {error}") from error
     if not path.is_file():
         raise InputError(f"{where}: {axis}: no such file: {path} ({name!r} is taken relative to {folder})")
     return path

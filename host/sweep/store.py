@@ -100,9 +100,11 @@ class Store:
             finished: whether no point is left; then the journal beside a Parquet file is removed.
         """
         try:
-            if self._path.suffix == PARQUET:
-                self._write()
-            self._base.close()
+            try:
+                if self._path.suffix == PARQUET:
+                    self._write()
+            finally:
+                self._base.close()
             if self._path.suffix == PARQUET and finished:
                 journal_path(self._path).unlink()
         finally:
@@ -181,7 +183,7 @@ def _lock(path: Path) -> int:
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 os.close(descriptor)
                 raise InputError(

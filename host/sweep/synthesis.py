@@ -11,7 +11,7 @@ from hls4attn.host.sweep.locks import one_at_a_time
 from hls4attn.models.errors import InputError, ToolError, UnsupportedError
 from hls4attn.overlays.boards import board as find_board
 
-FIGURES = ("synth_dsp", "synth_bram36", "synth_lut", "synth_ff")
+FIGURES = ("synth_dsp", "synth_bram36", "synth_lut", "synth_ff", "synth_mhz")
 TOOLS = ("yosys", "vivado")
 
 
@@ -51,9 +51,13 @@ def synthesis(flow: Flow, settings: Mapping[str, Any], why: dict[str, str]) -> d
     from hls4attn.hls.rtl.net.network import network_unit
 
     unit = network_unit(choice.design, made.graph, choice.budget.chosen)
-    shared = (tool, flow.board, unit.texts, sorted(choice.budget.chosen))
+    shared = (tool, flow.board, settings["clock_period_ns"], unit.texts, sorted(choice.budget.chosen))
     with one_at_a_time(f"synthesise {shared}"):  # points that share the design wait for one synthesis
-        figures = _yosys(unit) if tool == "yosys" else _vivado(unit, find_board(flow.board).part)
+        if tool == "yosys":
+            figures = _yosys(unit)
+            why["synth_mhz"] = "Yosys does no timing"
+        else:
+            figures = _vivado(unit, find_board(flow.board).part, settings["clock_period_ns"])
     return figures | {"synth_design": choice.words}
 
 
@@ -75,17 +79,18 @@ def _yosys(unit: Any) -> dict[str, Any]:
     from hls4attn.hls.rtl.synth import resources
 
     found = resources(unit)
-    return _figures(found.dsp, found.bram18, found.lut + found.lutram, found.ff, found.tool)
+    tool = f"{found.tool}, for 7-series parts"
+    return _figures(found.dsp, found.bram18, found.lut + found.lutram, found.ff, tool) | {"synth_mhz": None}
 
 
-def _vivado(unit: Any, part: str) -> dict[str, Any]:
+def _vivado(unit: Any, part: str, period_ns: float) -> dict[str, Any]:
     from hls4attn.host.bench.vivado import find_vivado, implement
 
     vivado = find_vivado()
     if vivado is None:
         raise ToolError("Vivado went away from PATH during the evaluation")
-    found = implement(unit, vivado, part)
-    return _figures(found.dsp, found.bram18, found.lut, found.ff, f"Vivado {found.release}")
+    found = implement(unit, vivado, part, period_ns)
+    return _figures(found.dsp, found.bram18, found.lut, found.ff, f"Vivado {found.release}") | {"synth_mhz": found.mhz}
 
 
 def _figures(dsp: int, bram18: int, lut: int, ff: int, tool: str) -> dict[str, Any]:

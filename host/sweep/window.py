@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hls4attn.host.sweep.point import Point
+from hls4attn.models.errors import InputError
 
 #: Threads and resources of one worker.
 Capacity = tuple[int, Mapping[str, float]]
@@ -97,10 +98,21 @@ def _kind(point: Point) -> frozenset[tuple[str, float]]:
     return frozenset((name, amount) for name, amount in point.resources.items() if amount > 0)
 
 
-def unmet(points: Iterable[Point], limits: Mapping[str, float]) -> Mapping[str, float]:
-    """What the points need at most of each resource of which there is not as much."""
-    most: dict[str, float] = {}
+def affordable(points: Iterable[Point], there: Mapping[str, float]) -> Iterator[Point]:
+    """The points, as long as each could run.
+
+    Args:
+        points: in order.
+        there: how much of each resource.
+
+    Raises:
+        InputError: at a point that needs more.
+    """
     for point in points:
         for name, amount in point.resources.items():
-            most[name] = max(most.get(name, 0), amount)
-    return {name: amount for name, amount in most.items() if amount > limits.get(name, 0)}
+            if amount > there.get(name, 0):
+                raise InputError(
+                    f"A point needs {amount:g} of the resource {name!r}, and {there.get(name, 0):g} are there; give "
+                    f"--resources {name}={amount:g} or more"
+                )
+        yield point

@@ -37,10 +37,9 @@ def find_work(work: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
 
 
 def preload(work: str) -> None:
-    """Import what the function will need: its module, and what that lists as ``PRELOAD``."""
+    """Import what the function will need: its module, which may have more to do in a function ``prepare``."""
     module = importlib.import_module(work.partition(":")[0])
-    for name in getattr(module, "PRELOAD", ()):
-        importlib.import_module(name)
+    getattr(module, "prepare", lambda: None)()
 
 
 def run_work(work: str, settings: Mapping[str, Any]) -> dict[str, Any]:

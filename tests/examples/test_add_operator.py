@@ -80,13 +80,20 @@ def test_a_mistake_in_the_function_body_is_caught(copy):
     assert "stages that differ from the reference: onnxruntime" in done.stderr
 
 
-def test_an_installed_package_is_found(tmp_path):
-    """By its entry point, as `pip install` leaves it, without a script."""
+@pytest.fixture
+def installed(tmp_path):
+    """A folder with the example as `pip install` leaves it."""
     info = tmp_path / "squared_relu-0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: squared-relu\nVersion: 0.1\n")
     (info / "entry_points.txt").write_text("[hls4attn.operators]\nsquared-relu = squared_relu:register\n")
     shutil.copytree(EXAMPLE / "squared_relu", tmp_path / "squared_relu")
+    return tmp_path
+
+
+def test_an_installed_package_is_found(installed):
+    """By its entry point, without a script."""
+    tmp_path = installed
     code = "from hls4attn.host.cli import main; main()"
     path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
     arguments = ("verify", "--operator", "squared-relu", "--samples", "50", "--stages", "onnx")
@@ -97,6 +104,41 @@ def test_an_installed_package_is_found(tmp_path):
     done = run(["-c", code], *arguments, PYTHONPATH=path)
     assert done.returncode == 3
     assert "squared-relu: its operator squared-relu does not load: of its own" in " ".join(done.stderr.split())
+
+
+SWEEP = """
+import sys
+from pathlib import Path
+from hls4attn.host.sweep.runner import run_points
+from hls4attn.host.sweep.plan import read_plan
+
+if __name__ == "__main__":
+    plan = read_plan(Path(sys.argv[1]))
+    for result in run_points(plan.points("1"), workers=1, timeout_s=100.0):
+        print(result.status, result.error, result.metrics.get("mismatches"), result.metrics.get("multipliers"))
+    assert "squared_relu" not in sys.modules  # this process itself does not need it
+"""
+
+
+def test_a_sweep_knows_installed_operators(installed):
+    """Called from Python: it is the evaluation that opens the model, in a process of its own on a Dask worker."""
+    make = (
+        "import sys, squared_relu; squared_relu.register()\n"
+        "from hls4attn.host.operator_models import OPERATORS, operator_model\n"
+        "from hls4attn.models.export.builder import save_model\n"
+        "save_model(operator_model(OPERATORS['squared-relu'][0].spec()), sys.argv[1])\n"
+    )
+    path = os.pathsep.join((str(installed), os.environ.get("PYTHONPATH", "")))
+    model, plan, script = (installed / name for name in ("one.onnx", "plan.toml", "sweep.py"))
+    done = run(["-c", make], str(model), PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    plan.write_text(
+        '[sweep]\nsamples = 20\nstages = ["onnxruntime"]\nobjectives = ["dsp:min"]\n'
+        '[sweep.axes]\nmodel = "one.onnx"\nio_type = "io_parallel"\n'
+    )
+    script.write_text(SWEEP)
+    done = run([script], str(plan), PYTHONPATH=path)
+    assert (done.returncode, done.stdout) == (0, "ok  0 32\n"), done.stdout + done.stderr
 
 
 REFUSALS = """

@@ -48,6 +48,16 @@ def be_killed(settings: dict) -> dict:
     return {}
 
 
+def be_killed_oddly(settings: dict) -> dict:
+    os.kill(os.getpid(), 40)  # one of those without a name
+    return {}
+
+
+def sleep(settings: dict) -> dict:
+    time.sleep(20)
+    return {}
+
+
 def chatter(settings: dict) -> dict:
     """Prints 100 MB."""
     line = "x" * 99 + "\n"

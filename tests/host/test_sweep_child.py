@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hls4attn.host.sweep import keeper, work
+from hls4attn.host.sweep import messages, work
 from hls4attn.host.sweep.child import run_child, zygotes
 from hls4attn.models.errors import InputError, MismatchError
 
@@ -88,6 +88,7 @@ def test_one_of_our_errors_is_its_message_and_keeps_its_metrics(monkeypatch: pyt
     [
         ("crash", "killed by SIGSEGV"),
         ("be_killed", "killed by SIGKILL, perhaps for want of memory"),
+        ("be_killed_oddly", "killed by signal 40"),
         ("end", "ended without a result, exit status 3"),
         ("huge", "a result of more than"),
         ("nothing_of_this_name", "names no function"),
@@ -111,6 +112,14 @@ def test_a_hanging_point_ends_with_all_that_it_started(tmp_path: Path) -> None:
     assert len(pids) == 3 and all_gone(pids)
 
 
+def test_a_time_that_is_over_at_once() -> None:
+    """The process may have no group of its own yet when it is ended."""
+    for _ in range(10):
+        start = time.monotonic()
+        found = run("sleep", timeout_s=1e-6)
+        assert found["status"] == "timeout" and time.monotonic() - start < 5
+
+
 def test_the_check_for_what_is_left_behind_sees_what_is() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         assert alive(process.pid)
@@ -128,7 +137,7 @@ def test_a_hundred_megabytes_of_output_are_read_and_their_end_is_kept() -> None:
     assert found["status"] == "ok" and found["metrics"] == {"number": 5}
     note, _, rest = found["log"].partition("\n")
     assert note.startswith("[99,") and note.endswith("bytes of output before this are left out]")
-    assert len(rest) == keeper.LOG_BYTES and rest.endswith("x" * 99 + "\nblock 999\n")
+    assert len(rest) == messages.LOG_BYTES and rest.endswith("x" * 99 + "\nblock 999\n")
 
 
 def test_temporary_files_go_with_the_process(tmp_path: Path) -> None:

@@ -111,6 +111,14 @@ def test_limit_and_options_reach_the_runner(tmp_path, cli, called):
     assert called["options"][1]["timeout_s"] == 600
 
 
+def test_less_of_a_resource_than_a_point_takes(tmp_path, cli, called):
+    plan = write_plan(tmp_path, PLAN.replace("[sweep]", '[sweep]\nsynthesise = "vivado"', 1))
+    code, _, err = cli(plan, "--out", tmp_path / "s.db", "--resources", "vivado=0.5")
+    assert code == 2
+    assert "--resources vivado=0.5: a point takes 1; give as much or more" in err
+    assert not (tmp_path / "s.db").exists()
+
+
 def test_all_points_fail(tmp_path, cli, called):
     code, out, _ = cli(write_plan(tmp_path, PLAN.replace("[4, 6, 8]", "6")), "--out", tmp_path / "s.sqlite")
     assert code == 1
@@ -137,6 +145,10 @@ def test_dry_run(tmp_path, cli, called):
         (["PLAN", "--out", "s.sqlite", "--chart", "c.pdf"], "a chart must end in .png or .svg"),
         (["PLAN", "--out", "s.sqlite", "--objectives", "speed:max"], "--objectives: unknown metric 'speed'"),
         (["PLAN", "--out", "s.sqlite", "--resources", "vivado"], "--resources takes each name once"),
+        (["PLAN", "--out", "s.sqlite", "--resources", "vivdo=2"], "--resources vivdo: points take only vivado"),
+        (["PLAN", "--out", "s.sqlite", "--timeout", "0"], "time limit of a point must be more than 0 s"),
+        (["PLAN", "--out", "s.sqlite", "--workers", "0"], "workers must be 1 to 1024"),
+        (["PLAN", "--out", "s.sqlite", "--workers", "2", "--scheduler", "tcp://a:1"], "for a cluster on this machine"),
         (["--show", "s.sqlite"], "No such file"),
         (["--show", "s.sqlite", "--dry-run"], "--show runs nothing"),
         (["none.toml", "--dry-run"], "Cannot read the plan"),

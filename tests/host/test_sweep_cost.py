@@ -20,6 +20,7 @@ from hls4attn.models.zoo import zoo_model
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_verb_measures_both_ways(capsys, monkeypatch, tmp_path):
     code, out, err = command(capsys, monkeypatch, "bench", "sweep", "--points", 40, "--json", tmp_path / "cost.json")
     assert code == 0, err
@@ -51,6 +52,7 @@ def test_ten_thousand_points_without_growth():
     assert all(size < 30 for size in growth.values()), growth
 
 
+@pytest.mark.slow
 def test_jobs_of_a_batch_system_as_workers(tmp_path):
     """The example itself; its job scripts run on this machine."""
     pytest.importorskip("dask_jobqueue")

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from hls4attn.host.sweep.point import METRICS
 from hls4attn.models.errors import Hls4attnError, InputError, MismatchError, ToolError
 from hls4attn.models.zoo import zoo_model
 from hls4attn.overlays.boards import board
+from tests.fake_vivado.workshop import Workshop
 
 ZOO = zoo_model("digits-vit").folder
 FLOAT = {"calibration": "digits-vit", "score": "e2softmax", "norm": "ailayernorm", "weight_bits": 8,
@@ -48,7 +49,7 @@ def test_figures_of_a_point() -> None:
     assert found["fits"] and found["reuse_factor"] > 1 and found["interval_cycles"] <= found["latency_cycles"]
     assert [stage["stage"] for stage in found["stages"]] == ["onnxruntime"]
     assert found["float_rms"] is None and "no float model" in found["why"]["float_rms"]
-    assert {n for n in METRICS if found.get(n) is None} == {n for n in METRICS if n.startswith("synth")}
+    assert {n for n in METRICS if found.get(n) is None} == {n for n in METRICS if n.startswith(("synth", "float"))}
     assert json.loads(json.dumps(found)) == found
 
 
@@ -96,6 +97,7 @@ def test_a_mismatch_is_an_error_with_the_difference_and_the_figures(monkeypatch:
     assert metrics["mismatches"] == 1 and metrics["accuracy"] > 0.9 and metrics["dsp"] > 0
 
 
+@pytest.mark.slow
 def test_a_float_model_is_quantised_once_for_all_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("qkeras")
     monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
@@ -190,41 +192,68 @@ def test_synthesis_takes_the_design_of_the_point(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(synth, "resources", resources)
     found = evaluate(settings(synthesise="yosys", reuse_factor=16, lanes=1))
     figures = {name: found[f"synth_{name}"] for name in ("lut", "ff", "dsp", "bram36", "tool")}
-    assert figures == {"lut": 12, "ff": 30, "dsp": 4, "bram36": 2.5, "tool": "Yosys 0.70"}
+    assert figures == {"lut": 12, "ff": 30, "dsp": 4, "bram36": 2.5, "tool": "Yosys 0.70, for 7-series parts"}
     assert found["synth_design"] == "1 head at a time, reuse factor 16" and len(made) == 1
 
 
+@pytest.fixture
+def turned(tmp_path: Path) -> Path:
+    """A model that only turns its input, which is synthesised in seconds."""
+    from hls4attn.models.export.builder import GraphBuilder, save_model
+    from hls4attn.models.formats import Fixed
+
+    b = GraphBuilder("turned")
+    x = b.quant(b.input("input", (6, 8)), Fixed(8, 4), "values", (6, 8))
+    save_model(b.model(["input"], [b.transpose(x, (1, 0), "turned")], {}), tmp_path / "turned.onnx")
+    return tmp_path / "turned.onnx"
+
+
 @pytest.mark.slow
-def test_yosys_of_an_operator(tmp_path: Path) -> None:
-    """A real synthesis: a model of one softmax."""
-    from hls4attn.host.operator_models import operator_cases, operator_model
-    from hls4attn.models.export.builder import save_model
-
-    save_model(operator_model(next(iter(operator_cases("consmax"))).spec()), tmp_path / "one.onnx")
-    found = evaluate(settings(tmp_path / "one.onnx", synthesise="yosys"))
+def test_a_synthesis_by_yosys(turned: Path) -> None:
+    found = evaluate(settings(turned, synthesise="yosys"))
     assert found["synth_lut"] > 0 and found["synth_tool"].startswith("Yosys"), found["why"]
+    assert found["synth_mhz"] is None and found["why"]["synth_mhz"] == "Yosys does no timing"
 
 
-def _hold(what: str, log: str) -> None:
+def test_a_synthesis_by_vivado(turned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake one, for the clock of the point."""
+    workshop = Workshop(tmp_path, monkeypatch, ("vivado",))
+    monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path / "cache"))
+    play = {"release": "2024.1", "writes": {"unit": ["utilization.rpt", "timing.rpt"]}}
+    workshop.play.write_text(json.dumps(play))
+    found = evaluate(settings(turned, synthesise="vivado", clock_period_ns=4.0))
+    figures = [found[f"synth_{name}"] for name in ("lut", "ff", "dsp", "bram36", "tool")]
+    assert figures == [21234, 18000, 120, 34.5, "Vivado 2024.1"]
+    assert found["synth_mhz"] == pytest.approx(1000 / (4 - 0.412))
+    workshop.play.write_text(json.dumps(play | {"fault": ["unit", "licence"]}))
+    with pytest.raises(ToolError, match="A valid license was not found"):
+        evaluate(settings(turned, synthesise="vivado", clock_period_ns=5.0))
+
+
+def _hold(what: str, both: Any, seconds: float, met: Any) -> None:
     with one_at_a_time(what):
-        start = time.time()
-        time.sleep(0.2)
-        with Path(log).open("a") as file:
-            file.write(f"{start} {time.time()}\n")
+        try:
+            both.wait(seconds)
+        except threading.BrokenBarrierError:
+            return
+    with met.get_lock():
+        met.value += 1
 
 
-@pytest.mark.parametrize("names", [("same", "same"), ("one", "other")])
-def test_locks_hold_between_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]) -> None:
+@pytest.mark.parametrize(("names", "seconds", "found"), [(("same", "same"), 0.3, 0), (("one", "other"), 30.0, 2)])
+def test_locks_hold_between_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str], seconds: float, found: int
+) -> None:
+    """Two processes that wait for each other inside: they meet if, and only if, the things are different."""
     monkeypatch.setenv("HLS4ATTN_CACHE", str(tmp_path))
-    log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_hold, args=(name, str(log))) for name in names]
+    both, met = context.Barrier(2), context.Value("i", 0)
+    processes = [context.Process(target=_hold, args=(name, both, seconds, met)) for name in names]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    (start, end), (second, _) = sorted(tuple(map(float, line.split())) for line in log.read_text().splitlines())
-    assert (second >= end) == (names[0] == names[1]), (start, end, second)
+    assert met.value == found
 
 
 def test_a_cache_that_takes_no_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,8 +128,7 @@ def test_random_search_draws_all_alike(tmp_path):
 
 def test_a_random_search_of_more_combinations_than_a_grid_may_have(tmp_path):
     reuse = ", ".join(map(str, range(1, 2001)))
-    clocks = ", ".join(f"{n / 10}" for n in range(10, 2010))
-    text = f"{AXES}reuse_factor = [{reuse}]\nclock_period_ns = [{clocks}]\n"
+    text = f"{AXES}reuse_factor = [{reuse}]\nlanes = [{reuse}]\n"
     with pytest.raises(InputError, match=r"plan.toml: \[sweep\]: 4,000,000 points; at most 1,000,000.*random"):
         read_plan(write_plan(tmp_path, text))
     text = text.replace("[sweep]", '[sweep]\nsearch = "random"\npoints = 50', 1)
@@ -157,6 +156,12 @@ def test_a_random_search_of_more_combinations_than_a_grid_may_have(tmp_path):
         (AXES + "lanes = []", "lanes has no values"),
         (AXES + "lanes = [1, 1]", "lanes: 1 and 1 are the same; remove one"),
         (AXES + "clock_period_ns = [10, 10.0]", "clock_period_ns: 10.0 and 10.0 are the same"),
+        (AXES + "clock_period_ns = [5, 10]", "several values of clock_period_ns, on which no cycle and no resource"),
+        (AXES.replace("m.onnx", "~nobody-here/m.onnx"), "begins with the home of nobody here"),
+        (
+            AXES.replace("[sweep]", "[sweep]\ntimeout = 2592001", 1),
+            "above 0, at most 30 days",
+        ),
         (AXES + 'model2 = ["m.onnx"]', "unknown axes model2"),
         (AXES + "lanes = -1", "lanes must be a whole number from 0"),
         (AXES + "lanes = true", "lanes takes texts and numbers"),

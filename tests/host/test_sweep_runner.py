@@ -118,11 +118,39 @@ def test_resources_bound_what_runs_at_a_time_and_hold_nothing_else_up(tmp_path: 
     assert most_at_once({n: s for n, s in spans.items() if n >= 10}) > 1  # so the bound is the resource's
 
 
-def test_what_a_local_cluster_does_not_have_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    what = [*points(1, log=str(tmp_path / "log")), *points(1, {"vivado": 2}, first=5)]
+def test_what_a_local_cluster_does_not_have_is_refused() -> None:
+    what = [*points(1), *points(1, {"vivado": 2}, first=5)]
     with pytest.raises(InputError, match=r"needs 2 of the resource 'vivado', and 1 are there; give .*vivado=2"):
-        run(what, "log_times", resources={"vivado": 1})
-    assert not (tmp_path / "log").exists()
+        run(what, resources={"vivado": 1})
+
+
+def test_points_are_taken_as_they_are_needed() -> None:
+    taken: list[int] = []
+    what = (taken.append(n) or p for n, p in enumerate(points(500)))
+    found = run_points(what, work="sweep_stubs:echo", workers=2)
+    for count in range(1, 20):
+        next(found)
+        assert len(taken) <= count + 3
+    found.close()
+
+
+def test_dask_keeps_one_record_of_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one worker there are moments without a task, after each of which the scheduler would begin a new record."""
+    from distributed import LocalCluster
+
+    made: list[Any] = []
+
+    class Seen(LocalCluster):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr("distributed.LocalCluster", Seen)
+    found = run_points(points(60), work="sweep_stubs:echo", workers=1, isolated=False)
+    assert numbers([next(found) for _ in range(60)]) == list(range(60))
+    (one,) = made
+    assert len(one.scheduler.extensions["spans"].spans) == 1 and len(one.scheduler.tasks) <= 2
+    found.close()
 
 
 @pytest.mark.parametrize(
@@ -135,6 +163,7 @@ def test_what_a_local_cluster_does_not_have_is_refused_before_anything_runs(tmp_
         ({"workers": 0}, "workers must be"),
         ({"scheduler": "tcp://127.0.0.1:1", "workers": 2}, "cluster on this machine"),
         ({"scheduler": "no address at all", "workers": None}, "no address of a Dask scheduler"),
+        ({"scheduler": "xyz://a:1", "workers": None}, "no address of a Dask scheduler"),
         ({"stub": "none"}, "MODULE:FUNCTION"),
     ],
 )
