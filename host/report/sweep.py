@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hls4attn.host.report.content import (
     Block,
@@ -22,21 +21,20 @@ from hls4attn.host.report.content import (
     Section,
     Table,
     Tile,
-    columns_of,
 )
+from hls4attn.host.report.figures import figure_pareto
 from hls4attn.host.report.made import written
+from hls4attn.host.report.points import KEY, Shown, points_section, words_of
 from hls4attn.host.report.versions import described, versions
-
-if TYPE_CHECKING:
-    from hls4attn.host.sweep.pareto import Objective
-    from hls4attn.host.sweep.point import Result
+from hls4attn.host.sweep.pareto import Objective, front, parse_objectives
+from hls4attn.host.sweep.point import Result
+from hls4attn.host.sweep.show import counts, number, remarks
+from hls4attn.host.sweep.store import read_results
 
 #: Failures that are told with their logs; all are in the table of points.
 LOGS = 200
 #: Characters of the end of a log that are shown.
 LOG_END = 4_000
-#: Digits of a key that stand for it.
-_KEY = 10
 
 
 def sweep_page(path: Path) -> Page:
@@ -48,10 +46,6 @@ def sweep_page(path: Path) -> Page:
     Raises:
         InputError: if it is no file of results.
     """
-    from hls4attn.host.sweep.pareto import front, parse_objectives
-    from hls4attn.host.sweep.show import counts
-    from hls4attn.host.sweep.store import read_results
-
     held = read_results(path)
     objectives = parse_objectives(held.meta.get("objectives") or [], str(path))
     fitting = bool(held.meta.get("only_fitting", True))
@@ -67,11 +61,11 @@ def sweep_page(path: Path) -> Page:
         Tile("Failed", f"{failed:,}", words or "none", "bad" if failed else "good"),
         *(_best_tile(o, best) for o in objectives[:1] if best),
     ]  # fmt: skip
-    shown = _Shown.of(held.results, objectives)
+    shown = Shown.of(held.results, objectives)
     sections = (
         _plan(held.meta, ends, total),
         _front(shown, held.results, best, objectives, fitting),
-        _points(shown, held.results, best),
+        points_section(shown, held.results, best),
         _failures(held.results),
         _reproduce(path, held.meta, len(held.others)),
     )
@@ -85,65 +79,13 @@ def sweep_page(path: Path) -> Page:
 def _wanted(objectives: Sequence[Objective]) -> str:
     """The objectives in words."""
     ends = {"max": "highest", "min": "lowest"}
-    return ", ".join(f"{ends[o.direction]} {_words(o.metric)}" for o in objectives)
-
-
-def _words(metric: str) -> str:
-    """A metric as a table's heading has it; ~ marks rough ones."""
-    from hls4attn.host.sweep.point import METRICS
-
-    words = metric.replace("_percent", " %").replace("synth_", "synthesised ").replace("_", " ")
-    for name in ("dsp", "bram36", "lut", "ff"):
-        words = re.sub(rf"\b{name}\b", name.upper(), words)
-    return f"{words} ~" if METRICS.get(metric, "").endswith("estimated") else words
+    return ", ".join(f"{ends[o.direction]} {words_of(o.metric)}" for o in objectives)
 
 
 def _best_tile(objective: Objective, best: Sequence[Result]) -> Tile:
-    from hls4attn.host.sweep.show import number
 
     value = number(best[0].metrics.get(objective.metric), objective.metric)
     return Tile(_wanted([objective]).capitalize(), value, "of the points on the front")
-
-
-class _Shown:
-    """Which settings and metrics a table has: those that differ, and those that are known."""
-
-    def __init__(self, settings: Sequence[str], metrics: Sequence[str]) -> None:
-        self.settings, self.metrics = settings, metrics
-
-    def main(self, objectives: Sequence[Objective]) -> _Shown:
-        """Of the metrics only the objectives and what tells most besides."""
-        from hls4attn.host.sweep.show import FURTHER
-
-        kept = {o.metric for o in objectives} | {*FURTHER}
-        return _Shown(self.settings, [m for m in self.metrics if m in kept])
-
-    @classmethod
-    def of(cls, results: Sequence[Result], objectives: Sequence[Objective]) -> _Shown:
-        from hls4attn.host.sweep.point import METRICS
-        from hls4attn.host.sweep.show import varying
-
-        metrics = [o.metric for o in objectives]
-        metrics += [m for m in METRICS if m not in metrics and any(r.metrics.get(m) is not None for r in results)]
-        return cls(varying([r.settings for r in results]), metrics)
-
-    def columns(self) -> tuple[Column, ...]:
-        """Of a table."""
-        return columns_of([n.replace("_", " ") for n in self.settings], [_words(m) for m in self.metrics])
-
-    def cells(self, result: Result) -> tuple[str, ...]:
-        """Of a result; empty where a metric is not there."""
-        from hls4attn.host.sweep.show import label, number
-
-        values = ((m, result.metrics.get(m)) for m in self.metrics)
-        chosen = (label(n, result.settings.get(n)) for n in self.settings)
-        return (*chosen, *("" if v is None else number(v, m) for m, v in values))
-
-    def name(self, result: Result) -> str:
-        """Short name of a point in a picture."""
-        from hls4attn.host.sweep.show import label
-
-        return ", ".join(label(n, result.settings.get(n)) for n in self.settings[:4]) or result.key[:_KEY]
 
 
 def _plan(meta: Mapping[str, Any], ends: Mapping[str, int], total: int) -> Section:
@@ -165,9 +107,8 @@ def _plan(meta: Mapping[str, Any], ends: Mapping[str, int], total: int) -> Secti
 
 
 def _front(
-    shown: _Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective], fitting: bool
+    shown: Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective], fitting: bool
 ) -> Section:
-    from hls4attn.host.sweep.show import remarks
 
     blocks: list[Block] = []
     if best:
@@ -185,9 +126,8 @@ def _front(
 
 
 def _scatter(
-    shown: _Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]
+    shown: Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]
 ) -> Picture | None:
-    from hls4attn.host.report.figures import figure_pareto
 
     up, right = objectives[0], objectives[1] if len(objectives) > 1 else objectives[0]
     third = objectives[2] if len(objectives) > 2 else None
@@ -215,42 +155,11 @@ def _scatter(
     return Picture.of_svg("pareto", f"{up.title} over {right.title}", picture, words)
 
 
-def _points(shown: _Shown, results: Sequence[Result], best: Sequence[Result]) -> Section:
-    if not results:
-        return Section("points", "All points", (Note("No point has finished.", "why"),))
-    keys = {r.key for r in best}
-    rows = tuple(
-        (r.key[:_KEY], r.status, "yes" if r.key in keys else "no", _mismatches(r), *shown.cells(r), f"{r.seconds:.1f}")
-        for r in results
-    )
-    tones = tuple(
-        "bad" if r.status != "ok" or r.metrics.get("mismatches") else "good" if r.key in keys else "" for r in results
-    )
-    columns = (
-        Column("point"),
-        Column("status"),
-        Column("front"),
-        Column("mismatches", True),
-        *shown.columns(),
-        Column("seconds taken", True),
-    )
-    note = (
-        "Empty: not known, see the reasons above. Cycles are per sample. DSP, BRAM36, LUT and FF are estimated unless "
-        "a column says synthesised; ~: roughly. Seconds are of the evaluation on the machine that ran it."
-    )
-    return Section("points", "All points", (Table("Every point", columns, rows, tones, sortable=True, note=note),))
-
-
-def _mismatches(result: Result) -> str:
-    found, samples = result.metrics.get("mismatches"), result.metrics.get("samples")
-    return "" if found is None else f"{found}/{samples}" if samples is not None else str(found)
-
-
 def _failures(results: Sequence[Result]) -> Section:
     bad = [r for r in results if r.status != "ok"]
     if not bad:
         return Section("failures", "Failures", (Note("No point failed, hung or lost its worker.", "good"),))
-    blocks: list[Block] = [Log(f"{r.key[:_KEY]} {r.status}: {r.error}", _end(r.log)) for r in bad[:LOGS]]
+    blocks: list[Block] = [Log(f"{r.key[:KEY]} {r.status}: {r.error}", _end(r.log)) for r in bad[:LOGS]]
     if len(bad) > LOGS:
         blocks.append(
             Note(f"{len(bad) - LOGS:,} more are in the table of points; the file of results has their logs.", "why")
