@@ -35,11 +35,14 @@ $(STAMP): requirements.txt pyproject.toml
 demo: setup
 	@$(BIN)/hls4attn demo
 
+# A file's tests share what they compile, so one process has them all; tests/conftest.py says which files go first.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 # The driver with each version of PYNQ that boards have, in environments like theirs: without TensorFlow and ONNX.
 BOARD_PYNQ := 3.0.1 3.1.2 4.0.0

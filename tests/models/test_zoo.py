@@ -53,6 +53,7 @@ def test_eight_bits_or_fewer(score):
     assert max(t.format.width for t in (graph.input, *quantised, *constants)) == 8
 
 
+@pytest.mark.slow
 def test_training_repeats_bit_for_bit(tmp_path):
     results = [train_zoo(ZOO, "consmax", [5], tmp_path / str(k), epochs=2) for k in range(2)]
     assert results[0].accuracies == results[1].accuracies
