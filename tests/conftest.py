@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-
 #: Files with few tests that take long; were they the last ones, one processor would wait for the other.
 LONG = ("test_notebooks.py", "test_docs.py", "test_cli.py", "test_char_gpt_export.py", "test_qkeras.py")
 
