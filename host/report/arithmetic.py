@@ -58,14 +58,14 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
         else f"climbed for this report, {found.when}"
     )
     lead = Note(
-        "Every stage computes the same samples and is compared with the integer reference, for equality: "
-        f"{found.described}; {where}."
+        "Every stage computes the same samples, slow stages the first of them, and is compared with the integer "
+        f"reference, for equality: {found.described}; {where}."
     )
     blocks: list[Block] = [lead]
     if found.wrong:
         blocks.append(Note(f"Not equal: {', '.join(found.wrong)}.", "bad"))
     elif found.rungs:
-        blocks.append(Note(f"{len(done)} stages equal the reference in every sample.", "good"))
+        blocks.append(Note(f"{len(done)} stages equal the reference in every sample that they computed.", "good"))
     rows = tuple(
         (r["stage"], r["against"], f"{r['mismatches']}/{r['samples']}", f"{r['seconds']:.1f}", r["device"] or _HERE)
         for r in found.rungs
@@ -79,9 +79,18 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     blocks += [Note(f"{name} was not compared: {text}.", "why") for name, text in found.absent.items()]
     wrong = sum(int(r["mismatches"]) for r in found.rungs)
     value = "stopped" if found.failed else f"{wrong:,}"
-    words = f"{len(found.rungs)} stages, {found.samples:,} samples each"
+    words = f"{len(found.rungs)} stages, {_samples(found)}"
     tile = Tile("Mismatches", value, words, "bad" if found.wrong else "good")
     return Section("verification", "Verification", tuple(blocks)), [tile]
+
+
+def _samples(found: Verification) -> str:
+    """How many samples each stage had: slow ones have fewer."""
+    counts = sorted({int(r["samples"]) for r in found.rungs})
+    if len(counts) < 2:
+        return f"{counts[0] if counts else 0:,} samples each"
+    fewer = ", ".join(f"{r['stage']} {r['samples']:,}" for r in found.rungs if r["samples"] < counts[-1])
+    return f"{counts[-1]:,} samples ({fewer})"
 
 
 def typical_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 from hls4attn.host.report.content import Column, Note, Section, Table, columns_of
 from hls4attn.host.sweep.pareto import Objective
@@ -53,7 +54,8 @@ class Shown:
 
     def name(self, result: Result) -> str:
         """Short name of a point in a picture."""
-        return ", ".join(label(n, result.settings.get(n)) for n in self.settings[:4]) or result.key[:KEY]
+        chosen = (label(n, v) for n in self.settings if (v := result.settings.get(n)) is not None)
+        return ", ".join(islice(chosen, 4)) or result.key[:KEY]
 
 
 def points_section(shown: Shown, results: Sequence[Result], best: Sequence[Result]) -> Section:
