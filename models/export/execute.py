@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -135,51 +135,26 @@ def _add(graph: Graph, node: Node, a: Codes, b: Codes) -> Codes:
     return cast(Codes, x + y)
 
 
-def _reshape(graph: Graph, node: Node, x: Codes) -> Codes:
-    return x.reshape(len(x), *graph.tensors[node.output].shape)
-
-
-def _reduce_sum(graph: Graph, node: Node, x: Codes) -> Codes:
-    return cast(Codes, x.sum(axis=tuple(a + 1 for a in node.axes)))
-
-
-def _score(graph: Graph, node: Node, x: Codes) -> Codes:
-    if node.spec is None:
-        raise InputError(f"{node.name}: a score node without a spec")
-    return node.spec.reference(x)
-
-
-def _context(graph: Graph, node: Node, x: Codes, v: Codes) -> Codes:
-    if node.context is None:
-        raise InputError(f"{node.name}: a context node without a spec")
-    return node.context.reference(x, v)
-
-
-def _norm(graph: Graph, node: Node, x: Codes) -> Codes:
-    if node.norm is None:
-        raise InputError(f"{node.name}: a normalisation node without a spec")
-    return node.norm.reference(x)
-
-
-def _cells(graph: Graph, node: Node, q: Codes, k: Codes, v: Codes) -> Codes:
-    if node.cells is None:
-        raise InputError(f"{node.name}: a gain-cell node without a spec")
-    return node.cells.reference(q, k, v)
-
-
-_OPERATIONS: dict[str, Callable[..., Codes]] = {
-    "Quant": _quant,
-    "MatMul": _matmul,
-    "Add": _add,
+#: What is done to codes as to any other numbers; arguments: graph, node, operands.
+PLAIN: dict[str, Callable[..., Any]] = {
     "Mul": lambda graph, node, a, b: a * b,
     "Relu": lambda graph, node, x: np.maximum(x, 0),
     "Transpose": lambda graph, node, x: x.transpose(0, *(p + 1 for p in node.permutation)),
-    "Reshape": _reshape,
-    "ReduceSum": _reduce_sum,
-    "Score": _score,
-    "Context": _context,
-    "Norm": _norm,
-    "Cells": _cells,
+    "Reshape": lambda graph, node, x: x.reshape(len(x), *graph.tensors[node.output].shape),
+    "ReduceSum": lambda graph, node, x: x.sum(axis=tuple(a + 1 for a in node.axes)),
+}
+
+
+def _reference(graph: Graph, node: Node, *operands: Codes) -> Codes:
+    return cast(Codes, node.carried.reference(*operands))
+
+
+_OPERATIONS: dict[str, Callable[..., Codes]] = {
+    **PLAIN,
+    **dict.fromkeys(("Score", "Context", "Norm", "Cells"), _reference),
+    "Quant": _quant,
+    "MatMul": _matmul,
+    "Add": _add,
 }
 
 

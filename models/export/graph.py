@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.operators import E2ContextSpec, GainCellSpec, NormSpec, ScoreSpec
 
@@ -69,6 +70,18 @@ class Node:
     context: E2ContextSpec | None = None
     norm: NormSpec | None = None
     cells: GainCellSpec | None = None
+
+    @property
+    def carried(self) -> Any:
+        """The spec of a score function, a context, a normalisation or a gain-cell head.
+
+        Raises:
+            InputError: if there is none.
+        """
+        for spec in (self.spec, self.context, self.norm, self.cells):
+            if spec is not None:
+                return spec
+        raise InputError(f"{self.name}: a {self.op} node without a spec")
 
 
 @dataclass(frozen=True)

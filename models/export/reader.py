@@ -115,6 +115,17 @@ def _foreign_hint(model: onnx.ModelProto) -> str:
     return ". A file exported elsewhere is brought to this dialect by: hls4attn import FILE.onnx OUT.onnx"
 
 
+def node_attributes(proto: onnx.NodeProto) -> dict[str, Any]:
+    """Attributes of a node as plain values and arrays."""
+    values = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+    for key, value in values.items():
+        if isinstance(value, onnx.TensorProto):
+            values[key] = numpy_helper.to_array(value)
+        elif isinstance(value, bytes):
+            values[key] = value.decode(errors="replace")
+    return values
+
+
 class _Reader:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -164,15 +175,6 @@ class _Reader:
         self.tensors[source.name] = source
         return source
 
-    def _attributes(self, proto: onnx.NodeProto) -> dict[str, Any]:
-        values = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
-        for key, value in values.items():
-            if isinstance(value, onnx.TensorProto):
-                values[key] = numpy_helper.to_array(value)
-            elif isinstance(value, bytes):
-                values[key] = value.decode(errors="replace")
-        return values
-
     def _quantiser(self, proto: onnx.NodeProto) -> Fixed:
         """The format that a QONNX Quant node defines."""
         parameters = [self.raw.get(name) for name in proto.input[1:]]
@@ -181,7 +183,7 @@ class _Reader:
                 f"{proto.name}: Quant needs one constant scale, zero point and bit width for the whole tensor"
             )
         scale, zero_point, bits = (float(p.ravel()[0]) for p in parameters if p is not None)
-        attributes = self._attributes(proto)
+        attributes = node_attributes(proto)
         mantissa, exponent = np.frexp(scale)
         if not scale > 0 or mantissa != 0.5:
             raise UnsupportedError(
@@ -248,7 +250,7 @@ class _Reader:
 
     def _translate(self, proto: onnx.NodeProto, name: str) -> tuple[Node, Tensor | None]:
         """The typed node and, for Quant and Reshape, a tensor that carries the target."""
-        op, attributes = proto.op_type, self._attributes(proto)
+        op, attributes = proto.op_type, node_attributes(proto)
         inputs, output = tuple(proto.input), proto.output[0]
         if len(proto.output) != 1:
             raise UnsupportedError(f"{name}: {op} with {len(proto.output)} outputs is not supported")

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hls4attn.models.errors import InputError
-from hls4attn.models.export.execute import check_values, chunk_size
+from hls4attn.models.export.execute import PLAIN, check_values, chunk_size
 from hls4attn.models.export.graph import Constant, Graph, Node
 from hls4attn.models.formats import Codes, Reals
 from hls4attn.models.operators import GainCellSpec
@@ -122,33 +123,17 @@ class RealReference:
         return np.clip(y, fmt.min * fmt.step, fmt.max * fmt.step) if node.context or node.norm else y
 
 
-def _reshape(graph: Graph, node: Node, x: Reals) -> Reals:
-    return x.reshape(len(x), *graph.tensors[node.output].shape)
-
-
 def _score(graph: Graph, node: Node, x: Reals) -> Reals:
-    if node.spec is None:
-        raise InputError(f"{node.name}: a score node without a spec")
-    p = node.spec.real(x)
-    return p * causal_mask(*p.shape[-2:]) if node.spec.causal else p
+    p = node.carried.real(x)
+    return cast(Reals, p * causal_mask(*p.shape[-2:]) if node.carried.causal else p)
 
 
-def _context(graph: Graph, node: Node, x: Reals, v: Reals) -> Reals:
-    if node.context is None:
-        raise InputError(f"{node.name}: a context node without a spec")
-    return node.context.real(x, v)
-
-
-def _norm(graph: Graph, node: Node, x: Reals) -> Reals:
-    if node.norm is None:
-        raise InputError(f"{node.name}: a normalisation node without a spec")
-    return node.norm.real(x)
+def _real(graph: Graph, node: Node, *operands: Reals) -> Reals:
+    return cast(Reals, node.carried.real(*operands))
 
 
 def _cells(graph: Graph, node: Node, q: Reals, k: Reals, v: Reals) -> Reals:
-    if node.cells is None:
-        raise InputError(f"{node.name}: a gain-cell node without a spec")
-    return by_codes(node.cells).real(q, k, v, quantised=False)
+    return by_codes(node.carried).real(q, k, v, quantised=False)
 
 
 def by_codes(spec: GainCellSpec) -> GainCellSpec:
@@ -167,16 +152,12 @@ def by_codes(spec: GainCellSpec) -> GainCellSpec:
 
 
 _OPERATIONS: dict[str, Callable[..., Reals]] = {
+    **PLAIN,
     "Quant": lambda graph, node, x: x,
     "MatMul": lambda graph, node, a, b: a @ b,
     "Add": lambda graph, node, a, b: a + b,
-    "Mul": lambda graph, node, a, b: a * b,
-    "Relu": lambda graph, node, x: np.maximum(x, 0.0),
-    "Transpose": lambda graph, node, x: x.transpose(0, *(p + 1 for p in node.permutation)),
-    "Reshape": _reshape,
-    "ReduceSum": lambda graph, node, x: x.sum(axis=tuple(a + 1 for a in node.axes)),
     "Score": _score,
-    "Context": _context,
-    "Norm": _norm,
+    "Context": _real,
+    "Norm": _real,
     "Cells": _cells,
 }

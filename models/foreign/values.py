@@ -9,8 +9,8 @@ from typing import Any
 
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
+from hls4attn.models.export.reader import node_attributes
 from hls4attn.models.foreign.exprs import Expr
 from hls4attn.models.foreign.quantisers import Quantiser, nearest_power
 from hls4attn.models.foreign.views import Index
@@ -90,13 +90,7 @@ class Step:
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """Attributes as plain values."""
-        found = {a.name: helper.get_attribute_value(a) for a in self.proto.attribute}
-        for key, value in found.items():
-            if isinstance(value, onnx.TensorProto):
-                found[key] = numpy_helper.to_array(value)
-            elif isinstance(value, bytes):
-                found[key] = value.decode(errors="replace")
-        return found
+        return node_attributes(self.proto)
 
 
 def short(fmt: Fixed) -> str:

@@ -68,6 +68,29 @@ class ScoreSpec(Protocol):
         """Loss-free description, complete with the constants of the ONNX function body."""
 
 
+class OneGrid:
+    """Of a score spec with one unsigned output format for all heads: what follows from its fields."""
+
+    score_scale: tuple[float, ...]
+    out_width: int
+    out_frac: int
+
+    @property
+    def heads(self) -> int:
+        """Number of attention heads."""
+        return len(self.score_scale)
+
+    @property
+    def out_format(self) -> Fixed:
+        """Format of the probability codes."""
+        return Fixed(self.out_width, self.out_frac, signed=False)
+
+    @property
+    def output_steps(self) -> tuple[float, ...]:
+        """Real value of one output step, one a head."""
+        return (self.out_format.step,) * self.heads
+
+
 _REGISTRY: dict[str, Any] = {}
 SpecT = TypeVar("SpecT", bound=type)
 

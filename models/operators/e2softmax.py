@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hls4attn.models.errors import SpecError
-from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.formats import Codes, Reals
 from hls4attn.models.operators.attributes import check_ranges
-from hls4attn.models.operators.base import Attributes, causal_mask, register_score
+from hls4attn.models.operators.base import Attributes, OneGrid, causal_mask, register_score
 from hls4attn.models.operators.e2core import E2Core
 from hls4attn.models.operators.e2stages import divide, leading_one
 
@@ -38,7 +38,7 @@ OutRounding = Literal["half_up", "floor"]
 
 @register_score
 @dataclass(frozen=True)
-class E2SoftmaxSpec(E2Core):
+class E2SoftmaxSpec(OneGrid, E2Core):
     """E2Softmax with probability codes as its result.
 
     Args:
@@ -63,16 +63,6 @@ class E2SoftmaxSpec(E2Core):
             raise SpecError(
                 f"{self.op_type}: out_rounding must be one of {get_args(OutRounding)}. Received: {self.out_rounding!r}"
             )
-
-    @property
-    def out_format(self) -> Fixed:
-        """Format of the probability codes."""
-        return Fixed(self.out_width, self.out_frac, signed=False)
-
-    @property
-    def output_steps(self) -> tuple[float, ...]:
-        """Real value of one output step, one a head."""
-        return (self.out_format.step,) * self.heads
 
     @cached_property
     def table(self) -> Codes:

@@ -25,9 +25,11 @@ from numpy.typing import ArrayLike
 
 from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Codes, Fixed, Reals
+from hls4attn.models.operators.attributes import check_ranges
 from hls4attn.models.operators.base import (
     NO_MASK_DIAGONAL,
     Attributes,
+    OneGrid,
     causal_mask,
     check_same_attributes,
     check_scores,
@@ -50,7 +52,7 @@ _PARAMETERS = (
 
 @register_score
 @dataclass(frozen=True)
-class SoftmaxSpec:
+class SoftmaxSpec(OneGrid):
     """Softmax in integers.
 
     Args:
@@ -89,24 +91,7 @@ class SoftmaxSpec:
             "guard": (0, 6),
             "max_length": (1, 4096),
         }
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise SpecError(f"{self.op_type}: {name} must be {low} to {high}. Received: {getattr(self, name)}")
-
-    @property
-    def heads(self) -> int:
-        """Number of attention heads."""
-        return len(self.score_scale)
-
-    @property
-    def out_format(self) -> Fixed:
-        """Format of the probability codes."""
-        return Fixed(self.out_width, self.out_frac, signed=False)
-
-    @property
-    def output_steps(self) -> tuple[float, ...]:
-        """Real value of one output step, one a head."""
-        return (self.out_format.step,) * self.heads
+        check_ranges(self, ranges)
 
     @property
     def reciprocal_frac(self) -> int:

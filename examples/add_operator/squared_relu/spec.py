@@ -31,6 +31,7 @@ from hls4attn.models.operators.attributes import as_attribute, check_ranges, fro
 from hls4attn.models.operators.base import (
     NO_MASK_DIAGONAL,
     Attributes,
+    OneGrid,
     causal_mask,
     check_same_attributes,
     check_scores,
@@ -40,7 +41,7 @@ from hls4attn.models.operators.base import (
 
 
 @dataclass(frozen=True)
-class SquaredReluSpec:
+class SquaredReluSpec(OneGrid):
     """Squared ReLU of the scores.
 
     Args:
@@ -76,21 +77,6 @@ class SquaredReluSpec:
         _, shift = self.constants
         if not 1 <= shift.min() <= shift.max() <= 40:
             raise SpecError(f"{self.op_type}: needs a shift of 1 to 40 bits. Received: {shift.ravel().tolist()}")
-
-    @property
-    def heads(self) -> int:
-        """Number of attention heads."""
-        return len(self.score_scale)
-
-    @property
-    def out_format(self) -> Fixed:
-        """Format of the probability codes."""
-        return Fixed(self.out_width, self.out_frac, signed=False)
-
-    @property
-    def output_steps(self) -> tuple[float, ...]:
-        """Real value of one output step, one a head."""
-        return (self.out_format.step,) * self.heads
 
     @cached_property
     def constants(self) -> tuple[Codes, Codes]:
