@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hls4attn.host.library import overlay_folders
+from hls4attn.host.versions import package_version
 from hls4attn.models.errors import ToolError
 from hls4attn.models.files import write_json
 from hls4attn.overlays.building.tools import LAUNCHERS, identify
@@ -69,11 +69,11 @@ def examine() -> list[Finding]:
     """Look for everything this package can use; nothing is imported or changed."""
     found = [Finding("Python", platform.python_version(), "everything (3.10 or 3.11 for training)")]
     for name, enables in _PACKAGES.items():
-        found.append(Finding(name, _package_version(name), enables))
+        found.append(Finding(name, package_version(name), enables))
     for name, (commands, enables) in _TOOLS.items():
         found.append(Finding(name, next(filter(None, map(_tool_version, commands)), None), enables))
     for name, (package, command, enables) in _SIMULATORS.items():
-        version = _package_version(package)
+        version = package_version(package)
         found.append(Finding(name, f"{package} {version}" if version else _tool_version(command), enables))
     found.append(Finding("PYNQ board", _board(), "run and bench on hardware (elsewhere the board is emulated)"))
     found += [Finding(f"overlays in {folder}", _overlays(folder), "boards, real ones") for folder in overlay_folders()]
@@ -96,16 +96,6 @@ def _overlays(folder: Path) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return ", ".join(found) or None
-
-
-def _package_version(name: str) -> str | None:
-    """Version of a distribution, or of its CPU-only build."""
-    for candidate in (name, f"{name}-cpu"):
-        try:
-            return importlib.metadata.version(candidate)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _tool_version(command: str) -> str | None:

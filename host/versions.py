@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from hls4attn.models.errors import ToolError
 from hls4attn.overlays.building.origin import origin
@@ -29,11 +27,7 @@ def _fixed() -> dict[str, str]:
 
 
 def _this() -> str:
-    return described(origin())
-
-
-def described(found: Mapping[str, Any]) -> str:
-    """This package in words, from what `origin` says of it."""
+    found = origin()
     parts = [found.get("version") or "of unknown version"]
     if revision := found.get("git_revision"):
         changed = ", with changes since" if found.get("git_dirty") else ""
@@ -41,16 +35,18 @@ def described(found: Mapping[str, Any]) -> str:
     return ", ".join(map(str, parts))
 
 
+def package_version(name: str) -> str | None:
+    """Version of a distribution, or of its CPU-only build; None if neither is installed."""
+    for candidate in (name, f"{name}-cpu"):
+        try:
+            return importlib.metadata.version(candidate)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
 def _packages() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        for candidate in (name, f"{name}-cpu"):
-            try:
-                found[name] = importlib.metadata.version(candidate)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
+    return {name: version for name in _PACKAGES if (version := package_version(name)) is not None}
 
 
 def _compiler() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from hls4attn.host.report.made import LADDER, LADDER_KIND, VERSION, now, parse_record
-from hls4attn.host.report.versions import versions
+from hls4attn.host.versions import versions
 from hls4attn.models.errors import Hls4attnError, ModelFileError, SimulationError
 from hls4attn.models.files import write_json
 from hls4attn.overlays import strict

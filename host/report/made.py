@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.report.versions import versions
+from hls4attn.host.versions import versions
 from hls4attn.models.errors import ModelFileError
 from hls4attn.models.files import write_json
 from hls4attn.overlays import strict

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hls4attn.host.report.content import Block, Commands, Facts, Note, Section
 from hls4attn.host.report.made import Made
 from hls4attn.host.report.subject import Subject
-from hls4attn.host.report.versions import versions
+from hls4attn.host.versions import versions
 
 if TYPE_CHECKING:
     from hls4attn.hls.config import HlsConfig

@@ -25,11 +25,12 @@ from hls4attn.host.report.content import (
 from hls4attn.host.report.figures import figure_pareto
 from hls4attn.host.report.made import written
 from hls4attn.host.report.points import KEY, Shown, points_section, words_of
-from hls4attn.host.report.versions import described, versions
-from hls4attn.host.sweep.pareto import Objective, front, parse_objectives
+from hls4attn.host.sweep.outputs import sought
+from hls4attn.host.sweep.pareto import Objective, front
 from hls4attn.host.sweep.point import Result
 from hls4attn.host.sweep.show import counts, number, remarks
 from hls4attn.host.sweep.store import read_results
+from hls4attn.host.versions import versions
 
 #: Failures that are told with their logs; all are in the table of points.
 LOGS = 200
@@ -47,8 +48,7 @@ def sweep_page(path: Path) -> Page:
         InputError: if it is no file of results.
     """
     held = read_results(path)
-    objectives = parse_objectives(held.meta.get("objectives") or [], str(path))
-    fitting = bool(held.meta.get("only_fitting", True))
+    objectives, fitting = sought(held)
     best = front(held.results, objectives, fitting)
     ends = {status: count for status, count in counts(held.results).items() if count}
     total = held.meta.get("points") or len(held.results)
@@ -178,7 +178,7 @@ def _end(log: str) -> str:
 def _reproduce(path: Path, meta: Mapping[str, Any], others: int) -> Section:
     found, plan, place = meta.get("versions"), str(meta.get("plan_file") or "PLAN.toml"), shlex.quote(path.name)
     then = found.items() if isinstance(found, Mapping) else ()
-    facts = [(f"Sweep: {k}", described(v) if isinstance(v, Mapping) else str(v)) for k, v in then]
+    facts = [(f"Sweep: {k}", str(v)) for k, v in then]
     facts = facts or [("Versions of the sweep", "not recorded")]
     blocks: list[Block] = [
         Note("In a shell, in the folder of plan and results; points that are there are not run again:"),

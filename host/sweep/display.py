@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from hls4attn.host.building.display import duration
+from hls4attn.host.live import LiveDisplay, duration
 from hls4attn.host.sweep.point import STATUSES, Result
 from hls4attn.host.sweep.show import label
 
 QUIET_S = 15.0  # at least between two lines of progress in a file
 
 
-class SweepDisplay:
+class SweepDisplay(LiveDisplay):
     """Counts the results of one run, and shows them; use it in a `with` statement.
 
     Args:
@@ -38,23 +36,14 @@ class SweepDisplay:
             TimeElapsedColumn(),
             TextColumn("{task.fields[rest]}", markup=False),
         )
-        self._err, self._names, self._workers = err, names, workers
-        self._live = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        super().__init__(err, *columns)
+        self._names, self._workers = names, workers
         self._task = self._live.add_task("points", total=left + taken_over, completed=taken_over, bad="", rest="")
         self._start = self._said = time.monotonic()
         self._seen: set[str] = set()
         self.left, self.taken_over = left, taken_over
         self.finished: Counter[str] = Counter()
         self.seconds = 0.0
-
-    def __enter__(self) -> SweepDisplay:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
     def arrived(self, result: Result) -> None:
         """A point is finished."""
@@ -73,10 +62,6 @@ class SweepDisplay:
             self._said = now
             done = self.taken_over + self.finished.total()
             self.say("; ".join(filter(None, (f"{done} of {done + self.left} points", bad, rest))))
-
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self._err.print(line, soft_wrap=True, markup=False, highlight=False)
 
     @property
     def workers(self) -> int:
@@ -108,12 +93,3 @@ class SweepDisplay:
             f"{text} on {workers} workers, {duration(self.seconds)} within points, overhead {over:.1f} % a point "
             "(start, end and waiting included)"
         )
-
-
-def versions(evaluator: str) -> dict[str, Any]:
-    """What the results were made with."""
-    import platform
-
-    from hls4attn.overlays.building.origin import origin
-
-    return {"hls4attn": origin(), "evaluator": evaluator, "python": platform.python_version()}

@@ -15,13 +15,14 @@ from typing import Any
 
 from rich.console import Console
 
-from hls4attn.host.sweep.display import SweepDisplay, versions
+from hls4attn.host.sweep.display import SweepDisplay
 from hls4attn.host.sweep.outputs import Outputs, check_outputs, finish
 from hls4attn.host.sweep.pareto import parse_objectives
 from hls4attn.host.sweep.plan import SweepPlan, read_plan
 from hls4attn.host.sweep.point import RESOURCES
 from hls4attn.host.sweep.show import settings_table, varying
 from hls4attn.host.sweep.store import Store, check_file, journal_path
+from hls4attn.host.versions import versions
 from hls4attn.models.errors import InputError
 
 #: Points that `--dry-run` lists and that tell which settings vary.
@@ -166,7 +167,7 @@ def _meta(plan: SweepPlan, evaluator: str) -> dict[str, Any]:
         "points": len(plan),
         "objectives": [str(o) for o in plan.objectives],
         "only_fitting": plan.only_fitting,
-        "versions": versions(evaluator),
+        "versions": {**versions(), "evaluator": evaluator},
     }
 
 

@@ -20,8 +20,9 @@ from rich.console import Console
 
 from hls4attn.host.building import display as build_display
 from hls4attn.host.building import verb
-from hls4attn.host.building.display import BuildDisplay, duration
+from hls4attn.host.building.display import BuildDisplay
 from hls4attn.host.building.plans import OVERLAYS
+from hls4attn.host.live import duration
 from hls4attn.models.errors import BuildError, ModelFileError
 from hls4attn.overlays.building.runner import JOBS
 from hls4attn.overlays.package import read_package
