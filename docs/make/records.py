@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from hls4attn.host.bench.hardware_readme import markdown_table, read_run
-from hls4attn.host.bench.hardware_readme import tables as hardware_tables
+from hls4attn.host.bench.hardware_markdown import markdown_table, read_run
+from hls4attn.host.bench.hardware_markdown import tables as hardware_tables
 from hls4attn.host.bench.record import read_record
 from hls4attn.models import zoo
 

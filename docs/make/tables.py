@@ -11,7 +11,7 @@ import numpy as np
 from cpp import cpp
 from numpy.typing import NDArray
 
-from hls4attn.host.bench.hardware_readme import markdown_table
+from hls4attn.host.bench.hardware_markdown import markdown_table
 from hls4attn.host.claims import SECTIONS, Claim
 from hls4attn.host.gain_claims import gain_codes
 from hls4attn.host.operator_models import OPERATORS, operator_codes, operator_distance, operator_model

@@ -20,7 +20,7 @@ from hls4attn.hls.stream.attention_graph import AttentionFormats
 from hls4attn.host.bench import hardware
 from hls4attn.host.bench.hardware import check_marks
 from hls4attn.host.bench.hardware_heads import HEADS, NETWORKS, Head, digits
-from hls4attn.host.bench.hardware_readme import read_run, tables
+from hls4attn.host.bench.hardware_markdown import read_run, tables
 from hls4attn.host.bench.hardware_subject import MARKED, Mark, RowCycles, score_rows
 from hls4attn.host.bench.hardware_table import parse_units
 from hls4attn.host.bench.hardware_units import SUBJECTS, UNITS
