@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def make_cluster(options: argparse.Namespace) -> Any:
             "queue": options.partition,
             "job_script_prologue": [f"export HLS4ATTN_CACHE={os.environ['HLS4ATTN_CACHE']}"],
         }
-    return getattr(importlib.import_module(module), name)(**shared)
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    cluster = getattr(importlib.import_module(module), name)
+    signal.signal(signal.SIGINT, ctrl_c)  # which the package takes for itself, to end with status 0
+    return cluster(**shared)
 
 
 def main() -> None:

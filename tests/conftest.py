@@ -21,3 +21,13 @@ def interrupts_are_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_stay_ours() -> Iterator[None]:
+    """Some packages, once imported, take Ctrl-C for themselves; tests of an interruption that follow would fail."""
+    yield
+    left = signal.getsignal(signal.SIGINT)
+    if left is not signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        pytest.fail(f"this test left another handler of SIGINT: {left!r}")

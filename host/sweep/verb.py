@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,6 +23,7 @@ from hls4attn.host.sweep.show import settings_table, varying
 from hls4attn.host.sweep.store import Store, check_file, journal_path
 from hls4attn.host.versions import versions
 from hls4attn.models.errors import InputError
+from hls4attn.models.interruption import interruptible
 
 #: Points that `--dry-run` lists and that tell which settings vary.
 LISTED = 1000
@@ -183,17 +183,3 @@ def _attribute(module: str, name: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except AttributeError as error:
         raise InputError(f"{module} has no {name}, which says when old results count no more") from error
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM, by which a cluster's queue ends a job, stops a sweep as Ctrl-C does."""
-    try:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    except ValueError:  # not in the main thread: signals are somebody else's
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

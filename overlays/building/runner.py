@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from hls4attn.models.errors import BuildError
+from hls4attn.models.interruption import interruptible
 from hls4attn.overlays.building.diagnosis import StageError, explain
 from hls4attn.overlays.building.folder import Recipe, absent
 from hls4attn.overlays.building.handoff import STAGE as DRAWING
@@ -81,7 +78,7 @@ def run_scripts(recipe: Recipe, folder: Path, tools: Tools, display: Display, *,
     ran: list[str] = []
     kept: list[str] = []
     stage_of_first = None  # later stages stand on the result of one that ran again
-    with _terminable():
+    with interruptible():
         for number, script in enumerate(runnable, 1):
             outdated = stage_of_first is not None and script.stage != stage_of_first
             if not outdated and state.is_done(script, keys[script.name]):
@@ -175,25 +172,3 @@ def _remove_old(script: Script, recipe: Recipe, folder: Path) -> None:
                 (folder / path).unlink()
             except OSError as error:
                 raise BuildError(f"Cannot remove {folder / path}, an old result: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Ending the build from outside (SIGTERM, a closed terminal) stops the tool as Ctrl-C does.
-
-    A signal that is ignored already stays so: `nohup` lets a build outlive its terminal.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    before = {number: signal.signal(number, interrupt) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -55,7 +55,6 @@ def test_ten_thousand_points_without_growth():
 @pytest.mark.slow
 def test_jobs_of_a_batch_system_as_workers(tmp_path):
     """The example itself; its job scripts run on this machine."""
-    pytest.importorskip("dask_jobqueue")
     model = zoo_model("digits-vit").folder / "consmax.onnx"
     plan, results = tmp_path / "plan.toml", tmp_path / "results.sqlite"
     plan.write_text(
@@ -77,7 +76,6 @@ def test_jobs_of_a_batch_system_as_workers(tmp_path):
 
 
 def test_the_example_asks_for_a_shared_cache(tmp_path):
-    pytest.importorskip("dask_jobqueue")
     environment = {k: v for k, v in os.environ.items() if k != "HLS4ATTN_CACHE"}
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
     script = [sys.executable, str(ROOT / "examples" / "sweep_on_cluster.py"), "p.toml", "--out", "x.sqlite"]
