@@ -7,15 +7,17 @@ text, on no background; the same values give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hls4attn.host.report.attention import AttentionMap, attention_maps
-from hls4attn.host.report.inline import INK, PALETTE, SMALLEST, canvas, inline_svg
+from hls4attn.host.report.inline import PALETTE, SMALLEST, canvas, inline_svg
 from hls4attn.host.report.layers import LayerError, layer_errors
+from hls4attn.host.sweep.chart import drawable, scatter
+from hls4attn.host.sweep.pareto import Objective
+from hls4attn.host.sweep.point import Result
 from hls4attn.models.errors import InputError
 from hls4attn.models.export.graph import Graph
 from hls4attn.models.formats import Codes, Reals
@@ -24,15 +26,13 @@ __all__ = [
     "LayerError",
     "figure_attention",
     "figure_layer_errors",
-    "figure_pareto",
     "figure_row_sums",
+    "figure_sweep",
     "layer_errors",
 ]
 
 #: Heads beside each other, and pixels of a heat map's side; longer rows are averaged.
 HEADS_A_ROW, MAP_SIDE = 6, 128
-#: Points of a sweep's front that are named in its picture, and of points beside it from which on they are pixels.
-NAMED, CROWD = 24, 1500
 OWN, GROWN, LIMITED = PALETTE[0], PALETTE[1], PALETTE[2]
 
 
@@ -182,64 +182,27 @@ def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
     return inline_svg(figure, f"Row sums of {graph.name}")
 
 
-def figure_pareto(
-    names: Sequence[str],
-    x: ArrayLike,
-    y: ArrayLike,
-    on_front: ArrayLike,
-    colours: ArrayLike | None = None,
-    x_label: str = "",
-    y_label: str = "",
-    colour_label: str = "",
-    fits: ArrayLike | None = None,
+def figure_sweep(
+    results: Sequence[Result],
+    objectives: Sequence[Objective],
+    only_fitting: bool = True,
+    name: Callable[[Result], str] | None = None,
 ) -> str:
-    """All points of a sweep, those on the front joined and named.
+    """The points of a sweep, those on the front joined and named.
 
     Args:
-        names: of the points.
-        x: one number a point.
-        y: one number a point.
-        on_front: whether a point is on the front.
-        colours: one number a point, shown as its colour; None for none.
-        x_label: what x is.
-        y_label: what y is.
-        colour_label: what the colour is.
-        fits: whether a point fits its board, others are crossed; None for all.
+        results: of the sweep.
+        objectives: the first is drawn upwards, the second to the right; of more, the front is that of all.
+        only_fitting: whether only a design that fits its board can be on the front.
+        name: short name of a point.
 
     Raises:
-        InputError: if there is no point, the lengths differ or a place is no finite number.
+        InputError: if no point has both of the first two objectives.
     """
-    xs, ys = (np.asarray(v, dtype=np.float64) for v in (x, y))
-    front = np.asarray(on_front, dtype=bool)
-    count = len(names)
-    shade = None if colours is None else np.asarray(colours, dtype=np.float64)
-    if count == 0 or any(v.shape != (count,) for v in (xs, ys, front, *(() if shade is None else (shade,)))):
-        raise InputError(f"A sweep's figure takes as many x, y, on_front and colours as names. Received: {count} names")
-    if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
-        raise InputError("A sweep's figure takes finite places; leave points without a figure out")
-    with canvas(7.6, 4.4) as figure:
+    if not drawable(results, objectives):
+        raise InputError("No point was evaluated without a mismatch and has the first two objectives: nothing to draw")
+    with canvas(7.6, 4.6) as figure:
         axis = figure.subplots()
-        order = np.flatnonzero(front)[np.argsort(xs[front], kind="stable")]
-        axis.plot(xs[order], ys[order], color=GROWN, linewidth=1.2, zorder=1)
-        style = {"color": OWN} if shade is None else {"c": shade, "cmap": "viridis"}
-        crowd = count > CROWD
-        edge = {"edgecolors": "none", "rasterized": True} if crowd else {"edgecolors": INK, "linewidths": 0.4}
-        drawn = axis.scatter(xs, ys, s=np.where(front, 46, 8 if crowd else 24), zorder=2, **edge, **style)
-        axis.scatter(
-            xs[front], ys[front], s=80, facecolors="none", edgecolors=GROWN, linewidths=1.2, zorder=3, label="front"
-        )
-        if fits is not None and not np.all(fits) and not crowd:
-            large = ~np.asarray(fits, dtype=bool)
-            axis.scatter(xs[large], ys[large], marker="x", s=40, color=INK, linewidths=0.8, label="does not fit")
-        for k, n in enumerate(order[:NAMED]):
-            up = 7 if k % 2 == 0 else -13
-            axis.annotate(names[n], (xs[n], ys[n]), xytext=(5, up), textcoords="offset points", fontsize=SMALLEST)
-        axis.set_xlabel(x_label)
-        axis.set_ylabel(y_label)
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.margins(0.08)
-        if shade is not None:
-            figure.colorbar(drawn, ax=axis, label=colour_label)
-        if axis.get_legend_handles_labels()[0]:
-            figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
-    return inline_svg(figure, f"{y_label} over {x_label}")
+        scatter(axis, results, objectives, only_fitting, name)
+        figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
+    return inline_svg(figure, f"{objectives[0].title} over {objectives[min(1, len(objectives) - 1)].title}")

@@ -22,9 +22,10 @@ from hls4attn.host.report.content import (
     Table,
     Tile,
 )
-from hls4attn.host.report.figures import figure_pareto
+from hls4attn.host.report.figures import figure_sweep
 from hls4attn.host.report.made import written
 from hls4attn.host.report.points import KEY, Shown, points_section, words_of
+from hls4attn.host.sweep.chart import drawable
 from hls4attn.host.sweep.outputs import sought
 from hls4attn.host.sweep.pareto import Objective, front
 from hls4attn.host.sweep.point import Result
@@ -120,39 +121,20 @@ def _front(
         main = shown.main(objectives)
         blocks.append(Table("Best first", main.columns(), tuple(map(main.cells, best)), sortable=len(best) > 2))
     blocks += [Note(line[:1].upper() + line[1:], "why") for line in remarks(results, objectives, fitting, bool(best))]
-    drawn = _scatter(shown, results, best, objectives)
-    blocks.append(drawn or Note("No chart: no point has both of the first two objectives.", "why"))
+    blocks.append(_picture(shown, results, best, objectives, fitting))
     return Section("front", "Pareto front", tuple(blocks))
 
 
-def _scatter(
-    shown: Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]
-) -> Picture | None:
-
-    up, right = objectives[0], objectives[1] if len(objectives) > 1 else objectives[0]
-    third = objectives[2] if len(objectives) > 2 else None
-    drawn = [r for r in results if r.status == "ok" and up.value(r) is not None and right.value(r) is not None]
+def _picture(
+    shown: Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective], fitting: bool
+) -> Block:
+    drawn = drawable(results, objectives)
     if not drawn:
-        return None
-    keys = {r.key for r in best}
-    shades = [third.value(r) for r in drawn] if third else [None]
-    known = [s for s in shades if s is not None]
-    across, upwards = ([v for r in drawn if (v := o.value(r)) is not None] for o in (right, up))
-    picture = figure_pareto(
-        [shown.name(r) for r in drawn],
-        across,
-        upwards,
-        [r.key in keys for r in drawn],
-        known if third and len(known) == len(drawn) else None,
-        right.title,
-        up.title,
-        third.title if third else "",
-        [r.metrics.get("fits") is not False for r in drawn],
-    )
-    words = (
-        f"{len(drawn):,} evaluated points, {len(keys & {r.key for r in drawn})} of them on the front of all objectives."
-    )
-    return Picture.of_svg("pareto", f"{up.title} over {right.title}", picture, words)
+        return Note("No chart: no point without a mismatch has both of the first two objectives.", "why")
+    picture = figure_sweep(results, objectives, fitting, shown.name)
+    title = " over ".join(o.title for o in objectives[:2])
+    words = f"{len(drawn):,} points without a mismatch, {len(best)} of them on the front of all objectives."
+    return Picture.of_svg("pareto", title, picture, words)
 
 
 def _failures(results: Sequence[Result]) -> Section:

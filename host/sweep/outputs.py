@@ -12,9 +12,10 @@ from rich.console import Console
 
 from hls4attn.host.estimate import check_chart
 from hls4attn.host.paths import check_output
+from hls4attn.host.sweep.chart import draw
 from hls4attn.host.sweep.pareto import Objective, parse_objectives
 from hls4attn.host.sweep.point import Result
-from hls4attn.host.sweep.show import as_dict, counts, draw, print_front
+from hls4attn.host.sweep.show import as_dict, counts, print_front
 from hls4attn.host.sweep.store import SweepFile, read_results
 from hls4attn.models.files import atomic_write, write_json
 

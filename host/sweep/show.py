@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sweep's results for people and programs: table, chart, JSON."""
+"""A sweep's results for people and programs: table and JSON."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hls4attn.host.estimate import figure, render
 from hls4attn.host.sweep.pareto import Objective, candidates, front, incomplete
 from hls4attn.host.sweep.point import METRICS, STATUSES, Result
 
 #: Settings that say nothing a reader could choose by.
 _SILENT = ("model_sha256", "calibration_sha256", "board_sha256", "boards")
-#: Axes that a chart is coloured by: the first of them that varies.
-_COLOURS = ("score", "board", "io_type", "norm", "model", "activation_bits", "weight_bits", "backend")
-_MAX_COLOURS = 10
 #: Metrics that a table has besides the objectives.
 FURTHER = ("accuracy", "latency_cycles", "interval_cycles", "dsp", "bram36", "lut", "synth_dsp", "synth_lut")
 _SHORT = {
@@ -158,77 +154,3 @@ def as_dict(
             if r.status != "ok"
         ],
     }
-
-
-def draw(results: Sequence[Result], objectives: Sequence[Objective], kind: str, only_fitting: bool = True) -> bytes:
-    """The points by the first two objectives, with the front.
-
-    Args:
-        results: of a sweep.
-        objectives: the first is drawn upwards, the second to the right; of more, the front is that of all.
-        kind: png or svg.
-        only_fitting: as `front`.
-    """
-    drawn = figure(8, 5)
-    axis = drawn.subplots()
-    up, right = objectives[0], objectives[1] if len(objectives) > 1 else objectives[0]
-    best = front(results, objectives, only_fitting)
-    ringed = {r.key for r in best}
-    shown = [r for r in candidates(results, False) if up.value(r) is not None and right.value(r) is not None]
-    colour = _colour(shown)
-    groups = sorted({_group(r, colour) for r in shown})
-    for place, group in enumerate(groups):
-        those = [r for r in shown if _group(r, colour) == group]
-        fitting = [r for r in those if r.metrics.get("fits") is True]
-        kinds = (
-            ([r for r in those if r.key in ringed], {"s": 70, "edgecolors": "black", "zorder": 3}),
-            ([r for r in fitting if r.key not in ringed], {"s": 24, "alpha": 0.5}),
-            ([r for r in those if r.key not in ringed and r.metrics.get("fits") is not True], {"s": 30, "marker": "x"}),
-        )
-        for some, style in kinds:
-            axis.scatter([right.value(r) for r in some], [up.value(r) for r in some], color=f"C{place}", **style)
-        axis.scatter([], [], s=40, color=f"C{place}", label=f"{colour}: {group}" if colour else "points")
-    line = sorted((right.value(r) or 0.0, up.value(r) or 0.0) for r in best)
-    axis.plot([x for x, _ in line], [y for _, y in line], color="grey", linewidth=0.8, label="Pareto front", zorder=1)
-    axis.set_xlabel(f"{right.title}, {_better(right)}")
-    axis.set_ylabel(f"{up.title}, {_better(up)}")
-    positive = [x for r in shown if (x := right.value(r)) is not None and x > 0]
-    if len(positive) == len(shown) and positive and max(positive) > 50 * min(positive):
-        axis.set_xscale("log")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-    drawn.suptitle(_caption(results, shown, best, objectives), fontsize=9)
-    return render(drawn, kind)
-
-
-def _caption(
-    results: Sequence[Result], shown: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]
-) -> str:
-    bad = ", ".join(f"{count} {status}" for status, count in counts(results).items() if count and status != "ok")
-    missing = sum(r.status == "ok" for r in results) - len(shown)
-    wanted = ", ".join(map(str, objectives))
-    return (
-        f"{len(results)} points: {len(best)} on the Pareto front of {wanted} (large, ringed); x: does not fit\n"
-        f"not drawn: {bad or 'no failure'}, {missing} with mismatches or without a value"
-    )
-
-
-def _better(objective: Objective) -> str:
-    return "less is better" if objective.direction == "min" else "more is better"
-
-
-def _colour(results: Sequence[Result]) -> str | None:
-    """The setting that points are coloured by."""
-    varied = varying([r.settings for r in results])
-    for name in (*_COLOURS, *varied):
-        if name in varied and len({_group(r, name) for r in results}) <= _MAX_COLOURS:
-            return name
-    return None
-
-
-def _group(result: Result, colour: str | None) -> str:
-    """What a point has for the setting of the colours; a model that is quantised already stands for itself."""
-    if not colour:
-        return ""
-    value = result.settings.get(colour)
-    return label(colour, value) if value is not None else label("model", result.settings.get("model"))

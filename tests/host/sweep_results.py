@@ -41,6 +41,18 @@ def result(number, status="ok", settings=None, **metrics):
     return Result(key, chosen, status, found if status == "ok" else {}, 0.25, "tcp://w:1", error, log)
 
 
+#: All ways in which a point can end.
+RESULTS = [
+    result(0, settings={"score": "softmax", "weight_bits": 8, "seed": 1}, accuracy=0.95, dsp=20),
+    result(1, settings={"score": "e2softmax", "weight_bits": 4, "seed": 1}, accuracy=0.9, dsp=3),
+    result(2, settings={"score": "e2softmax", "weight_bits": 8, "seed": 1}, accuracy=0.9, dsp=9),
+    result(3, "timeout", settings={"score": "softmax", "weight_bits": 4, "seed": 1}),
+    result(4, "failed", settings={"score": "softmax", "weight_bits": None, "seed": 1}),
+    result(5, settings={"score": "softmax", "weight_bits": 2, "seed": 1}, accuracy=0.99, dsp=1, fits=False),
+    result(6, accuracy=None, settings={"score": "softmax", "weight_bits": 4, "seed": 1}, why={"accuracy": "no labels"}),
+]
+
+
 def evaluate(settings):
     """Numbers that depend on the settings; 6-bit weights fail."""
     if settings["weight_bits"] == 6:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from PIL import Image
+from sweep_results import result
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.estimate import estimate
@@ -23,11 +24,12 @@ from hls4attn.host.report.estimated import figure_kernels
 from hls4attn.host.report.figures import (
     figure_attention,
     figure_layer_errors,
-    figure_pareto,
     figure_row_sums,
+    figure_sweep,
     layer_errors,
     shrunk,
 )
+from hls4attn.host.sweep.pareto import parse_objectives
 from hls4attn.models.errors import InputError
 from hls4attn.models.export import RealReference, Reference, load_model, quantise_input, random_codes, read_graph
 from hls4attn.models.export.builder import GraphBuilder
@@ -38,6 +40,11 @@ from hls4attn.models.zoo import zoo_model
 
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 ZOO = Path(zoo_model("digits-vit").folder)
+OBJECTIVES = parse_objectives(["latency_cycles:min", "interval_cycles:min"])
+WIDE = [
+    result(0, latency_cycles=1_000_001, interval_cycles=3),
+    result(1, latency_cycles=1_000_002, interval_cycles=400_000_000),
+]
 
 
 @pytest.fixture(scope="module")
@@ -193,27 +200,6 @@ def test_row_sums(digits):
     assert not any("exact" in t for t in texts(figure_row_sums(graph, trace)))  # ConSmax does not normalise
 
 
-def test_points_of_a_sweep():
-    rng = np.random.default_rng(0)
-    x, y, dsp = rng.uniform(1e3, 1e5, 12), rng.uniform(0.9, 1, 12), rng.uniform(0, 50, 12)
-    front = np.array([not ((x < a) & (y > b)).any() for a, b in zip(x, y, strict=True)])
-    names = [f'<b onclick="x">p{k}&</b> url(#id) $\\frac{{{k}}}$' for k in range(12)]
-    svg = figure_pareto(names, x, y, front, dsp, "cycles", "accuracy", "DSP")
-    shown = texts(svg)
-    assert [n in shown for n in names] == front.tolist()
-    assert {"cycles", "accuracy", "DSP", "front"} <= set(shown) and "<b " not in svg
-    rings = marks(svg, "#e07b39")
-    rings = rings[np.argsort(rings[:, 0])][-front.sum() :] if len(rings) > front.sum() else rings
-    order = np.argsort(x[front])
-    shown_x = np.sort(rings[:, 0])
-    assert np.corrcoef(shown_x, x[front][order])[0, 1] == pytest.approx(1, abs=1e-9)
-    assert "<svg" in figure_pareto(names, x, y, np.zeros(12, dtype=bool))
-    with pytest.raises(InputError, match="as many"):
-        figure_pareto(names, x[:3], y, front)
-    with pytest.raises(InputError, match="finite"):
-        figure_pareto(names, np.where(front, np.nan, x), y, front)
-
-
 def test_figures_fit_a_page_beside_each_other(digits):
     graph, codes, trace = digits
 
@@ -223,7 +209,7 @@ def test_figures_fit_a_page_beside_each_other(digits):
             figure_attention(graph, trace, 0),
             figure_attention(graph, trace, 1),
             figure_row_sums(graph, trace),
-            figure_pareto(["a", "b"], [1, 2], [1, 2], [True, True]),
+            figure_sweep(WIDE, OBJECTIVES, name=lambda r: r.key[:4]),
         ]
 
     figures = made()
@@ -262,7 +248,7 @@ def test_texts_are_plain_and_can_be_read(digits):
         *map(figure_layer_errors, (errors, wide)),
         *(figure_attention(graph, trace, 0), figure_row_sums(graph, trace)),
         figure_kernels(slow, "zynq"),
-        figure_pareto(["a", "b"], [3.0, 4e8], [1e6 + 1, 1e6 + 2], [True, False], [1.0, 5e8], "x", "y", "z"),
+        figure_sweep(WIDE, OBJECTIVES, name=lambda r: r.key[:4]),
         model_svg(graph),
     ]
     for svg in figures:
@@ -271,16 +257,6 @@ def test_texts_are_plain_and_can_be_read(digits):
         assert factors == []
     assert min(map(smallest, figures[:-1])) >= 10.0
     assert min(map(float, re.findall(r"font-size:([\d.]+)px", figures[-1]))) >= 10.0
-
-
-def test_many_points_are_pixels_and_few_are_named():
-    rng = np.random.default_rng(0)
-    x, y, front = rng.random(4000), rng.random(4000), np.arange(4000) < 60
-    svg = figure_pareto([f"p{k}" for k in range(4000)], x, y, front, x, "a", "b", "c", rng.random(4000) > 0.5)
-    assert len(svg) < 600_000 and len(list(ET.fromstring(svg).iter(f"{SVG}image"))) >= 1
-    assert sum(t.startswith("p") for t in texts(svg)) == 24
-    few = figure_pareto(["a", "b"], [1, 2], [1, 2], [True, False], fits=[True, False])
-    assert "does not fit" in texts(few) and "does not fit" not in texts(figure_pareto(["a"], [1], [1], [True]))
 
 
 def test_names_from_a_file_are_inert():

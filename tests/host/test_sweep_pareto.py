@@ -4,17 +4,16 @@
 import io
 import json
 import time
-import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from sweep_results import result
+from sweep_results import RESULTS, result
 
 from hls4attn.host.sweep.pareto import front, incomplete, parse_objectives
-from hls4attn.host.sweep.show import as_dict, draw, print_front, varying
+from hls4attn.host.sweep.show import as_dict, print_front, varying
 
 THREE = parse_objectives(["accuracy:max", "interval_cycles:min", "dsp:min"])
 NAMES = [o.metric for o in THREE]
@@ -97,17 +96,6 @@ def printed(*arguments):
     return stream.getvalue()
 
 
-RESULTS = [
-    result(0, settings={"score": "softmax", "weight_bits": 8, "seed": 1}, accuracy=0.95, dsp=20),
-    result(1, settings={"score": "e2softmax", "weight_bits": 4, "seed": 1}, accuracy=0.9, dsp=3),
-    result(2, settings={"score": "e2softmax", "weight_bits": 8, "seed": 1}, accuracy=0.9, dsp=9),
-    result(3, "timeout", settings={"score": "softmax", "weight_bits": 4, "seed": 1}),
-    result(4, "failed", settings={"score": "softmax", "weight_bits": None, "seed": 1}),
-    result(5, settings={"score": "softmax", "weight_bits": 2, "seed": 1}, accuracy=0.99, dsp=1, fits=False),
-    result(6, accuracy=None, settings={"score": "softmax", "weight_bits": 4, "seed": 1}, why={"accuracy": "no labels"}),
-]
-
-
 def test_table():
     assert varying([r.settings for r in RESULTS]) == ["model", "score", "weight_bits"]
     text = printed(RESULTS, THREE)
@@ -132,19 +120,3 @@ def test_json():
     assert found["finished"] == {"ok": 5, "failed": 1, "timeout": 1, "lost": 0}
     assert found["not_compared"] == [{"key": RESULTS[6].key, "without": ["accuracy"]}]
     assert [f["error"] for f in found["failures"]] == ["no such thing"] * 2
-
-
-def test_chart():
-    assert draw(RESULTS, THREE, "png").startswith(b"\x89PNG")
-    svg = draw(RESULTS, THREE, "svg").decode()
-    ET.fromstring(svg)
-    for words in (  # matplotlib leaves texts as comments beside their outlines
-        "interval cycles, less is better",
-        "accuracy (fraction), more is better",
-        "score: e2softmax",
-        "not drawn: 1 failed, 1 timeout, 1 with mismatches or without a value",
-        "7 points: 2 on the Pareto front of accuracy:max",
-    ):
-        assert f"<!-- {words}" in svg
-    assert draw([], THREE, "png").startswith(b"\x89PNG")
-    assert draw(RESULTS, THREE[:1], "png").startswith(b"\x89PNG")
