@@ -42,8 +42,8 @@ class SweepFile:
 class Store:
     """An open file of results, which nobody else writes; use `Store.open`."""
 
-    def __init__(self, path: Path, lock: int, base: Database) -> None:
-        self._path, self._lock, self._base = path, lock, base
+    def __init__(self, path: Path, lock: int, base: Database, begun: bool) -> None:
+        self._path, self._lock, self._base, self._begun = path, lock, base, begun
         self._written, self._cost = time.monotonic(), 0.0
 
     @classmethod
@@ -60,6 +60,7 @@ class Store:
         """
         check_file(path)
         lock = _lock(path)
+        begun = not path.exists() and not journal_path(path).exists()
         try:
             base = Database(path) if path.suffix in SQLITE else _journal(path)
             try:
@@ -71,7 +72,7 @@ class Store:
         except BaseException:
             _unlock(path, lock)
             raise
-        return cls(path, lock, base)
+        return cls(path, lock, base, begun)
 
     def done(self, retry_failed: bool = False) -> set[str]:
         """Keys of points that need not be run.
@@ -94,19 +95,22 @@ class Store:
         return [result for result, in_plan in self._base.results() if in_plan]
 
     def close(self, finished: bool = False) -> None:
-        """Close the file; a Parquet file is written.
+        """Close the file; a Parquet file is written.  A file that was begun and got no result is removed.
 
         Args:
             finished: whether no point is left; then the journal beside a Parquet file is removed.
         """
+        parquet = self._path.suffix == PARQUET
+        base = journal_path(self._path) if parquet else self._path
         try:
             try:
-                if self._path.suffix == PARQUET:
+                empty = self._begun and not self._base.keys()
+                if parquet and not empty:
                     self._write()
             finally:
                 self._base.close()
-            if self._path.suffix == PARQUET and finished:
-                journal_path(self._path).unlink()
+            if empty or (parquet and finished):
+                base.unlink()
         finally:
             _unlock(self._path, self._lock)
 

@@ -119,12 +119,9 @@ def sweep(out: Console, err: Console, path: Path, file: Path, running: Running, 
                         store.add(result)
                         display.arrived(result)
             except KeyboardInterrupt:
-                err.print(
-                    f"{display.taken_over + display.finished.total()} of {len(keys)} points are finished and kept in "
-                    f"{file}; the same command goes on with the others",
-                    soft_wrap=True,
-                    markup=False,
-                )
+                kept = display.taken_over + display.finished.total()
+                words = f" and kept in {file}; the same command goes on with the others" if kept else ""
+                err.print(f"{kept} of {len(keys)} points are finished{words}", soft_wrap=True, markup=False)
                 raise
         finished = len(store.done() & keys) == len(keys)
         rows = store.results()

@@ -15,7 +15,7 @@ from command_line import command
 from sweep_results import PLAN, in_process, write_plan
 
 from hls4attn.host.cli.sweep import parse_resources
-from hls4attn.host.sweep import runner, verb
+from hls4attn.host.sweep import cluster, runner, verb
 from hls4attn.host.sweep.store import Store, read_results
 from hls4attn.models.errors import InputError
 
@@ -162,6 +162,14 @@ def test_refused(tmp_path, monkeypatch, cli, called, arguments, words):
     assert words in " ".join(err.split())
     assert not called["points"]
     assert {p.name for p in tmp_path.iterdir()} == {"plan.toml", "m.keras", "m.onnx"}
+
+
+@pytest.mark.parametrize("name", ["s.sqlite", "s.parquet"])
+def test_a_scheduler_that_does_not_answer_leaves_no_file(tmp_path, cli, monkeypatch, name):
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    code, _, err = cli(write_plan(tmp_path), "--out", tmp_path / name, "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 3 and "Nothing answers at tcp://127.0.0.1:9" in err
+    assert not list(tmp_path.glob("*s.*"))
 
 
 def test_two_sweeps_of_one_file(tmp_path, cli, called):

@@ -54,6 +54,17 @@ def test_what_goes_in_comes_out(tmp_path, name, finished, three):
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_a_file_without_results_is_not_left_behind_but_an_old_one_is(tmp_path, name, three):
+    path = tmp_path / name
+    filled(path, [])
+    assert list(tmp_path.iterdir()) == []
+    filled(path, three)
+    before = {p.name for p in tmp_path.iterdir()}
+    filled(path, [])
+    assert {p.name for p in tmp_path.iterdir()} == before and len(read_results(path).others) == len(three)
+
+
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("finished", [False, True])
 def test_going_on_with_more_points(tmp_path, name, finished, three):
     path = tmp_path / name
@@ -150,7 +161,7 @@ def test_truncated_files_are_refused(tmp_path, name, three):
         assert path.stat().st_size == int(share * len(whole))
 
 
-def test_databases_of_others_and_of_newer_versions(tmp_path):
+def test_databases_of_others_and_of_newer_versions(tmp_path, three):
     path = tmp_path / "sweep.sqlite"
     base = sqlite3.connect(path)
     base.execute("CREATE TABLE results (key)")
@@ -159,7 +170,7 @@ def test_databases_of_others_and_of_newer_versions(tmp_path):
         Store.open(path, META, [])
     base.close()
     path.unlink()
-    filled(path, [])
+    filled(path, three)
     with sqlite3.connect(path) as base:
         base.execute("PRAGMA user_version = 7")
     with pytest.raises(InputError, match=r"written by a newer hls4attn \(its format is 7, known is 1\)"):
