@@ -195,7 +195,7 @@ def test_doctor_lists_tools(tmp_path):
 
 
 def test_doctor_finds_simulators_without_their_packages(tmp_path, monkeypatch):
-    monkeypatch.setattr("hls4attn.host.doctor._package_version", lambda name: None)
+    monkeypatch.setattr("hls4attn.host.doctor.package_version", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     names = ("Verilator", "Yosys", "nextpnr")
     assert {f.version for f in examine() if f.name in names} == {None}
