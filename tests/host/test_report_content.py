@@ -2,6 +2,7 @@
 """What a report is about, what it takes from a folder, and that nothing is left without an answer."""
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -24,7 +25,7 @@ from hls4attn.host.report.subject import find_subject
 from hls4attn.host.report.sweep import sweep_page
 from hls4attn.host.report.verb import model_page
 from hls4attn.models import zoo
-from hls4attn.models.errors import InputError, ModelFileError
+from hls4attn.models.errors import InputError, ModelFileError, ToolError
 from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.zoo import zoo_model
 
@@ -169,8 +170,6 @@ def test_mismatches_and_stopped_stages_are_bad(folder):
 
 
 def test_a_stage_that_cannot_run_leaves_the_others(folder, monkeypatch):
-    from hls4attn.models.errors import ToolError
-
     subject = find_subject(folder)
     flow, _ = open_flow(subject, Asked())
     whole = Flow.stage
@@ -202,6 +201,50 @@ def test_without_scores_there_are_reasons(tmp_path):
     section, tiles = accuracy.accuracy_section(graph)
     assert "no model of the zoo" in texts(section) and tiles == []
     assert "None concerns this" in texts(claims.claims_section(graph))
+
+
+def test_errors_are_of_inputs_that_the_model_is_made_for():
+    graph = read_graph(load_model(Path(zoo.__file__).parent / "char_gpt" / "gaincell.onnx"))
+    codes, words = arithmetic.typical_codes(graph, 10, 0)
+    assert words == "5 random-text samples" and codes.shape == (5, *graph.input.shape)
+    assert (codes.sum(axis=-1) == 1).all()  # one character a place
+    codes, words = arithmetic.typical_codes(digits(), 10, 0)
+    assert words == "10 test-set samples" and len(codes) == 10
+
+
+def test_of_a_model_without_a_test_set_they_are_random(tmp_path, monkeypatch):
+    codes, words = arithmetic.typical_codes(read_graph(load_model(operator_file(tmp_path))), 10, 3)
+    assert words == "10 random (seed 3) samples" and len(codes) == 10
+
+    def absent(*_):
+        raise ToolError("no scikit-learn")
+
+    monkeypatch.setattr("hls4attn.host.samples.known_inputs", absent)
+    codes, words = arithmetic.typical_codes(digits(), 10, 3)
+    assert words == "10 random (seed 3) samples; no test set: no scikit-learn" and len(codes) == 10
+
+
+def test_the_row_of_this_model_is_marked_among_the_recipes():
+    graph = read_graph(load_model(Path(zoo.__file__).parent / "char_gpt" / "gaincell.onnx"))
+    (table,) = [b for b in accuracy.accuracy_section(graph)[0].blocks if isinstance(b, Table)]
+    assert [row[0] for row, tone in zip(table.rows, table.tones, strict=True) if tone == "good"] == ["gaincell"]
+    assert table.note.startswith("Marked: gaincell") and table.columns[2].title == "mean loss, nats"
+
+
+def test_times_are_at_the_clock_of_the_choices(folder):
+    subject = find_subject(folder)
+    flow, _ = open_flow(subject, Asked())
+    for period, clock in ((10.0, "100 MHz"), (4.0, "250 MHz")):
+        section, _ = estimated.estimate_section(replace(flow, config=replace(flow.config, clock_period_ns=period)), "")
+        facts = dict(next(b for b in section.blocks if isinstance(b, Facts)).rows)
+        cycles, time = re.match(r"([\d,]+) cycles; ([\d.,]+) us at", facts["Latency"]).groups()
+        assert facts["Latency"].endswith(f"us at an assumed clock of {clock}") and clock in facts["Interval"]
+        assert float(time) == pytest.approx(int(cycles.replace(",", "")) * period / 1000, abs=0.006)
+
+
+def test_what_was_not_verified_says_so_at_the_top(tmp_path):
+    content, _ = model_page(QUIET, QUIET, find_subject(operator_file(tmp_path)), Asked(samples=0))
+    assert (content.tiles[0].label, content.tiles[0].value, content.tiles[0].tone) == ("Mismatches", "not verified", "")
 
 
 def test_accuracy_is_that_of_the_test_set():
@@ -259,8 +302,9 @@ def test_a_sweep_has_front_points_and_failures(tmp_path):
 def test_a_sweep_without_results_says_so(tmp_path):
     from hls4attn.host.sweep.store import Store
 
-    Store.open(tmp_path / "s.sqlite", {"points": 3, "objectives": ["dsp:min"]}, []).close()
+    running = Store.open(tmp_path / "s.sqlite", {"points": 3, "objectives": ["dsp:min"]}, [])
     sections = by_key(sweep_page(tmp_path / "s.sqlite"))
+    running.close()  # which would leave no file behind
     assert "No point has finished" in texts(sections["points"]) and "No chart" in texts(sections["front"])
 
 
