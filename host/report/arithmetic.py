@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from hls4attn.host.report.boxes import shape_text, short_format
 from hls4attn.host.report.content import Block, Column, Facts, Note, Picture, Section, Table, Tile, columns_of
 from hls4attn.host.report.ladder import Verification
+from hls4attn.models.errors import ToolError
 from hls4attn.models.export.execute import Reference
 from hls4attn.models.export.graph import Constant, Graph
 from hls4attn.models.formats import Codes
@@ -50,7 +53,8 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
         reason: why nothing was.
     """
     if found is None:
-        return Section("verification", "Verification", (Note(f"Not verified: {reason}.", "why"),)), []
+        tile = Tile("Mismatches", "not verified", reason)
+        return Section("verification", "Verification", (Note(f"Not verified: {reason}.", "why"),)), [tile]
     done = [r for r in found.rungs if not r["mismatches"]]
     where = (
         f"taken from {found.taken}, climbed on {found.when}"
@@ -94,9 +98,16 @@ def _samples(found: Verification) -> str:
 
 
 def typical_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:
-    """Input codes as the model meets them: of the zoo's inputs where they are known, else random."""
-    from hls4attn.host.samples import CORNERS, verification_codes
+    """Input codes as the model meets them, and what they are: none but the zoo's inputs where these are known.
 
+    Random codes beside them would be in every mean, and stand for nothing that the model ever sees.
+    """
+    from hls4attn.host.samples import CORNERS, known_inputs, verification_codes
+
+    with suppress(ToolError):  # the words of the random codes say why there is no test set
+        known, kind = known_inputs(graph, samples, seed)
+        if len(known):
+            return known, f"{len(known)} {kind} samples"
     codes, words = verification_codes(graph, samples + CORNERS, seed)
     return codes[CORNERS:], words.split(" + ", 1)[1]
 
@@ -166,7 +177,10 @@ def attention_sections(graph: Graph, codes: Codes, words: str) -> list[Section]:
     )  # fmt: skip
     numbers = ("smallest sum", "mean sum", "largest sum")
     columns = (*columns_of(("node", "a weight is"), numbers), *columns_of(("exact sum",), ("gain",)))
-    gains = f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function; 1 is no bias."
+    gains = (
+        f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function, which has no "
+        "limits; 1 is no bias."
+    )
     if any(m.exact_sum is None for m in maps):
         gains += " ConSmax and gain cells do not normalise: a sum other than 1 is no error of theirs."
     drawn = figure_row_sums(graph, trace)

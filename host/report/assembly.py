@@ -57,11 +57,11 @@ def assemble(
     add(arithmetic.model_section(graph))
     add(*arithmetic.verification_section(found, reason))
     add(*accuracy.accuracy_section(graph, measured))
+    add(*_estimate(flow, chosen, subject))
+    add(synthesised.synthesis_section(subject.record, _waiting(subject), graph))
     add(*arithmetic.errors_section(graph, codes, words))
     for section in arithmetic.attention_sections(graph, codes, words):
         add(section)
-    add(*_estimate(flow, chosen, subject))
-    add(synthesised.synthesis_section(subject.record, _waiting(subject), graph))
     add(claims.claims_section(graph))
     add(reproduce.of_model(subject, flow, found, seed))
     ran = "" if found is None else f", verified on {found.device}" if found.device else ", not run on a board"

@@ -26,7 +26,7 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     """
     from hls4attn.hls.estimate import estimate
     from hls4attn.hls.fit import fit, suggest
-    from hls4attn.host.estimate import CLOCK_MHZ, capacity, designs_of, reuse_text
+    from hls4attn.host.estimate import capacity, designs_of, reuse_text
     from hls4attn.overlays.boards import load_boards
 
     config = flow.settings
@@ -38,13 +38,14 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     fits = [fit(found.resources, b) for b in boards.values()]
     here = next(f for f in fits if f.board == target.name)
     advice = suggest(make, config, target)
-    clock = f"at an assumed clock of {CLOCK_MHZ} MHz"
+    mhz = 1000 / config.clock_period_ns
+    clock = f"us at an assumed clock of {mhz:g} MHz"
     reuse = f"reuse factor {config.reuse_factor}{chosen}{reuse_text(design)}"
-    used, pace = found.resources, f"{found.interval / CLOCK_MHZ:,.2f} us"
+    used = found.resources
     facts = Facts((
         ("Design", f"{config.backend}, {config.io_type}, {reuse}"),
-        ("Latency", f"{found.latency:,} cycles; {clock} {found.latency / CLOCK_MHZ:,.2f} us"),
-        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {clock} {pace}"),
+        ("Latency", f"{found.latency:,} cycles; {found.latency / mhz:,.2f} {clock}"),
+        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {found.interval / mhz:,.2f} {clock}"),
         ("Multipliers", f"{used.multiplier_count:,}, of them {used.narrow_count:,} with an operand of 8 bits or fewer"),
         ("Memory bits", ", ".join(f"{used.bits(kind):,} of {name}" for kind, name in _MEMORIES)),
         ("Suggestion", advice.reason),
@@ -63,7 +64,7 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     percent = ", ".join(f"{here.percent[k]:,.0f} % {k.upper()}" for k in ("dsp", "lut") if k in here.percent)
     fitting = here.fits and not found.limits
     note = f"estimated: {percent}" if fitting else f"estimated: {percent}. {_what_fits(advice, fits)}"
-    tiles = [_interval_tile("estimated", found.interval), _fits_tile(target.name, fitting, note)]
+    tiles = [_interval_tile("estimated", found.interval, found.latency), _fits_tile(target.name, fitting, note)]
     return Section("estimate", "Estimate", blocks), tiles
 
 
@@ -82,7 +83,7 @@ def figure_kernels(found: Estimate, family: str) -> str:
             axis.grid(axis="x", alpha=0.25, linewidth=0.6)
             axis.tick_params(labelsize=SMALLEST)
         axes[0].set_yticks(rows, [k.name for k in found.kernels], fontsize=SMALLEST, family="monospace")
-        axes[0].invert_yaxis()
+        axes[0].set_ylim(len(found.kernels) - 0.4, -0.6)
     return inline_svg(figure, "Estimate of every kernel")
 
 
@@ -136,7 +137,7 @@ def rtl_section(flow: Flow) -> tuple[Section, list[Tile]]:
         "Clocks by the cycle model of the Verilog, which equals its simulation; sizes counted, not synthesised."
     )
     tiles = [
-        _interval_tile("by the cycle model", clocks.interval),
+        _interval_tile("by the cycle model", clocks.interval, clocks.latency),
         _fits_tile(flow.board, found["fits"], "estimated, with DMA and shell"),
     ]
     blocks = (lead, facts, Table("Modules", columns, rows, sortable=True))
@@ -153,8 +154,9 @@ def _what_fits(advice: Suggestion, fits: Sequence[Fit]) -> str:
     )
 
 
-def _interval_tile(how: str, cycles: float) -> Tile:
-    return Tile(f"Interval, {how}", f"{cycles:,.0f} cycles", "from one sample to the next")
+def _interval_tile(how: str, cycles: float, latency: int) -> Tile:
+    words = f"from one sample to the next; the first takes {latency:,}"
+    return Tile(f"Interval, {how}", f"{cycles:,.0f} cycles", words)
 
 
 def _fits_tile(board: str, fits: bool, note: str) -> Tile:

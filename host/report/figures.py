@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hls4attn.host.report.attention import AttentionMap, attention_maps
-from hls4attn.host.report.inline import PALETTE, SMALLEST, canvas, inline_svg
+from hls4attn.host.report.inline import INK, PALETTE, SMALLEST, canvas, inline_svg
 from hls4attn.host.report.layers import LayerError, layer_errors
 from hls4attn.host.sweep.chart import drawable, scatter
 from hls4attn.host.sweep.pareto import Objective
@@ -147,6 +147,24 @@ def shrunk(values: Reals, side: int = MAP_SIDE) -> Reals:
     return np.where(seen > 0, np.nansum(blocks, axis=(1, 3)) / np.maximum(seen, 1), np.nan)
 
 
+def bin_edges(values: Reals, most: int = 40) -> Reals:
+    """Edges of bins that all hold equally many of the places that values on a grid can have.
+
+    Bins that are no whole number of steps wide show a comb that is not in the values.
+
+    Args:
+        values: at least one.
+        most: how many bins.
+    """
+    places = np.unique(np.round(values, 9))
+    step = float(np.diff(places).min(initial=np.inf))
+    if not np.isfinite(step):
+        return places[0] + np.array([-0.5, 0.5])
+    count = round((places[-1] - places[0]) / step) + 1
+    width = -(-count // most)
+    return places[0] + step * (width * np.arange(-(-count // width) + 1) - 0.5)
+
+
 def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
     """How the sums of the rows are distributed, a panel a block, with their mean and what is exact.
 
@@ -169,10 +187,10 @@ def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
         for axis, found in zip(axes, maps, strict=False):
             sums = found.row_sums.ravel()
             mean = float(sums.mean())
-            axis.hist(sums, bins=40, color=OWN)
+            axis.hist(sums, bins=list(bin_edges(sums)), color=OWN)
             axis.axvline(mean, color=GROWN, linewidth=1.4, label=f"mean {mean:.3f}")
             if found.exact_sum is not None:
-                axis.axvline(found.exact_sum, linestyle="--", linewidth=1.2, color=LIMITED, label="exact 1")
+                axis.axvline(found.exact_sum, linestyle="--", linewidth=1.2, color=INK, label="exact 1")
             gain = "" if found.gain is None else f"\ngain {found.gain:.4f}"
             axis.set_title(f"{found.node}{gain}", fontsize=8)
             axis.set_xlabel("row sum", fontsize=8)

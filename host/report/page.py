@@ -25,7 +25,9 @@ INLINE_BYTES = 1_500_000
 _HERE = Path(__file__).parent
 _PROLOGUE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 #: Of Markdown, what would be markup; an underscore inside a word is none.
-_SPECIAL = re.compile(r"([\\`*\[\]|~$#])|(?<!\w)_|_(?!\w)")
+_SPECIAL = re.compile(r"([\\`*\[\]|~$#@])|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.")
+#: What at the beginning of a line makes it a list or a heading.
+_OPENING = re.compile(r"^(\d*)([-+=.)]+(?:\s|$))")
 
 
 def html(page: Page) -> str:
@@ -116,14 +118,19 @@ def _safe(text: str) -> Any:
 
 
 def _md(text: str) -> Any:
-    """Text that means itself in Markdown: HTML's characters become entities, Markdown's get a backslash."""
+    """A line of text that means itself in Markdown, also where it is a paragraph of its own."""
+    return _safe(_OPENING.sub(r"\1\\\2", _inert(text)))
+
+
+def _inert(text: str) -> str:
+    """Text that means itself inside a line: HTML's characters become entities, Markdown's get a backslash."""
     one_line = " ".join(str(text).split())
     parts: list[str] = []
     last = 0
     for match in _SPECIAL.finditer(one_line):
         parts += [escape(one_line[last : match.start()], quote=False), f"\\{match.group()}"]
         last = match.end()
-    return _safe("".join([*parts, escape(one_line[last:], quote=False)]))
+    return "".join([*parts, escape(one_line[last:], quote=False)])
 
 
 def _unbroken(text: str) -> Any:
@@ -134,7 +141,7 @@ def _unbroken(text: str) -> Any:
 
 def _cell(text: str) -> Any:
     """Text in a cell of a Markdown table, which must not be empty."""
-    return _md(text) or _safe("&nbsp;")
+    return _safe(_inert(text) or "&nbsp;")
 
 
 def _fence(text: str) -> Any:

@@ -79,7 +79,7 @@ def _verified(
 ) -> tuple[ladder.Verification | None, str]:
     """The ladder that lies there and still holds, or a new one; or why there is none."""
     if asked.samples == 0:
-        return None, "the report was asked for without samples (--samples 0)"
+        return None, "asked for without samples (--samples 0)"
     if folder is not None and asked.samples is None and asked.seed is None and asked.stages is None:
         taken = ladder.take(subject.ladder, folder, flow)
         if taken is not None:

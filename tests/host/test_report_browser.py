@@ -211,6 +211,20 @@ def test_tables_sort_and_filter(browser, sweep):
     assert shown == 5 and "5 of 12 rows" in visit.run("return document.querySelector('#points .filter').textContent")
 
 
+def test_a_sum_is_no_row_to_count_and_hides_when_some_are_hidden(browser, tmp_path):
+    from reported import page
+
+    pages.write(page(), tmp_path / "sizes.html")
+    visit = Visit(browser, tmp_path / "sizes.html")
+    state = """const input = document.querySelector('.filter input'); input.value = arguments[0];
+        input.dispatchEvent(new Event('input'));
+        return [document.querySelector('.filter span').textContent, document.querySelector('tr.total').hidden];"""
+    assert visit.run(state, "") == ["3 of 3 rows", False]
+    assert visit.run(state, "1,0") == ["1 of 3 rows", True]
+    assert visit.run(state, "all") == ["0 of 3 rows", True]
+    assert visit.run(state, "") == ["3 of 3 rows", False]
+
+
 def test_names_that_are_markup_run_nothing(browser, tmp_path):
     quiet = Console(quiet=True)
     content, _ = model_page(quiet, quiet, find_subject(hostile_file(tmp_path)), Asked(samples=0))

@@ -22,6 +22,7 @@ from hls4attn.host.report.attention import attention_maps
 from hls4attn.host.report.drawing import model_svg
 from hls4attn.host.report.estimated import figure_kernels
 from hls4attn.host.report.figures import (
+    bin_edges,
     figure_attention,
     figure_layer_errors,
     figure_row_sums,
@@ -198,6 +199,18 @@ def test_row_sums(digits):
     assert found.gain == pytest.approx(sums.mean()) and any(f"gain {sums.mean():.4f}" in t for t in shown)
     graph, _, trace = digits
     assert not any("exact" in t for t in texts(figure_row_sums(graph, trace)))  # ConSmax does not normalise
+
+
+def test_bins_have_equally_many_places_each():
+    """Values that lie on a grid as evenly as can be give bars of one height."""
+    for count, step in ((103, 1 / 256), (40, 1 / 256), (41, 1 / 600), (7, 0.25), (1, 1.0)):
+        values = np.repeat(0.8125 + step * np.arange(count), 5)
+        edges = bin_edges(values)
+        heights, _ = np.histogram(values, edges)
+        assert heights.sum() == len(values) and len(heights) <= 40
+        assert len(set(heights[:-1])) <= 1 and 0 < heights[-1] <= heights[0]
+    spread = np.random.default_rng(0).normal(size=1000)
+    assert np.histogram(spread, bin_edges(spread))[0].sum() == 1000 and len(bin_edges(spread)) <= 41
 
 
 def test_figures_fit_a_page_beside_each_other(digits):
