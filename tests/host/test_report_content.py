@@ -18,7 +18,7 @@ from hls4attn.host.claims import SECTIONS
 from hls4attn.host.flow import Flow
 from hls4attn.host.report import accuracy, arithmetic, claims, estimated, ladder, reproduce, sweep, synthesised
 from hls4attn.host.report.asked import Asked
-from hls4attn.host.report.content import Column, Commands, Facts, Note, Section, Table
+from hls4attn.host.report.content import Column, Commands, Facts, Note, Picture, Section, Table
 from hls4attn.host.report.made import LADDER, MADE, Made, parse_made
 from hls4attn.host.report.opening import open_flow
 from hls4attn.host.report.subject import find_subject
@@ -297,6 +297,17 @@ def test_a_sweep_has_front_points_and_failures(tmp_path):
     (log,) = sections["failures"].blocks
     assert "ToolError" in log.title and "no room" in log.text
     assert content.tiles[0].value == "12 of 14"
+
+
+def test_points_of_a_picture_are_named_by_what_differs_on_the_front(tmp_path):
+    sections = by_key(sweep_page(sweep_file(tmp_path / "s.sqlite")))
+    (drawn,) = [b for b in sections["front"].blocks if isinstance(b, Picture)]
+    named = re.findall(r">([^<>]*reuse factor[^<>]*)<", drawn.data.decode())
+    (front,) = [b for b in sections["front"].blocks if isinstance(b, Table)]
+    assert len(named) == len(front.rows) and all(re.search(r"reuse factor \d+$", name) for name in named)
+    assert drawn.title.startswith("Accuracy (fraction) over interval cycles")
+    (points,) = [b for b in sections["points"].blocks if isinstance(b, Table)]
+    assert "Reuse factor fit:" in points.note and "Lanes" not in points.note and "Float" not in points.note
 
 
 def test_a_sweep_without_results_says_so(tmp_path):
