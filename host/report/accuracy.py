@@ -71,7 +71,7 @@ def _committed(name: str, score: str) -> list[Block]:
         tones = tuple("good" if r["name"] == score else "" for r in found["rows"])
         note = f"Validation loss in nats a character of {found['text']} over {seeds} seeds. {_KEPT}"
         if "good" in tones:
-            note = f"Marked: {score}, as this model is. {note}"
+            note = f"This model is the one called {score}. {note}"
         return [Table("Losses of the training recipe", columns, rows, tones, note=note)]
     if name != "digits-vit":
         return []

@@ -196,7 +196,8 @@ def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
             axis.set_xlabel("row sum", fontsize=8)
             axis.set_ylabel("rows", fontsize=8)
             axis.tick_params(labelsize=SMALLEST)
-            axis.legend(fontsize=SMALLEST, frameon=False)
+            axis.set_ylim(top=1.3 * axis.get_ylim()[1])  # room for the legend above the bars
+            axis.legend(fontsize=SMALLEST, frameon=False, loc="upper right")
     return inline_svg(figure, f"Row sums of {graph.name}")
 
 

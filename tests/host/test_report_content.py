@@ -228,7 +228,8 @@ def test_the_row_of_this_model_is_marked_among_the_recipes():
     graph = read_graph(load_model(Path(zoo.__file__).parent / "char_gpt" / "gaincell.onnx"))
     (table,) = [b for b in accuracy.accuracy_section(graph)[0].blocks if isinstance(b, Table)]
     assert [row[0] for row, tone in zip(table.rows, table.tones, strict=True) if tone == "good"] == ["gaincell"]
-    assert table.note.startswith("Marked: gaincell") and table.columns[2].title == "mean loss, nats"
+    assert table.note.startswith("This model is the one called gaincell.")
+    assert table.columns[2].title == "mean loss, nats"
 
 
 def test_times_are_at_the_clock_of_the_choices(folder):
