@@ -44,8 +44,11 @@ _STYLE: dict[Any, Any] = {
 
 
 def clean(text: str) -> str:
-    """Text without what XML does not allow and what changes how other text is shown."""
-    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSHOWN else "\ufffd" for c in text)
+    """Text without what XML does not allow and what changes how other text is shown, such as a terminal's colours."""
+    if text.isascii() and text.isprintable():
+        return text
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSHOWN else "\ufffd" for c in lines)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hls4attn.host.report.content import Page, Picture
+from hls4attn.host.report.inline import clean
 from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 
@@ -97,7 +98,14 @@ def _environment() -> Any:
     except ImportError as error:
         raise ToolError('Jinja2 is not installed: pip install "hls4attn[report]"') from error
     loader = FileSystemLoader(_HERE)
-    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,  # what filters have made is clean
+    )
     found.filters |= {"md": _md, "cell": _cell, "fence": _fence}
     found.filters |= {"unbroken": _unbroken, "embedded": _embedded, "file": file_name}
     return found
@@ -124,7 +132,7 @@ def _md(text: str) -> Any:
 
 def _inert(text: str) -> str:
     """Text that means itself inside a line: HTML's characters become entities, Markdown's get a backslash."""
-    one_line = " ".join(str(text).split())
+    one_line = " ".join(clean(str(text)).split())
     parts: list[str] = []
     last = 0
     for match in _SPECIAL.finditer(one_line):
@@ -135,7 +143,7 @@ def _inert(text: str) -> str:
 
 def _unbroken(text: str) -> Any:
     """Text in HTML whose command-line options do not break at their hyphens."""
-    words = (escape(word) for word in str(text).split(" "))
+    words = (escape(word) for word in clean(str(text)).split(" "))
     return _safe(" ".join(f'<span class="option">{w}</span>' if w.startswith("--") else w for w in words))
 
 
@@ -148,7 +156,7 @@ def _fence(text: str) -> Any:
     """A block of code whose fence is longer than any inside it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return _safe(f"{fence}text\n{text.rstrip()}\n{fence}")
+    return _safe(f"{fence}text\n{clean(text).rstrip()}\n{fence}")
 
 
 def _embedded(picture: Picture) -> Any:
@@ -157,4 +165,4 @@ def _embedded(picture: Picture) -> Any:
         return _safe(_PROLOGUE.sub("", picture.data.decode()).strip())
     kind = {"svg": "image/svg+xml", "png": "image/png"}[picture.form]
     data = base64.b64encode(_alone(picture)).decode()
-    return _safe(f'<img src="data:{kind};base64,{data}" alt="{escape(picture.text or picture.title)}">')
+    return _safe(f'<img src="data:{kind};base64,{data}" alt="{escape(clean(picture.text or picture.title))}">')

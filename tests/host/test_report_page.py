@@ -11,7 +11,7 @@ import pytest
 from reported import EVIL, page
 
 from hls4attn.host.report import page as pages
-from hls4attn.host.report.content import Facts, Log, Note, Picture, Section, Table, Tile
+from hls4attn.host.report.content import Column, Facts, Log, Note, Picture, Section, Table, Tile
 from hls4attn.models.errors import ModelFileError
 
 OUTSIDE = re.compile(
@@ -84,6 +84,16 @@ def test_markup_in_names_is_inert():
     twin = pages.markdown(content, "x_files")
     outside = re.sub(r"^(`{3,})text\n.*?^\1$", "", twin, flags=re.DOTALL | re.MULTILINE)
     assert "<script" not in outside
+
+
+def test_what_changes_how_other_text_is_shown_is_taken_out():
+    """A terminal's colours, letters that turn the order of those behind them, and what is no text at all."""
+    odd = "a\u202eb\x1b[31m\x00c"
+    blocks = (Note(odd), Facts(((odd, odd),)), Table(odd, (Column(odd),), ((odd,),)), Log(odd, f"x\r\n\ty {odd}"))
+    content = page(title=odd, lead=odd, tiles=(Tile(odd, odd, odd),), sections=(Section("s", odd, blocks),))
+    for text in (pages.html(content), pages.markdown(content, "x_files")):
+        assert not set(text) & set("\u202e\x1b\x00\r") and "x\n\ty a\ufffdb" in text
+        assert text.count("a\ufffdb\ufffd[31m\ufffdc") + text.count("a\ufffdb\ufffd\\[31m\ufffdc") >= 11
 
 
 @pytest.mark.parametrize(
