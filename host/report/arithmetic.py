@@ -16,6 +16,17 @@ from hls4attn.models.formats import Codes
 #: Samples that errors and row sums are taken over, and whose attention is drawn.
 TYPICAL, DRAWN = 64, 2
 _HERE = "this machine"
+#: What each stage of the ladder computes with.
+_COMPUTES = {
+    "keras": "the trained Keras layers",
+    "onnx": "the file, by this package's reader",
+    "qonnx": "the file, node by node in qonnx",
+    "onnxruntime": "the file, in a stock onnxruntime",
+    "csim": "the C++ kernels, compiled",
+    "rtl": "the Verilog, simulated",
+    "netlist": "what Yosys makes of the Verilog",
+    "board": "the overlay, through PYNQ's classes",
+}
 _FORMATS = "Shapes are without the batch dimension; formats are fixed<bits, bits of fraction>, half to even, limited."
 
 
@@ -71,10 +82,13 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     elif found.rungs:
         blocks.append(Note(f"{len(done)} stages equal the reference in every sample that they computed.", "good"))
     rows = tuple(
-        (r["stage"], r["against"], f"{r['mismatches']}/{r['samples']}", f"{r['seconds']:.1f}", r["device"] or _HERE)
+        (
+            r["stage"], _COMPUTES.get(r["stage"], ""), r["against"], f"{r['mismatches']}/{r['samples']}",
+            f"{r['seconds']:.1f}", r["device"] or _HERE,
+        )
         for r in found.rungs
     )  # fmt: skip
-    columns = (*columns_of(("stage", "compared with"), ("mismatches", "seconds")), Column("ran on"))
+    columns = (*columns_of(("stage", "what computes", "compared with"), ("mismatches", "seconds")), Column("ran on"))
     tones = tuple("bad" if r["mismatches"] else "good" for r in found.rungs)
     note = "Seconds are of this machine's simulation, not of any hardware; an emulated board has no time."
     blocks.append(Table("Stages", columns, rows, tones, note=note))

@@ -64,9 +64,15 @@ def assemble(
         add(section)
     add(claims.claims_section(graph))
     add(reproduce.of_model(subject, flow, found, seed))
-    ran = "" if found is None else f", verified on {found.device}" if found.device else ", not run on a board"
-    lead = f"{graph.name} for {flow.board}{ran}."
+    lead = f"{graph.name} for {flow.board}{_ran(found)}."
     return Page(subject.name, _KINDS[subject.kind], lead, written(), tuple(tiles), tuple(sections))
+
+
+def _ran(found: ladder.Verification | None) -> str:
+    """Whether a board, real or emulated, has computed the same."""
+    if found is None or not found.device:
+        return "" if found is None else ", not run on a board"
+    return f", {'not equal to the reference' if found.wrong else 'verified'} on {found.device}"
 
 
 def _estimate(flow: Flow, chosen: str, subject: Subject) -> tuple[Section, list[Tile]]:

@@ -175,6 +175,22 @@ def test_drawings_can_be_read_and_be_seen_whole(browser, model, width):
     assert visit.run(inside)[:2] == [True, True]
 
 
+@pytest.mark.parametrize("kind", ["model", "sweep"])
+def test_all_columns_are_on_paper(browser, request, kind):
+    """As wide as A4 between margins of 1 cm, with all that is folded open."""
+    visit = Visit(browser, request.getfixturevalue(kind)[1], 718)
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        visit.run("dispatchEvent(new Event('beforeprint'))")
+        edges = "[...document.querySelectorAll('th, td, svg')].map((one) => one.getBoundingClientRect().right)"
+        right = visit.run(f"return Math.max(...{edges})")
+        assert visit.run("return document.querySelectorAll('details:not([open])').length") == 0
+        assert 600 < right <= 718
+        visit.shot(f"{kind}-print")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_dark_pages_are_dark(browser, model):
     visit = Visit(browser, model[1], 1280, dark=True)
     dark = visit.run("return getComputedStyle(document.body).backgroundColor")

@@ -15,8 +15,18 @@ from rich.console import Console
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.host.claims import SECTIONS
-from hls4attn.host.flow import Flow
-from hls4attn.host.report import accuracy, arithmetic, claims, estimated, ladder, reproduce, sweep, synthesised
+from hls4attn.host.flow import ALL_STAGES, Flow
+from hls4attn.host.report import (
+    accuracy,
+    arithmetic,
+    assembly,
+    claims,
+    estimated,
+    ladder,
+    reproduce,
+    sweep,
+    synthesised,
+)
 from hls4attn.host.report.asked import Asked
 from hls4attn.host.report.content import Column, Commands, Facts, Note, Picture, Section, Table
 from hls4attn.host.report.made import LADDER, MADE, Made, parse_made
@@ -167,6 +177,23 @@ def test_mismatches_and_stopped_stages_are_bad(folder):
     assert (tile.value, tile.tone) == ("stopped", "bad") and "csim stopped: got stuck" in texts(section)
     section, (tile,) = arithmetic.verification_section(replace(found, absent={"keras": "no file"}), "")
     assert (tile.value, tile.tone) == ("0", "good") and "keras was not compared: no file" in texts(section)
+
+
+def test_what_was_not_equal_is_not_called_verified(folder):
+    _, _, found = climbed(folder)
+    assert assembly._ran(None) == "" and assembly._ran(found) == ", not run on a board"
+    board = {**found.rungs[0], "stage": "board", "device": "emulated:pynq-z2"}
+    assert assembly._ran(replace(found, rungs=[board])) == ", verified on emulated:pynq-z2"
+    wrong = replace(found, rungs=[{**board, "mismatches": 1}])
+    assert assembly._ran(wrong) == ", not equal to the reference on emulated:pynq-z2"
+
+
+def test_every_stage_says_what_computes(folder):
+    _, _, found = climbed(folder)
+    rungs = [{**found.rungs[0], "stage": name} for name in ALL_STAGES]
+    section, _ = arithmetic.verification_section(replace(found, rungs=rungs), "")
+    (table,) = [b for b in section.blocks if isinstance(b, Table)]
+    assert len({row[1] for row in table.rows} - {""}) == len(ALL_STAGES)
 
 
 def test_a_stage_that_cannot_run_leaves_the_others(folder, monkeypatch):
