@@ -3,7 +3,9 @@
 
 import base64
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from hls4attn.host.report import page as pages
 from hls4attn.host.report.asked import Asked
-from hls4attn.host.report.content import Table
+from hls4attn.host.report.content import Column, Section, Table
 from hls4attn.host.report.subject import find_subject
 from hls4attn.host.report.sweep import sweep_page
 from hls4attn.host.report.verb import model_page
@@ -187,6 +189,25 @@ def test_all_columns_are_on_paper(browser, request, kind):
         assert visit.run("return document.querySelectorAll('details:not([open])').length") == 0
         assert 600 < right <= 718
         visit.shot(f"{kind}-print")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_many_columns_are_printed_in_landscape(browser, sweep, tmp_path):
+    """And the table is no wider than that page."""
+    (table,) = [t for t in tables_of(sweep[0]) if t.title == "Every point"]
+    columns, cells = tuple(Column(f"a metric {k}", True) for k in range(20)), tuple(f"{k},024.5" for k in range(20))
+    wide = replace(table, columns=table.columns + columns, rows=tuple(row + cells for row in table.rows))
+    for shown, landscape in ((table, False), (wide, True)):
+        content = replace(sweep[0], sections=(Section("points", "All points", (shown,)),))
+        pages.write(content, tmp_path / "points.html")
+        visit = Visit(browser, tmp_path / "points.html", 1047)
+        printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+        sizes = {tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox \[([\d. ]+)\]", printed)}
+        assert any(width > height for _, _, width, height in sizes) == landscape, sizes
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert visit.run("return document.querySelector('table').getBoundingClientRect().right") <= 1047
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
