@@ -15,7 +15,7 @@ from hls4attn.models.formats import Codes
 
 #: Samples that errors and row sums are taken over, and whose attention is drawn.
 TYPICAL, DRAWN = 64, 2
-_HERE = "this machine"
+_HERE, _NOTHING = "this machine", "no stage was compared"
 #: What each stage of the ladder computes with.
 _COMPUTES = {
     "keras": "the trained Keras layers",
@@ -80,7 +80,10 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     if found.wrong:
         blocks.append(Note(f"Not equal: {', '.join(found.wrong)}.", "bad"))
     elif found.rungs:
-        blocks.append(Note(f"{len(done)} stages equal the reference in every sample that they computed.", "good"))
+        words = "stage equals" if len(done) == 1 else "stages equal"
+        blocks.append(Note(f"{len(done)} {words} the reference in every sample computed.", "good"))
+    else:
+        blocks.append(Note(f"Not verified: {_NOTHING}.", "why"))
     rows = tuple(
         (
             r["stage"], _COMPUTES.get(r["stage"], ""), r["against"], f"{r['mismatches']}/{r['samples']}",
@@ -96,6 +99,8 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     blocks += [Note(f"{name} stopped: {text}", "bad") for name, text in found.failed.items()]
     blocks += [Note(f"{name} was not compared: {text}.", "why") for name, text in found.absent.items()]
     wrong = sum(int(r["mismatches"]) for r in found.rungs)
+    if not found.rungs and not found.failed:
+        return Section("verification", "Verification", tuple(blocks)), [Tile("Mismatches", "not verified", _NOTHING)]
     value = "stopped" if found.failed else f"{wrong:,}"
     words = f"{len(found.rungs)} stages, {_samples(found)}"
     tile = Tile("Mismatches", value, words, "bad" if found.wrong else "good")

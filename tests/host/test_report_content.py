@@ -188,6 +188,17 @@ def test_what_was_not_equal_is_not_called_verified(folder):
     assert assembly._ran(wrong) == ", not equal to the reference on emulated:pynq-z2"
 
 
+def test_a_ladder_without_a_stage_verifies_nothing(folder):
+    _, _, found = climbed(folder)
+    section, (tile,) = arithmetic.verification_section(replace(found, rungs=[], absent={"onnx": "gone"}), "")
+    assert (tile.value, tile.tone) == ("not verified", "") and "Not verified: no stage was compared." in texts(section)
+    assert "onnx was not compared: gone." in texts(section) and "good" not in {
+        getattr(b, "tone", "") for b in section.blocks
+    }
+    section, _ = arithmetic.verification_section(found, "")
+    assert "1 stage equals the reference" in texts(section)
+
+
 def test_every_stage_says_what_computes(folder):
     _, _, found = climbed(folder)
     rungs = [{**found.rungs[0], "stage": name} for name in ALL_STAGES]
