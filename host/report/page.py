@@ -70,11 +70,16 @@ def write(page: Page, target: Path) -> Path:
         ToolError: if Jinja2 is missing.
     """
     folder = target.with_name(f"{target.stem}_files")
-    document, twin = html(page), markdown(page, folder.name)
+    document, text = html(page), markdown(page, folder.name)
     for picture in page.pictures:
         atomic_write(folder / file_name(picture), _alone(picture))
-    atomic_write(target.with_suffix(".md"), twin.encode())
+    atomic_write(twin(target), text.encode())
     atomic_write(target, document.encode())
+    return twin(target)
+
+
+def twin(target: Path) -> Path:
+    """The Markdown file beside an HTML file."""
     return target.with_suffix(".md")
 
 

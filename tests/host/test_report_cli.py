@@ -206,6 +206,7 @@ def test_a_sweep(here, capsys, monkeypatch):
         (("op.onnx", "--board", "de10"), "de10"),
         (("op.onnx", "--lanes", "2", "--io", "io_parallel"), "lanes and parallel_heads have no effect"),
         (("op.onnx", "--out", "/proc/r.html"), "Cannot write /proc/r.html"),
+        (("op.onnx", "--out", "r.html", "--json", "r.md"), "r.md is to be written but is also r.md"),
         (("claims", "--out", "r.html"), "claims takes no --out"),
         (("claims", "--board", "pynq-z1", "--reuse", "2"), "claims takes no --board and no --reuse"),
     ],
