@@ -10,6 +10,7 @@ from hls4attn.host.report.content import Block, Column, Facts, Note, Picture, Se
 from hls4attn.models.errors import Hls4attnError
 
 if TYPE_CHECKING:
+    from hls4attn.hls.config import HlsConfig
     from hls4attn.hls.estimate import Estimate
     from hls4attn.hls.fit import Fit, Suggestion
     from hls4attn.host.flow import Flow
@@ -38,18 +39,8 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     fits = [fit(found.resources, b) for b in boards.values()]
     here = next(f for f in fits if f.board == target.name)
     advice = suggest(make, config, target)
-    mhz = 1000 / config.clock_period_ns
-    clock = f"us at an assumed clock of {mhz:g} MHz"
     reuse = f"reuse factor {config.reuse_factor}{chosen}{reuse_text(design)}"
-    used = found.resources
-    facts = Facts((
-        ("Design", f"{config.backend}, {config.io_type}, {reuse}"),
-        ("Latency", f"{found.latency:,} cycles; {found.latency / mhz:,.2f} {clock}"),
-        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {found.interval / mhz:,.2f} {clock}"),
-        ("Multipliers", f"{used.multiplier_count:,}, of them {used.narrow_count:,} with an operand of 8 bits or fewer"),
-        ("Memory bits", ", ".join(f"{used.bits(kind):,} of {name}" for kind, name in _MEMORIES)),
-        ("Suggestion", advice.reason),
-    ))  # fmt: skip
+    facts = _facts(found, config, reuse, advice)
     words = "Estimated from the design alone. " + (
         "All kernels run at once, so the longest interval sets the pace."
         if config.io_type == "io_stream"
@@ -66,6 +57,20 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     note = f"estimated: {percent}" if fitting else f"estimated: {percent}. {_what_fits(advice, fits)}"
     tiles = [_interval_tile("estimated", found.interval, found.latency), _fits_tile(target.name, fitting, note)]
     return Section("estimate", "Estimate", blocks), tiles
+
+
+def _facts(found: Estimate, config: HlsConfig, reuse: str, advice: Suggestion) -> Facts:
+    """What the whole design takes; a time at the clock that it is meant for."""
+    mhz, used = 1000 / config.clock_period_ns, found.resources
+    clock = f"us at an assumed clock of {mhz:g} MHz"
+    return Facts((
+        ("Design", f"{config.backend}, {config.io_type}, {reuse}"),
+        ("Latency", f"{found.latency:,} cycles; {found.latency / mhz:,.2f} {clock}"),
+        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {found.interval / mhz:,.2f} {clock}"),
+        ("Multipliers", f"{used.multiplier_count:,}, of them {used.narrow_count:,} with an operand of 8 bits or fewer"),
+        ("Memory bits", ", ".join(f"{used.bits(kind):,} of {name}" for kind, name in _MEMORIES)),
+        ("Suggestion", advice.reason),
+    ))  # fmt: skip
 
 
 def figure_kernels(found: Estimate, family: str) -> str:
