@@ -54,7 +54,7 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     )  # fmt: skip
     percent = ", ".join(f"{here.percent[k]:,.0f} % {k.upper()}" for k in ("dsp", "lut") if k in here.percent)
     fitting = here.fits and not found.limits
-    note = f"estimated: {percent}" if fitting else f"estimated: {percent}. {_what_fits(advice, fits)}"
+    note = f"estimated, kernels alone: {percent}" + ("" if fitting else f". {_what_fits(advice, fits)}")
     tiles = [_interval_tile("estimated", found.interval, found.latency), _fits_tile(target.name, fitting, note)]
     return Section("estimate", "Estimate", blocks), tiles
 
@@ -106,7 +106,10 @@ def _boards(fits: Sequence[Fit], target: str) -> Table:
 
     tones = tuple("good" if f.fits and f.board == target else "" for f in fits)
     columns = (*columns_of(("board",), ("DSP %", "BRAM36 %", "LUT % ~", "FF % ~")), Column("fits"))
-    note = f"Of the whole FPGA; ~: roughly. This report is for {target}."
+    note = (
+        "Of the whole FPGA, by the kernels alone: DMA, interconnects and shell come on top. ~: roughly. "
+        f"This report is for {target}."
+    )
     return Table("Boards", columns, tuple(board_rows(fits)), tones, note=note)
 
 
