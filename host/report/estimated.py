@@ -76,7 +76,7 @@ def _facts(found: Estimate, config: HlsConfig, reuse: str, advice: Suggestion) -
 def figure_kernels(found: Estimate, family: str) -> str:
     """Interval, DSP slices and block memories of every kernel, side by side; what no kernel takes is left out."""
     from hls4attn.host.estimate import kernel_panels
-    from hls4attn.host.report.inline import PALETTE, SMALLEST, canvas, inline_svg
+    from hls4attn.host.report.inline import PALETTE, SMALLEST, canvas, inline_svg, short
 
     panels = {title: values for title, values in kernel_panels(found, family).items() if any(values)}
     with canvas(9.2, 0.9 + 0.19 * len(found.kernels)) as figure:
@@ -87,7 +87,7 @@ def figure_kernels(found: Estimate, family: str) -> str:
             axis.set_title(title, fontsize=9)
             axis.grid(axis="x", alpha=0.25, linewidth=0.6)
             axis.tick_params(labelsize=SMALLEST)
-        axes[0].set_yticks(rows, [k.name for k in found.kernels], fontsize=SMALLEST, family="monospace")
+        axes[0].set_yticks(rows, [short(k.name) for k in found.kernels], fontsize=SMALLEST, family="monospace")
         axes[0].set_ylim(len(found.kernels) - 0.4, -0.6)
     return inline_svg(figure, "Estimate of every kernel")
 

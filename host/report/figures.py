@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hls4attn.host.report.attention import AttentionMap, attention_maps
-from hls4attn.host.report.inline import INK, PALETTE, SMALLEST, canvas, inline_svg
+from hls4attn.host.report.inline import INK, PALETTE, SMALLEST, canvas, inline_svg, short
 from hls4attn.host.report.layers import LayerError, layer_errors
 from hls4attn.host.sweep.chart import drawable, scatter
 from hls4attn.host.sweep.pareto import Objective
@@ -61,7 +61,7 @@ def figure_layer_errors(errors: Sequence[LayerError]) -> str:
             kept = [(r, f.sqnr_db) for r, f in zip(rows, found, strict=True) if f.sqnr_db is not None]
             ratio.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=size)
         limited.barh(rows, [100 * e.limited / e.elements for e in errors], color=LIMITED, height=0.7)
-        steps.set_yticks(rows, [e.tensor for e in errors], fontsize=SMALLEST, family="monospace")
+        steps.set_yticks(rows, [short(e.tensor) for e in errors], fontsize=SMALLEST, family="monospace")
         if any(e.own.rms or e.grown.rms for e in errors):
             steps.set_xscale("log")
             steps.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -125,7 +125,7 @@ def _draw_heads(figure: Any, axes: Any, found: AttentionMap, heads: list[int]) -
         axis.set_ylabel("query", fontsize=SMALLEST, labelpad=2)
         mean = float(found.row_sums[0, head].mean())
         axis.set_title(f"head {head}, row sum {mean:.2f}", fontsize=SMALLEST)
-    axes[0].annotate(found.node, (0, 1.25), xycoords="axes fraction", fontsize=8, family="monospace")
+    axes[0].annotate(short(found.node), (0, 1.25), xycoords="axes fraction", fontsize=8, family="monospace")
     bar = figure.colorbar(shown, ax=list(axes), fraction=0.03, pad=0.01)
     bar.ax.tick_params(labelsize=SMALLEST)
     bar.set_label(found.what, fontsize=SMALLEST)
@@ -192,7 +192,7 @@ def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
             if found.exact_sum is not None:
                 axis.axvline(found.exact_sum, linestyle="--", linewidth=1.2, color=INK, label="exact 1")
             gain = "" if found.gain is None else f"\ngain {found.gain:.4f}"
-            axis.set_title(f"{found.node}{gain}", fontsize=8)
+            axis.set_title(f"{short(found.node)}{gain}", fontsize=8)
             axis.set_xlabel("row sum", fontsize=8)
             axis.set_ylabel("rows", fontsize=8)
             axis.tick_params(labelsize=SMALLEST)

@@ -30,6 +30,7 @@ from hls4attn.host.report.figures import (
     layer_errors,
     shrunk,
 )
+from hls4attn.host.report.inline import short
 from hls4attn.host.sweep.pareto import parse_objectives
 from hls4attn.models.errors import InputError
 from hls4attn.models.export import RealReference, Reference, load_model, quantise_input, random_codes, read_graph
@@ -281,6 +282,18 @@ def test_names_from_a_file_are_inert():
     svg = figure_layer_errors(layer_errors(graph, random_codes(graph.input, 5, 0)))
     assert {name.replace("\x1b", "\ufffd").replace("\x00", "\ufffd") for name in evil} <= set(texts(svg))
     assert "<script" not in svg
+
+
+@pytest.mark.filterwarnings("error")
+def test_long_names_leave_room_for_the_figure():
+    """Without their middle: with it, matplotlib warns that nothing is left for the axes, and cuts the names off."""
+    b, name = GraphBuilder("m"), "/model/encoder" + "/layer" * 40 + "/attention/key"
+    x = b.quant(b.input("input", (4, 3)), Fixed(8, 4), "x", (4, 3))
+    graph = read_graph(b.model(["input"], [b.quant(x, Fixed(6, 2), name, (4, 3))], {}))
+    svg = figure_layer_errors(layer_errors(graph, random_codes(graph.input, 5, 0)))
+    (label,) = [t for t in texts(svg) if t.startswith("/model")]
+    assert label == short(name) and len(label) <= 41 and label.endswith("/attention/key") and "…" in label
+    assert short("two\nlines") == "two lines" and short("x" * 41) == "x" * 41
 
 
 def test_long_rows_are_averaged():
