@@ -31,8 +31,8 @@ def sizes(ours: str, other: str) -> str:
     parts = []
     for unit in map(_hardware, (ours, other)):
         size = unit["size"]
-        logic, memory = size["lut"] + size["lutram"], size["bram18"]
-        parts.append(f"{unit['title']} {logic} LUT, {size['ff']} FF, {size['dsp']} DSP, {memory} BRAM18")
+        logic = f"{size['lut'] + size['lutram']} LUT" + (f" ({size['lutram']} as memory)" if size["lutram"] else "")
+        parts.append(f"{unit['title']} {logic}, {size['ff']} FF, {size['dsp']} DSP, {size['bram18']} BRAM18")
     return f"{' against '.join(parts)} ({_hardware(ours)['size']['tool']}, xc7, an estimate)"
 
 

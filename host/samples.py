@@ -31,7 +31,7 @@ def verification_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, st
     note = ""
     real, kind = drawn[:0], ""
     try:
-        real, kind = _inputs(graph, max(samples - CORNERS, 0), seed)
+        real, kind = known_inputs(graph, max(samples - CORNERS, 0), seed)
     except ToolError as error:
         note = f"; no test set: {error}"
     corners = min(CORNERS, samples)
@@ -45,8 +45,12 @@ def verification_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, st
     return codes, " + ".join(parts) + f" samples{note}"
 
 
-def _inputs(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:
-    """At most so many input codes that a zoo model is made for, and what they are; none for any other model."""
+def known_inputs(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:
+    """At most so many input codes that a zoo model is made for, and what they are; none for any other model.
+
+    Raises:
+        ToolError: if what reads them is not installed.
+    """
     name = graph.metadata.get(KEY_MODEL)
     if not name or not samples:
         return np.empty((0, *graph.input.shape), dtype=np.int64), ""

@@ -8,11 +8,12 @@ import pytest
 from hls4attn.hls import HlsConfig
 from hls4attn.hls.estimate import estimate
 from hls4attn.hls.fit import fit
-from hls4attn.hls.rtl.net.budget import AROUND
+from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18
 from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.hls.shell import added_cycles
 from hls4attn.host.estimate import capacity, designs
 from hls4attn.host.library import overlay_flow
+from hls4attn.host.report.arithmetic import DRAWN, TYPICAL
 from hls4attn.overlays.boards import board, load_boards
 from hls4attn.overlays.shell import design_shell
 from tests.documents import DOCUMENTS, PAGES, ROOT, blocks
@@ -56,6 +57,19 @@ def test_table_of_the_network():
     assert row in RTL
     assert f"Another {AROUND:,} LUT are assumed around the" in RTL
     assert re.search(rf"assumed clock of 100 MHz this\s+is {clocks.latency / 100:.2f} us an image", RTL)
+
+
+def test_what_is_assumed_around_a_kernel():
+    said = " ".join((PAGES / "limits.md").read_text().split())
+    assert f"beside Verilog kernels, {AROUND:,} LUTs and {AROUND_BRAM18} BRAM18 are assumed" in said
+
+
+def test_samples_of_a_report():
+    said = " ".join((PAGES / "reports.md").read_text().split())
+    assert f"Errors and row sums are of {TYPICAL} samples" in said
+    assert f"(of the character GPT {TYPICAL // 2})" in said
+    assert f"over at most {TYPICAL} samples, and shows the attention of two" in (PAGES / "limits.md").read_text()
+    assert DRAWN == 2 and "of two samples" in said
 
 
 @pytest.mark.compile

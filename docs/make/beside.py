@@ -11,7 +11,7 @@ _ROWS = (
     "run on a board",
     "attention",
     "softmax",
-    "software against hardware",
+    "software against kernels",
     "logic shared over time",
     "a first check of the hardware needs",
 )

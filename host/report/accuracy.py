@@ -66,10 +66,13 @@ def _committed(name: str, score: str) -> list[Block]:
     if name == "char-gpt":
         found = _json(folder / "char_gpt" / "evidence.json")
         rows = tuple((r["name"], r["meaning"], f"{r['mean']:.3f}", f"{r['spread']:.3f}") for r in found["rows"])
-        columns = columns_of(("model", "what it is"), ("mean loss", "deviation"))
+        columns = columns_of(("model", "what it is"), ("mean loss, nats", "deviation"))
         seeds = len(found["seeds"])
+        tones = tuple("good" if r["name"] == score else "" for r in found["rows"])
         note = f"Validation loss in nats a character of {found['text']} over {seeds} seeds. {_KEPT}"
-        return [Table("Losses of the training recipe", columns, rows, note=note)]
+        if "good" in tones:
+            note = f"This model is the one called {score}. {note}"
+        return [Table("Losses of the training recipe", columns, rows, tones, note=note)]
     if name != "digits-vit":
         return []
     path = folder / "digits_vit" / f"{score}.json"

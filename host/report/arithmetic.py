@@ -3,16 +3,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from hls4attn.host.report.boxes import shape_text, short_format
 from hls4attn.host.report.content import Block, Column, Facts, Note, Picture, Section, Table, Tile, columns_of
 from hls4attn.host.report.ladder import Verification
+from hls4attn.models.errors import ToolError
 from hls4attn.models.export.execute import Reference
 from hls4attn.models.export.graph import Constant, Graph
 from hls4attn.models.formats import Codes
 
 #: Samples that errors and row sums are taken over, and whose attention is drawn.
 TYPICAL, DRAWN = 64, 2
-_HERE = "this machine"
+_HERE, _NOTHING = "this machine", "no stage was compared"
+#: What each stage of the ladder computes with.
+_COMPUTES = {
+    "keras": "the trained Keras layers",
+    "onnx": "the file, by this package's reader",
+    "qonnx": "the file, node by node in qonnx",
+    "onnxruntime": "the file, in a stock onnxruntime",
+    "csim": "the C++ kernels, compiled",
+    "rtl": "the Verilog, simulated",
+    "netlist": "what Yosys makes of the Verilog",
+    "board": "the overlay, through PYNQ's classes",
+}
 _FORMATS = "Shapes are without the batch dimension; formats are fixed<bits, bits of fraction>, half to even, limited."
 
 
@@ -50,7 +64,8 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
         reason: why nothing was.
     """
     if found is None:
-        return Section("verification", "Verification", (Note(f"Not verified: {reason}.", "why"),)), []
+        tile = Tile("Mismatches", "not verified", reason)
+        return Section("verification", "Verification", (Note(f"Not verified: {reason}.", "why"),)), [tile]
     done = [r for r in found.rungs if not r["mismatches"]]
     where = (
         f"taken from {found.taken}, climbed on {found.when}"
@@ -65,12 +80,18 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     if found.wrong:
         blocks.append(Note(f"Not equal: {', '.join(found.wrong)}.", "bad"))
     elif found.rungs:
-        blocks.append(Note(f"{len(done)} stages equal the reference in every sample that they computed.", "good"))
+        words = "stage equals" if len(done) == 1 else "stages equal"
+        blocks.append(Note(f"{len(done)} {words} the reference in every sample computed.", "good"))
+    else:
+        blocks.append(Note(f"Not verified: {_NOTHING}.", "why"))
     rows = tuple(
-        (r["stage"], r["against"], f"{r['mismatches']}/{r['samples']}", f"{r['seconds']:.1f}", r["device"] or _HERE)
+        (
+            r["stage"], _COMPUTES.get(r["stage"], ""), r["against"], f"{r['mismatches']}/{r['samples']}",
+            f"{r['seconds']:.1f}", r["device"] or _HERE,
+        )
         for r in found.rungs
     )  # fmt: skip
-    columns = (*columns_of(("stage", "compared with"), ("mismatches", "seconds")), Column("ran on"))
+    columns = (*columns_of(("stage", "what computes", "compared with"), ("mismatches", "seconds")), Column("ran on"))
     tones = tuple("bad" if r["mismatches"] else "good" for r in found.rungs)
     note = "Seconds are of this machine's simulation, not of any hardware; an emulated board has no time."
     blocks.append(Table("Stages", columns, rows, tones, note=note))
@@ -78,6 +99,8 @@ def verification_section(found: Verification | None, reason: str) -> tuple[Secti
     blocks += [Note(f"{name} stopped: {text}", "bad") for name, text in found.failed.items()]
     blocks += [Note(f"{name} was not compared: {text}.", "why") for name, text in found.absent.items()]
     wrong = sum(int(r["mismatches"]) for r in found.rungs)
+    if not found.rungs and not found.failed:
+        return Section("verification", "Verification", tuple(blocks)), [Tile("Mismatches", "not verified", _NOTHING)]
     value = "stopped" if found.failed else f"{wrong:,}"
     words = f"{len(found.rungs)} stages, {_samples(found)}"
     tile = Tile("Mismatches", value, words, "bad" if found.wrong else "good")
@@ -94,9 +117,16 @@ def _samples(found: Verification) -> str:
 
 
 def typical_codes(graph: Graph, samples: int, seed: int) -> tuple[Codes, str]:
-    """Input codes as the model meets them: of the zoo's inputs where they are known, else random."""
-    from hls4attn.host.samples import CORNERS, verification_codes
+    """Input codes as the model meets them, and what they are: none but the zoo's inputs where these are known.
 
+    Random codes beside them would be in every mean, and stand for nothing that the model ever sees.
+    """
+    from hls4attn.host.samples import CORNERS, known_inputs, verification_codes
+
+    with suppress(ToolError):  # the words of the random codes say why there is no test set
+        known, kind = known_inputs(graph, samples, seed)
+        if len(known):
+            return known, f"{len(known)} {kind} samples"
     codes, words = verification_codes(graph, samples + CORNERS, seed)
     return codes[CORNERS:], words.split(" + ", 1)[1]
 
@@ -166,7 +196,10 @@ def attention_sections(graph: Graph, codes: Codes, words: str) -> list[Section]:
     )  # fmt: skip
     numbers = ("smallest sum", "mean sum", "largest sum")
     columns = (*columns_of(("node", "a weight is"), numbers), *columns_of(("exact sum",), ("gain",)))
-    gains = f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function; 1 is no bias."
+    gains = (
+        f"Sums over the keys, of {words}. Gain: the integers' sums over those of the real function, which has no "
+        "limits; 1 is no bias."
+    )
     if any(m.exact_sum is None for m in maps):
         gains += " ConSmax and gain cells do not normalise: a sum other than 1 is no error of theirs."
     drawn = figure_row_sums(graph, trace)

@@ -57,16 +57,22 @@ def assemble(
     add(arithmetic.model_section(graph))
     add(*arithmetic.verification_section(found, reason))
     add(*accuracy.accuracy_section(graph, measured))
+    add(*_estimate(flow, chosen, subject))
+    add(synthesised.synthesis_section(subject.record, _waiting(subject), graph))
     add(*arithmetic.errors_section(graph, codes, words))
     for section in arithmetic.attention_sections(graph, codes, words):
         add(section)
-    add(*_estimate(flow, chosen, subject))
-    add(synthesised.synthesis_section(subject.record, _waiting(subject), graph))
     add(claims.claims_section(graph))
     add(reproduce.of_model(subject, flow, found, seed))
-    ran = "" if found is None else f", verified on {found.device}" if found.device else ", not run on a board"
-    lead = f"{graph.name} for {flow.board}{ran}."
+    lead = f"{graph.name} for {flow.board}{_ran(found)}."
     return Page(subject.name, _KINDS[subject.kind], lead, written(), tuple(tiles), tuple(sections))
+
+
+def _ran(found: ladder.Verification | None) -> str:
+    """Whether a board, real or emulated, has computed the same."""
+    if found is None or not found.device:
+        return "" if found is None else ", not run on a board"
+    return f", {'not equal to the reference' if found.wrong else 'verified'} on {found.device}"
 
 
 def _estimate(flow: Flow, chosen: str, subject: Subject) -> tuple[Section, list[Tile]]:

@@ -10,6 +10,7 @@ from hls4attn.host.report.content import Block, Column, Facts, Note, Picture, Se
 from hls4attn.models.errors import Hls4attnError
 
 if TYPE_CHECKING:
+    from hls4attn.hls.config import HlsConfig
     from hls4attn.hls.estimate import Estimate
     from hls4attn.hls.fit import Fit, Suggestion
     from hls4attn.host.flow import Flow
@@ -26,7 +27,7 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     """
     from hls4attn.hls.estimate import estimate
     from hls4attn.hls.fit import fit, suggest
-    from hls4attn.host.estimate import CLOCK_MHZ, capacity, designs_of, reuse_text
+    from hls4attn.host.estimate import capacity, designs_of, reuse_text
     from hls4attn.overlays.boards import load_boards
 
     config = flow.settings
@@ -38,17 +39,8 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     fits = [fit(found.resources, b) for b in boards.values()]
     here = next(f for f in fits if f.board == target.name)
     advice = suggest(make, config, target)
-    clock = f"at an assumed clock of {CLOCK_MHZ} MHz"
     reuse = f"reuse factor {config.reuse_factor}{chosen}{reuse_text(design)}"
-    used, pace = found.resources, f"{found.interval / CLOCK_MHZ:,.2f} us"
-    facts = Facts((
-        ("Design", f"{config.backend}, {config.io_type}, {reuse}"),
-        ("Latency", f"{found.latency:,} cycles; {clock} {found.latency / CLOCK_MHZ:,.2f} us"),
-        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {clock} {pace}"),
-        ("Multipliers", f"{used.multiplier_count:,}, of them {used.narrow_count:,} with an operand of 8 bits or fewer"),
-        ("Memory bits", ", ".join(f"{used.bits(kind):,} of {name}" for kind, name in _MEMORIES)),
-        ("Suggestion", advice.reason),
-    ))  # fmt: skip
+    facts = _facts(found, config, reuse, advice)
     words = "Estimated from the design alone. " + (
         "All kernels run at once, so the longest interval sets the pace."
         if config.io_type == "io_stream"
@@ -62,15 +54,29 @@ def estimate_section(flow: Flow, chosen: str) -> tuple[Section, list[Tile]]:
     )  # fmt: skip
     percent = ", ".join(f"{here.percent[k]:,.0f} % {k.upper()}" for k in ("dsp", "lut") if k in here.percent)
     fitting = here.fits and not found.limits
-    note = f"estimated: {percent}" if fitting else f"estimated: {percent}. {_what_fits(advice, fits)}"
-    tiles = [_interval_tile("estimated", found.interval), _fits_tile(target.name, fitting, note)]
+    note = f"estimated, kernels alone: {percent}" + ("" if fitting else f". {_what_fits(advice, fits)}")
+    tiles = [_interval_tile("estimated", found.interval, found.latency), _fits_tile(target.name, fitting, note)]
     return Section("estimate", "Estimate", blocks), tiles
+
+
+def _facts(found: Estimate, config: HlsConfig, reuse: str, advice: Suggestion) -> Facts:
+    """What the whole design takes; a time at the clock that it is meant for."""
+    mhz, used = 1000 / config.clock_period_ns, found.resources
+    clock = f"us at an assumed clock of {mhz:g} MHz"
+    return Facts((
+        ("Design", f"{config.backend}, {config.io_type}, {reuse}"),
+        ("Latency", f"{found.latency:,} cycles; {found.latency / mhz:,.2f} {clock}"),
+        ("Interval", f"{found.interval:,} cycles, set by {found.bottleneck}; {found.interval / mhz:,.2f} {clock}"),
+        ("Multipliers", f"{used.multiplier_count:,}, of them {used.narrow_count:,} with an operand of 8 bits or fewer"),
+        ("Memory bits", ", ".join(f"{used.bits(kind):,} of {name}" for kind, name in _MEMORIES)),
+        ("Suggestion", advice.reason),
+    ))  # fmt: skip
 
 
 def figure_kernels(found: Estimate, family: str) -> str:
     """Interval, DSP slices and block memories of every kernel, side by side; what no kernel takes is left out."""
     from hls4attn.host.estimate import kernel_panels
-    from hls4attn.host.report.inline import PALETTE, SMALLEST, canvas, inline_svg
+    from hls4attn.host.report.inline import PALETTE, SMALLEST, canvas, inline_svg, short
 
     panels = {title: values for title, values in kernel_panels(found, family).items() if any(values)}
     with canvas(9.2, 0.9 + 0.19 * len(found.kernels)) as figure:
@@ -81,8 +87,8 @@ def figure_kernels(found: Estimate, family: str) -> str:
             axis.set_title(title, fontsize=9)
             axis.grid(axis="x", alpha=0.25, linewidth=0.6)
             axis.tick_params(labelsize=SMALLEST)
-        axes[0].set_yticks(rows, [k.name for k in found.kernels], fontsize=SMALLEST, family="monospace")
-        axes[0].invert_yaxis()
+        axes[0].set_yticks(rows, [short(k.name) for k in found.kernels], fontsize=SMALLEST, family="monospace")
+        axes[0].set_ylim(len(found.kernels) - 0.4, -0.6)
     return inline_svg(figure, "Estimate of every kernel")
 
 
@@ -100,7 +106,10 @@ def _boards(fits: Sequence[Fit], target: str) -> Table:
 
     tones = tuple("good" if f.fits and f.board == target else "" for f in fits)
     columns = (*columns_of(("board",), ("DSP %", "BRAM36 %", "LUT % ~", "FF % ~")), Column("fits"))
-    note = f"Of the whole FPGA; ~: roughly. This report is for {target}."
+    note = (
+        "Of the whole FPGA, by the kernels alone: DMA, interconnects and shell come on top. ~: roughly. "
+        f"This report is for {target}."
+    )
     return Table("Boards", columns, tuple(board_rows(fits)), tones, note=note)
 
 
@@ -136,7 +145,7 @@ def rtl_section(flow: Flow) -> tuple[Section, list[Tile]]:
         "Clocks by the cycle model of the Verilog, which equals its simulation; sizes counted, not synthesised."
     )
     tiles = [
-        _interval_tile("by the cycle model", clocks.interval),
+        _interval_tile("by the cycle model", clocks.interval, clocks.latency),
         _fits_tile(flow.board, found["fits"], "estimated, with DMA and shell"),
     ]
     blocks = (lead, facts, Table("Modules", columns, rows, sortable=True))
@@ -153,8 +162,9 @@ def _what_fits(advice: Suggestion, fits: Sequence[Fit]) -> str:
     )
 
 
-def _interval_tile(how: str, cycles: float) -> Tile:
-    return Tile(f"Interval, {how}", f"{cycles:,.0f} cycles", "from one sample to the next")
+def _interval_tile(how: str, cycles: float, latency: int) -> Tile:
+    words = f"from one sample to the next; the first takes {latency:,}"
+    return Tile(f"Interval, {how}", f"{cycles:,.0f} cycles", words)
 
 
 def _fits_tile(board: str, fits: bool, note: str) -> Tile:

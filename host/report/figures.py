@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hls4attn.host.report.attention import AttentionMap, attention_maps
-from hls4attn.host.report.inline import PALETTE, SMALLEST, canvas, inline_svg
+from hls4attn.host.report.inline import INK, PALETTE, SMALLEST, canvas, inline_svg, short
 from hls4attn.host.report.layers import LayerError, layer_errors
 from hls4attn.host.sweep.chart import drawable, scatter
 from hls4attn.host.sweep.pareto import Objective
@@ -61,7 +61,7 @@ def figure_layer_errors(errors: Sequence[LayerError]) -> str:
             kept = [(r, f.sqnr_db) for r, f in zip(rows, found, strict=True) if f.sqnr_db is not None]
             ratio.plot([v for _, v in kept], [r for r, _ in kept], marker, color=colour, markersize=size)
         limited.barh(rows, [100 * e.limited / e.elements for e in errors], color=LIMITED, height=0.7)
-        steps.set_yticks(rows, [e.tensor for e in errors], fontsize=SMALLEST, family="monospace")
+        steps.set_yticks(rows, [short(e.tensor) for e in errors], fontsize=SMALLEST, family="monospace")
         if any(e.own.rms or e.grown.rms for e in errors):
             steps.set_xscale("log")
             steps.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -125,7 +125,7 @@ def _draw_heads(figure: Any, axes: Any, found: AttentionMap, heads: list[int]) -
         axis.set_ylabel("query", fontsize=SMALLEST, labelpad=2)
         mean = float(found.row_sums[0, head].mean())
         axis.set_title(f"head {head}, row sum {mean:.2f}", fontsize=SMALLEST)
-    axes[0].annotate(found.node, (0, 1.25), xycoords="axes fraction", fontsize=8, family="monospace")
+    axes[0].annotate(short(found.node), (0, 1.25), xycoords="axes fraction", fontsize=8, family="monospace")
     bar = figure.colorbar(shown, ax=list(axes), fraction=0.03, pad=0.01)
     bar.ax.tick_params(labelsize=SMALLEST)
     bar.set_label(found.what, fontsize=SMALLEST)
@@ -145,6 +145,24 @@ def shrunk(values: Reals, side: int = MAP_SIDE) -> Reals:
     blocks = padded.reshape(padded.shape[0] // block, block, padded.shape[1] // block, block)
     seen = np.isfinite(blocks).sum(axis=(1, 3))
     return np.where(seen > 0, np.nansum(blocks, axis=(1, 3)) / np.maximum(seen, 1), np.nan)
+
+
+def bin_edges(values: Reals, most: int = 40) -> Reals:
+    """Edges of bins that all hold equally many of the places that values on a grid can have.
+
+    Bins that are no whole number of steps wide show a comb that is not in the values.
+
+    Args:
+        values: at least one.
+        most: how many bins.
+    """
+    places = np.unique(np.round(values, 9))
+    step = float(np.diff(places).min(initial=np.inf))
+    if not np.isfinite(step):
+        return places[0] + np.array([-0.5, 0.5])
+    count = round((places[-1] - places[0]) / step) + 1
+    width = -(-count // most)
+    return places[0] + step * (width * np.arange(-(-count // width) + 1) - 0.5)
 
 
 def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
@@ -169,16 +187,17 @@ def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
         for axis, found in zip(axes, maps, strict=False):
             sums = found.row_sums.ravel()
             mean = float(sums.mean())
-            axis.hist(sums, bins=40, color=OWN)
+            axis.hist(sums, bins=list(bin_edges(sums)), color=OWN)
             axis.axvline(mean, color=GROWN, linewidth=1.4, label=f"mean {mean:.3f}")
             if found.exact_sum is not None:
-                axis.axvline(found.exact_sum, linestyle="--", linewidth=1.2, color=LIMITED, label="exact 1")
+                axis.axvline(found.exact_sum, linestyle="--", linewidth=1.2, color=INK, label="exact 1")
             gain = "" if found.gain is None else f"\ngain {found.gain:.4f}"
-            axis.set_title(f"{found.node}{gain}", fontsize=8)
+            axis.set_title(f"{short(found.node)}{gain}", fontsize=8)
             axis.set_xlabel("row sum", fontsize=8)
             axis.set_ylabel("rows", fontsize=8)
             axis.tick_params(labelsize=SMALLEST)
-            axis.legend(fontsize=SMALLEST, frameon=False)
+            axis.set_ylim(top=1.3 * axis.get_ylim()[1])  # room for the legend above the bars
+            axis.legend(fontsize=SMALLEST, frameon=False, loc="upper right")
     return inline_svg(figure, f"Row sums of {graph.name}")
 
 

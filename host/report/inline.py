@@ -20,6 +20,8 @@ from hls4attn.models.errors import ToolError
 PALETTE = ("#3b82c4", "#e07b39", "#8a63b5", "#2f9e7d")
 #: Pixels of a page in a unit of matplotlib; below `SMALLEST` units, text has less than 10 pixels.
 PIXELS, SMALLEST = 4 / 3, 7.5
+#: Characters of a name in a figure.
+LONGEST = 41
 #: Stands for the colour of the page's text until the figure is finished.
 INK = "#012345"
 #: Control, format, private, surrogate and unassigned characters.
@@ -44,8 +46,18 @@ _STYLE: dict[Any, Any] = {
 
 
 def clean(text: str) -> str:
-    """Text without what XML does not allow and what changes how other text is shown."""
-    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSHOWN else "\ufffd" for c in text)
+    """Text without what XML does not allow and what changes how other text is shown, such as a terminal's colours."""
+    if text.isascii() and text.isprintable():
+        return text
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSHOWN else "\ufffd" for c in lines)
+
+
+def short(name: str, limit: int = LONGEST) -> str:
+    """A name on one line, without its middle if it is too long to leave room for the figure beside it."""
+    line = " ".join(name.split())
+    half = (limit - 1) // 2
+    return line if len(line) <= limit else f"{line[:half]}…{line[-half:]}"
 
 
 @contextmanager

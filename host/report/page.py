@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hls4attn.host.report.content import Page, Picture
+from hls4attn.host.report.inline import clean
 from hls4attn.models.errors import ToolError
 from hls4attn.models.files import atomic_write
 
@@ -25,7 +26,9 @@ INLINE_BYTES = 1_500_000
 _HERE = Path(__file__).parent
 _PROLOGUE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 #: Of Markdown, what would be markup; an underscore inside a word is none.
-_SPECIAL = re.compile(r"([\\`*\[\]|~$#])|(?<!\w)_|_(?!\w)")
+_SPECIAL = re.compile(r"([\\`*\[\]|~$#@])|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.")
+#: What at the beginning of a line makes it a list or a heading.
+_OPENING = re.compile(r"^(\d*)([-+=.)]+(?:\s|$))")
 
 
 def html(page: Page) -> str:
@@ -67,11 +70,16 @@ def write(page: Page, target: Path) -> Path:
         ToolError: if Jinja2 is missing.
     """
     folder = target.with_name(f"{target.stem}_files")
-    document, twin = html(page), markdown(page, folder.name)
+    document, text = html(page), markdown(page, folder.name)
     for picture in page.pictures:
         atomic_write(folder / file_name(picture), _alone(picture))
-    atomic_write(target.with_suffix(".md"), twin.encode())
+    atomic_write(twin(target), text.encode())
     atomic_write(target, document.encode())
+    return twin(target)
+
+
+def twin(target: Path) -> Path:
+    """The Markdown file beside an HTML file."""
     return target.with_suffix(".md")
 
 
@@ -95,7 +103,14 @@ def _environment() -> Any:
     except ImportError as error:
         raise ToolError('Jinja2 is not installed: pip install "hls4attn[report]"') from error
     loader = FileSystemLoader(_HERE)
-    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,  # what filters have made is clean
+    )
     found.filters |= {"md": _md, "cell": _cell, "fence": _fence}
     found.filters |= {"unbroken": _unbroken, "embedded": _embedded, "file": file_name}
     return found
@@ -116,32 +131,37 @@ def _safe(text: str) -> Any:
 
 
 def _md(text: str) -> Any:
-    """Text that means itself in Markdown: HTML's characters become entities, Markdown's get a backslash."""
-    one_line = " ".join(str(text).split())
+    """A line of text that means itself in Markdown, also where it is a paragraph of its own."""
+    return _safe(_OPENING.sub(r"\1\\\2", _inert(text)))
+
+
+def _inert(text: str) -> str:
+    """Text that means itself inside a line: HTML's characters become entities, Markdown's get a backslash."""
+    one_line = " ".join(clean(str(text)).split())
     parts: list[str] = []
     last = 0
     for match in _SPECIAL.finditer(one_line):
         parts += [escape(one_line[last : match.start()], quote=False), f"\\{match.group()}"]
         last = match.end()
-    return _safe("".join([*parts, escape(one_line[last:], quote=False)]))
+    return "".join([*parts, escape(one_line[last:], quote=False)])
 
 
 def _unbroken(text: str) -> Any:
     """Text in HTML whose command-line options do not break at their hyphens."""
-    words = (escape(word) for word in str(text).split(" "))
+    words = (escape(word) for word in clean(str(text)).split(" "))
     return _safe(" ".join(f'<span class="option">{w}</span>' if w.startswith("--") else w for w in words))
 
 
 def _cell(text: str) -> Any:
     """Text in a cell of a Markdown table, which must not be empty."""
-    return _md(text) or _safe("&nbsp;")
+    return _safe(_inert(text) or "&nbsp;")
 
 
 def _fence(text: str) -> Any:
     """A block of code whose fence is longer than any inside it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return _safe(f"{fence}text\n{text.rstrip()}\n{fence}")
+    return _safe(f"{fence}text\n{clean(text).rstrip()}\n{fence}")
 
 
 def _embedded(picture: Picture) -> Any:
@@ -150,4 +170,4 @@ def _embedded(picture: Picture) -> Any:
         return _safe(_PROLOGUE.sub("", picture.data.decode()).strip())
     kind = {"svg": "image/svg+xml", "png": "image/png"}[picture.form]
     data = base64.b64encode(_alone(picture)).decode()
-    return _safe(f'<img src="data:{kind};base64,{data}" alt="{escape(picture.text or picture.title)}">')
+    return _safe(f'<img src="data:{kind};base64,{data}" alt="{escape(clean(picture.text or picture.title))}">')

@@ -14,6 +14,12 @@ from hls4attn.host.sweep.show import FURTHER, label, number, varying
 
 #: Digits of a key that stand for it.
 KEY = 10
+#: What values of settings and names of metrics mean, where a table has them.
+_MEANINGS = {
+    "reuse_factor": "Reuse factor fit: the smallest power of two that fits the board.",
+    "lanes": "Lanes 0: chosen, at most 4.",
+    "float_agreement": "Float agreement, rms, max: against the float model that was quantised.",
+}
 
 
 def words_of(metric: str) -> str:
@@ -53,9 +59,14 @@ class Shown:
         return (*chosen, *("" if v is None else number(v, m) for m, v in values))
 
     def name(self, result: Result) -> str:
-        """Short name of a point in a picture."""
-        chosen = (label(n, v) for n in self.settings if (v := result.settings.get(n)) is not None)
+        """Short name of a point in a picture; what is no name itself stands behind that of its setting."""
+        values = ((n, v) for n in self.settings if (v := result.settings.get(n)) is not None)
+        chosen = (f"{n.replace('_', ' ')} {v}" if _needs_name(v) else label(n, v) for n, v in values)
         return ", ".join(islice(chosen, 4)) or result.key[:KEY]
+
+
+def _needs_name(value: object) -> bool:
+    return not isinstance(value, str) or value == "fit"
 
 
 def points_section(shown: Shown, results: Sequence[Result], best: Sequence[Result]) -> Section:
@@ -82,6 +93,7 @@ def points_section(shown: Shown, results: Sequence[Result], best: Sequence[Resul
         "Empty: not known, see the reasons above. Cycles are per sample. DSP, BRAM36, LUT and FF are estimated unless "
         "a column says synthesised; ~: roughly. Seconds are of the evaluation on the machine that ran it."
     )
+    note = " ".join([note, *(text for name, text in _MEANINGS.items() if name in (*shown.settings, *shown.metrics))])
     return Section("points", "All points", (Table("Every point", columns, rows, tones, sortable=True, note=note),))
 
 

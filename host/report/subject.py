@@ -98,36 +98,9 @@ def _kind_of(start: bytes) -> str:
 def _folder(path: Path) -> Subject:
     """A folder of convert or build."""
     if (path / PROJECT).is_file():
-        from hls4attn.hls.project import open_project
-
-        project = open_project(path)
-        made = _made(path)
-        name = made.name if made else path.absolute().name
-        return Subject(
-            "project",
-            path,
-            name,
-            _load(project.model.read_bytes(), str(project.model)),
-            made,
-            ladder=read(path, LADDER),
-        )
+        return _project(path)
     if (path / DESIGN).is_file():
-        design = strict.parse_json(strict.read_bytes(path / DESIGN, _MAX_RECORD), str(path / DESIGN))
-        if not isinstance(design, dict):
-            raise ModelFileError(f"{path / DESIGN} is no design; build again")
-        made = _made(path)
-        model = _load(strict.read_bytes(path / MODEL, _MAX_MODEL), str(path / MODEL)) if made else None
-        record = strict.read_bytes(path / BUILD, _MAX_RECORD) if (path / BUILD).is_file() else None
-        return Subject(
-            "build",
-            path,
-            made.name if made else str(design.get("name", path.name)),
-            model,
-            made,
-            _record(record, str(path / BUILD)),
-            read(path, LADDER),
-            design,
-        )
+        return _build(path)
     inside = sorted(p.parent.name for name in (PROJECT, DESIGN) for p in path.glob(f"*/{name}"))
     if inside:
         raise InputError(f"{path} holds {', '.join(inside)}: name one of these folders ({path / inside[0]})")
@@ -136,6 +109,29 @@ def _folder(path: Path) -> Subject:
         f"{path} is no folder of convert or build: neither {PROJECT} nor {DESIGN} is in it. Found: {found}. "
         f"A report is about {ACCEPTED}"
     )
+
+
+def _project(path: Path) -> Subject:
+    """A folder of convert."""
+    from hls4attn.hls.project import open_project
+
+    project, made = open_project(path), _made(path)
+    name = made.name if made else path.absolute().name
+    model = _load(project.model.read_bytes(), str(project.model))
+    return Subject("project", path, name, model, made, ladder=read(path, LADDER))
+
+
+def _build(path: Path) -> Subject:
+    """A folder of build, before or after the vendor's tools."""
+    design = strict.parse_json(strict.read_bytes(path / DESIGN, _MAX_RECORD), str(path / DESIGN))
+    if not isinstance(design, dict):
+        raise ModelFileError(f"{path / DESIGN} is no design; build again")
+    made = _made(path)
+    name = made.name if made else str(design.get("name", path.name))
+    model = _load(strict.read_bytes(path / MODEL, _MAX_MODEL), str(path / MODEL)) if made else None
+    content = strict.read_bytes(path / BUILD, _MAX_RECORD) if (path / BUILD).is_file() else None
+    record = _record(content, str(path / BUILD))
+    return Subject("build", path, name, model, made, record, read(path, LADDER), design)
 
 
 def _made(path: Path) -> Made | None:

@@ -29,7 +29,7 @@ from hls4attn.host.sweep.chart import drawable
 from hls4attn.host.sweep.outputs import sought
 from hls4attn.host.sweep.pareto import Objective, front
 from hls4attn.host.sweep.point import Result
-from hls4attn.host.sweep.show import counts, number, remarks
+from hls4attn.host.sweep.show import counts, number, remarks, varying
 from hls4attn.host.sweep.store import read_results
 from hls4attn.host.versions import versions
 
@@ -59,7 +59,7 @@ def sweep_page(path: Path) -> Page:
     tiles = [
         Tile("Points", f"{len(held.results):,} of {total:,}", "so far" if len(held.results) < total else "finished"),
         Tile("On the Pareto front", f"{len(best):,}", wanted),
-        Tile("Failed", f"{failed:,}", words or "none", "bad" if failed else "good"),
+        Tile("Failed", f"{failed:,}", words, "bad" if failed else "good"),
         *(_best_tile(o, best) for o in objectives[:1] if best),
     ]  # fmt: skip
     shown = Shown.of(held.results, objectives)
@@ -131,8 +131,10 @@ def _picture(
     drawn = drawable(results, objectives)
     if not drawn:
         return Note("No chart: no point without a mismatch has both of the first two objectives.", "why")
-    picture = figure_sweep(results, objectives, fitting, shown.name)
+    differing = Shown(varying([r.settings for r in best]) or shown.settings, ())
+    picture = figure_sweep(results, objectives, fitting, differing.name)
     title = " over ".join(o.title for o in objectives[:2])
+    title = title[:1].upper() + title[1:]
     words = f"{len(drawn):,} points without a mismatch, {len(best)} of them on the front of all objectives."
     return Picture.of_svg("pareto", title, picture, words)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from hls4attn.host.building.report import known_cycles, slacks, utilisation_rows
 from hls4attn.host.report.content import Facts, Note, Section, Table, columns_of
+from hls4attn.host.report.subject import BUILD
+from hls4attn.models.errors import ModelFileError
 from hls4attn.models.export.graph import Graph
 
 #: Units of the committed bench that stand for an operator of a model.
@@ -31,8 +33,16 @@ def synthesis_section(record: Mapping[str, Any] | None, waiting: str, graph: Gra
         record: content of ``build.json``; None without a finished build.
         waiting: why there is none.
         graph: the model, if there is one.
+
+    Raises:
+        ModelFileError: for a record whose figures are not what a build writes.
     """
-    built = [Note(waiting, "why")] if record is None else _built(record)
+    try:
+        built = [Note(waiting, "why")] if record is None else _built(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # it may come from anybody's archive
+        raise ModelFileError(
+            f"{BUILD}: its figures are damaged ({type(error).__name__}: {error}); build again"
+        ) from error
     return Section("synthesis", "Synthesis", (*built, *(_units(graph) if graph else ())))
 
 

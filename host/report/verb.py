@@ -42,7 +42,8 @@ def report(out: Console, err: Console, what: Path, target: Path | None, asked: A
     subject = find_subject(what)
     target = target or Path("build") / "report" / f"{subject.name}.html"
     check_output(target, ".html", [what])
-    check_output(asked.json, inputs=[what, target])
+    check_output(page.twin(target), inputs=[what])
+    check_output(asked.json, inputs=[what, target, page.twin(target)])
     if subject.kind == "sweep":
         from hls4attn.host.report.sweep import sweep_page
 
@@ -57,10 +58,10 @@ def report(out: Console, err: Console, what: Path, target: Path | None, asked: A
 
 def write(out: Console, content: Page, target: Path, json: Path | None = None) -> None:
     """Write both twins and say where."""
-    twin = page.write(content, target)
+    beside = page.write(content, target)
     if json:
         write_json(json, content.to_json())
-    out.print(f"report: {target}   the same in Markdown: {twin}", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"report: {target}   the same in Markdown: {beside}", soft_wrap=True, markup=False, highlight=False)
 
 
 def model_page(out: Console, err: Console, subject: Subject, asked: Asked) -> tuple[Page, ladder.Verification | None]:
@@ -79,7 +80,7 @@ def _verified(
 ) -> tuple[ladder.Verification | None, str]:
     """The ladder that lies there and still holds, or a new one; or why there is none."""
     if asked.samples == 0:
-        return None, "the report was asked for without samples (--samples 0)"
+        return None, "asked for without samples (--samples 0)"
     if folder is not None and asked.samples is None and asked.seed is None and asked.stages is None:
         taken = ladder.take(subject.ladder, folder, flow)
         if taken is not None:

@@ -212,6 +212,16 @@ def test_a_page_that_is_wrong_fails(tmp_path, monkeypatch, text, words):
         run_page(page, slow=True)
 
 
+@pytest.mark.parametrize("printed", ["0/0 mismatches", "nothing", "ratio 10/3"])
+def test_a_verification_of_nothing_fails(tmp_path, monkeypatch, printed):
+    page = Path(tmp_path, "page.md")
+    page.write_text("```bash\nhls4attn verify a.onnx\n```\n")
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    monkeypatch.setattr(documents, "run_line", lambda line: (0, printed, ""))
+    with pytest.raises(AssertionError, match="compared nothing"):
+        run_page(page, slow=False)
+
+
 def test_slow_blocks_wait_for_make_test_all(tmp_path, monkeypatch):
     page = Path(tmp_path, "page.md")
     page.write_text("<!-- slow -->\n```python\n1 / 0\n```\n")

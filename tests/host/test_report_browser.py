@@ -3,7 +3,9 @@
 
 import base64
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from hls4attn.host.report import page as pages
 from hls4attn.host.report.asked import Asked
-from hls4attn.host.report.content import Table
+from hls4attn.host.report.content import Column, Section, Table
 from hls4attn.host.report.subject import find_subject
 from hls4attn.host.report.sweep import sweep_page
 from hls4attn.host.report.verb import model_page
@@ -175,6 +177,41 @@ def test_drawings_can_be_read_and_be_seen_whole(browser, model, width):
     assert visit.run(inside)[:2] == [True, True]
 
 
+@pytest.mark.parametrize("kind", ["model", "sweep"])
+def test_all_columns_are_on_paper(browser, request, kind):
+    """As wide as A4 between margins of 1 cm, with all that is folded open."""
+    visit = Visit(browser, request.getfixturevalue(kind)[1], 718)
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        visit.run("dispatchEvent(new Event('beforeprint'))")
+        edges = "[...document.querySelectorAll('th, td, svg')].map((one) => one.getBoundingClientRect().right)"
+        right = visit.run(f"return Math.max(...{edges})")
+        assert visit.run("return document.querySelectorAll('details:not([open])').length") == 0
+        assert 600 < right <= 718
+        visit.shot(f"{kind}-print")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_many_columns_are_printed_in_landscape(browser, sweep, tmp_path):
+    """And the table is no wider than that page."""
+    (table,) = [t for t in tables_of(sweep[0]) if t.title == "Every point"]
+    columns, cells = tuple(Column(f"a metric {k}", True) for k in range(20)), tuple(f"{k},024.5" for k in range(20))
+    wide = replace(table, columns=table.columns + columns, rows=tuple(row + cells for row in table.rows))
+    for shown, landscape in ((table, False), (wide, True)):
+        content = replace(sweep[0], sections=(Section("points", "All points", (shown,)),))
+        pages.write(content, tmp_path / "points.html")
+        visit = Visit(browser, tmp_path / "points.html", 1047)
+        printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+        sizes = {tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox \[([\d. ]+)\]", printed)}
+        assert any(width > height for _, _, width, height in sizes) == landscape, sizes
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert visit.run("return document.querySelector('table').getBoundingClientRect().right") <= 1047
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_dark_pages_are_dark(browser, model):
     visit = Visit(browser, model[1], 1280, dark=True)
     dark = visit.run("return getComputedStyle(document.body).backgroundColor")
@@ -209,6 +246,20 @@ def test_tables_sort_and_filter(browser, sweep):
     visit.run(f"{name} input.dispatchEvent(new Event('input'))")
     shown = visit.run(f"return [...{table}.tBodies[0].rows].filter((row) => !row.hidden).length")
     assert shown == 5 and "5 of 12 rows" in visit.run("return document.querySelector('#points .filter').textContent")
+
+
+def test_a_sum_is_no_row_to_count_and_hides_when_some_are_hidden(browser, tmp_path):
+    from reported import page
+
+    pages.write(page(), tmp_path / "sizes.html")
+    visit = Visit(browser, tmp_path / "sizes.html")
+    state = """const input = document.querySelector('.filter input'); input.value = arguments[0];
+        input.dispatchEvent(new Event('input'));
+        return [document.querySelector('.filter span').textContent, document.querySelector('tr.total').hidden];"""
+    assert visit.run(state, "") == ["3 of 3 rows", False]
+    assert visit.run(state, "1,0") == ["1 of 3 rows", True]
+    assert visit.run(state, "all") == ["0 of 3 rows", True]
+    assert visit.run(state, "") == ["3 of 3 rows", False]
 
 
 def test_names_that_are_markup_run_nothing(browser, tmp_path):

@@ -36,8 +36,8 @@ def test_a_model(here, capsys, monkeypatch):
         assert (here / "build" / "report" / link).is_file()
     keys = [s["key"] for s in json.loads((here / "r.json").read_text())["sections"]]
     assert keys == [
-        *("model", "verification", "accuracy", "errors", "attention", "row-sums"),
-        *("estimate", "synthesis", "claims", "reproduce"),
+        *("model", "verification", "accuracy", "estimate", "synthesis"),
+        *("errors", "attention", "row-sums", "claims", "reproduce"),
     ]
 
 
@@ -70,7 +70,7 @@ def test_its_commands_lead_there_again(here, capsys, monkeypatch):
     again = (here / "fresh" / "build" / "report" / "op.md").read_text()
     hashes = re.findall(r"[0-9a-f]{64}", first.read_text())
     assert len(hashes) == 4 and re.findall(r"[0-9a-f]{64}", again) == hashes
-    parts = [text.split("## Errors")[1].split("## Estimate")[0] for text in (first.read_text(), again)]
+    parts = [text.split("## Errors")[1].split("## Claims")[0] for text in (first.read_text(), again)]
     assert parts[0] == parts[1]
 
 
@@ -163,6 +163,29 @@ def test_a_bank_of_operators_has_no_model_and_a_report(workshop, here, capsys, m
     assert not (here / "ops" / "made.json").exists()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"clock_mhz": {}},
+        {"tools": {"vivado": 3}},
+        {"reports": {"utilization": {"lut": 3}}},
+        {"reports": {"timing": {"met": True}}},
+        {"reports": {"power": 1.5}},
+        {"reports": {"hls": {"k": {"latency_max": "x", "interval_max": 1}}}},
+    ],
+)
+def test_figures_that_no_build_writes_are_one_line(here, capsys, monkeypatch, damage):
+    clock = {"made": 100.0, "requested": 100.0}
+    record = {"kind": "hls4attn-build", "version": 1, "overlay": "ops", "board": "pynq-z2", "part": "xc7"}
+    record |= {"clock_mhz": clock, "tools": {}, "reports": {}, "sha256": {}}
+    for change in ({}, damage):
+        with zipfile.ZipFile(here / "b.zip", "w") as archive:
+            archive.writestr("b/build.json", json.dumps(record | change))
+        code, _, err = command(capsys, monkeypatch, "report", "b.zip", "--out", "b.html")
+        assert code == (2 if change else 0), err
+        assert ("build.json: its figures are damaged" in err) == bool(change) and "Traceback" not in err
+
+
 def test_a_sweep(here, capsys, monkeypatch):
     sweep_file(here / "s.sqlite", finished=True)
     code, out, err = command(capsys, monkeypatch, "report", "s.sqlite")
@@ -183,6 +206,7 @@ def test_a_sweep(here, capsys, monkeypatch):
         (("op.onnx", "--board", "de10"), "de10"),
         (("op.onnx", "--lanes", "2", "--io", "io_parallel"), "lanes and parallel_heads have no effect"),
         (("op.onnx", "--out", "/proc/r.html"), "Cannot write /proc/r.html"),
+        (("op.onnx", "--out", "r.html", "--json", "r.md"), "r.md is to be written but is also r.md"),
         (("claims", "--out", "r.html"), "claims takes no --out"),
         (("claims", "--board", "pynq-z1", "--reuse", "2"), "claims takes no --board and no --reuse"),
     ],

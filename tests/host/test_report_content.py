@@ -2,6 +2,7 @@
 """What a report is about, what it takes from a folder, and that nothing is left without an answer."""
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -14,17 +15,27 @@ from rich.console import Console
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.host.claims import SECTIONS
-from hls4attn.host.flow import Flow
-from hls4attn.host.report import accuracy, arithmetic, claims, estimated, ladder, reproduce, sweep, synthesised
+from hls4attn.host.flow import ALL_STAGES, Flow
+from hls4attn.host.report import (
+    accuracy,
+    arithmetic,
+    assembly,
+    claims,
+    estimated,
+    ladder,
+    reproduce,
+    sweep,
+    synthesised,
+)
 from hls4attn.host.report.asked import Asked
-from hls4attn.host.report.content import Column, Commands, Facts, Note, Section, Table
+from hls4attn.host.report.content import Column, Commands, Facts, Note, Picture, Section, Table
 from hls4attn.host.report.made import LADDER, MADE, Made, parse_made
 from hls4attn.host.report.opening import open_flow
 from hls4attn.host.report.subject import find_subject
 from hls4attn.host.report.sweep import sweep_page
 from hls4attn.host.report.verb import model_page
 from hls4attn.models import zoo
-from hls4attn.models.errors import InputError, ModelFileError
+from hls4attn.models.errors import InputError, ModelFileError, ToolError
 from hls4attn.models.export.reader import load_model, read_graph
 from hls4attn.models.zoo import zoo_model
 
@@ -168,9 +179,35 @@ def test_mismatches_and_stopped_stages_are_bad(folder):
     assert (tile.value, tile.tone) == ("0", "good") and "keras was not compared: no file" in texts(section)
 
 
-def test_a_stage_that_cannot_run_leaves_the_others(folder, monkeypatch):
-    from hls4attn.models.errors import ToolError
+def test_what_was_not_equal_is_not_called_verified(folder):
+    _, _, found = climbed(folder)
+    assert assembly._ran(None) == "" and assembly._ran(found) == ", not run on a board"
+    board = {**found.rungs[0], "stage": "board", "device": "emulated:pynq-z2"}
+    assert assembly._ran(replace(found, rungs=[board])) == ", verified on emulated:pynq-z2"
+    wrong = replace(found, rungs=[{**board, "mismatches": 1}])
+    assert assembly._ran(wrong) == ", not equal to the reference on emulated:pynq-z2"
 
+
+def test_a_ladder_without_a_stage_verifies_nothing(folder):
+    _, _, found = climbed(folder)
+    section, (tile,) = arithmetic.verification_section(replace(found, rungs=[], absent={"onnx": "gone"}), "")
+    assert (tile.value, tile.tone) == ("not verified", "") and "Not verified: no stage was compared." in texts(section)
+    assert "onnx was not compared: gone." in texts(section) and "good" not in {
+        getattr(b, "tone", "") for b in section.blocks
+    }
+    section, _ = arithmetic.verification_section(found, "")
+    assert "1 stage equals the reference" in texts(section)
+
+
+def test_every_stage_says_what_computes(folder):
+    _, _, found = climbed(folder)
+    rungs = [{**found.rungs[0], "stage": name} for name in ALL_STAGES]
+    section, _ = arithmetic.verification_section(replace(found, rungs=rungs), "")
+    (table,) = [b for b in section.blocks if isinstance(b, Table)]
+    assert len({row[1] for row in table.rows} - {""}) == len(ALL_STAGES)
+
+
+def test_a_stage_that_cannot_run_leaves_the_others(folder, monkeypatch):
     subject = find_subject(folder)
     flow, _ = open_flow(subject, Asked())
     whole = Flow.stage
@@ -202,6 +239,51 @@ def test_without_scores_there_are_reasons(tmp_path):
     section, tiles = accuracy.accuracy_section(graph)
     assert "no model of the zoo" in texts(section) and tiles == []
     assert "None concerns this" in texts(claims.claims_section(graph))
+
+
+def test_errors_are_of_inputs_that_the_model_is_made_for():
+    graph = read_graph(load_model(Path(zoo.__file__).parent / "char_gpt" / "gaincell.onnx"))
+    codes, words = arithmetic.typical_codes(graph, 10, 0)
+    assert words == "5 random-text samples" and codes.shape == (5, *graph.input.shape)
+    assert (codes.sum(axis=-1) == 1).all()  # one character a place
+    codes, words = arithmetic.typical_codes(digits(), 10, 0)
+    assert words == "10 test-set samples" and len(codes) == 10
+
+
+def test_of_a_model_without_a_test_set_they_are_random(tmp_path, monkeypatch):
+    codes, words = arithmetic.typical_codes(read_graph(load_model(operator_file(tmp_path))), 10, 3)
+    assert words == "10 random (seed 3) samples" and len(codes) == 10
+
+    def absent(*_):
+        raise ToolError("no scikit-learn")
+
+    monkeypatch.setattr("hls4attn.host.samples.known_inputs", absent)
+    codes, words = arithmetic.typical_codes(digits(), 10, 3)
+    assert words == "10 random (seed 3) samples; no test set: no scikit-learn" and len(codes) == 10
+
+
+def test_the_row_of_this_model_is_marked_among_the_recipes():
+    graph = read_graph(load_model(Path(zoo.__file__).parent / "char_gpt" / "gaincell.onnx"))
+    (table,) = [b for b in accuracy.accuracy_section(graph)[0].blocks if isinstance(b, Table)]
+    assert [row[0] for row, tone in zip(table.rows, table.tones, strict=True) if tone == "good"] == ["gaincell"]
+    assert table.note.startswith("This model is the one called gaincell.")
+    assert table.columns[2].title == "mean loss, nats"
+
+
+def test_times_are_at_the_clock_of_the_choices(folder):
+    subject = find_subject(folder)
+    flow, _ = open_flow(subject, Asked())
+    for period, clock in ((10.0, "100 MHz"), (4.0, "250 MHz")):
+        section, _ = estimated.estimate_section(replace(flow, config=replace(flow.config, clock_period_ns=period)), "")
+        facts = dict(next(b for b in section.blocks if isinstance(b, Facts)).rows)
+        cycles, time = re.match(r"([\d,]+) cycles; ([\d.,]+) us at", facts["Latency"]).groups()
+        assert facts["Latency"].endswith(f"us at an assumed clock of {clock}") and clock in facts["Interval"]
+        assert float(time) == pytest.approx(int(cycles.replace(",", "")) * period / 1000, abs=0.006)
+
+
+def test_what_was_not_verified_says_so_at_the_top(tmp_path):
+    content, _ = model_page(QUIET, QUIET, find_subject(operator_file(tmp_path)), Asked(samples=0))
+    assert (content.tiles[0].label, content.tiles[0].value, content.tiles[0].tone) == ("Mismatches", "not verified", "")
 
 
 def test_accuracy_is_that_of_the_test_set():
@@ -256,11 +338,23 @@ def test_a_sweep_has_front_points_and_failures(tmp_path):
     assert content.tiles[0].value == "12 of 14"
 
 
+def test_points_of_a_picture_are_named_by_what_differs_on_the_front(tmp_path):
+    sections = by_key(sweep_page(sweep_file(tmp_path / "s.sqlite")))
+    (drawn,) = [b for b in sections["front"].blocks if isinstance(b, Picture)]
+    named = re.findall(r">([^<>]*reuse factor[^<>]*)<", drawn.data.decode())
+    (front,) = [b for b in sections["front"].blocks if isinstance(b, Table)]
+    assert len(named) == len(front.rows) and all(re.search(r"reuse factor \d+$", name) for name in named)
+    assert drawn.title.startswith("Accuracy (fraction) over interval cycles")
+    (points,) = [b for b in sections["points"].blocks if isinstance(b, Table)]
+    assert "Reuse factor fit:" in points.note and "Lanes" not in points.note and "Float" not in points.note
+
+
 def test_a_sweep_without_results_says_so(tmp_path):
     from hls4attn.host.sweep.store import Store
 
-    Store.open(tmp_path / "s.sqlite", {"points": 3, "objectives": ["dsp:min"]}, []).close()
+    running = Store.open(tmp_path / "s.sqlite", {"points": 3, "objectives": ["dsp:min"]}, [])
     sections = by_key(sweep_page(tmp_path / "s.sqlite"))
+    running.close()  # which would leave no file behind
     assert "No point has finished" in texts(sections["points"]) and "No chart" in texts(sections["front"])
 
 
@@ -274,7 +368,7 @@ def test_of_a_design_that_does_not_fit_the_tile_says_what_would(tmp_path):
     _, tiles = estimated.estimate_section(*open_flow(subject, Asked(board="pynq-z2")))
     assert "No choice fits; this fits aup-zu3, kv260" in tiles[1].note
     _, tiles = estimated.estimate_section(*open_flow(subject, Asked(board="zcu104")))
-    assert tiles[1].value == "yes" and "would" not in tiles[1].note
+    assert tiles[1].value == "yes" and "would" not in tiles[1].note and "kernels alone" in tiles[1].note
 
 
 def test_choices_without_an_option_are_in_a_file_of_their_own(folder):

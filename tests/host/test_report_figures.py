@@ -22,6 +22,7 @@ from hls4attn.host.report.attention import attention_maps
 from hls4attn.host.report.drawing import model_svg
 from hls4attn.host.report.estimated import figure_kernels
 from hls4attn.host.report.figures import (
+    bin_edges,
     figure_attention,
     figure_layer_errors,
     figure_row_sums,
@@ -29,6 +30,7 @@ from hls4attn.host.report.figures import (
     layer_errors,
     shrunk,
 )
+from hls4attn.host.report.inline import short
 from hls4attn.host.sweep.pareto import parse_objectives
 from hls4attn.models.errors import InputError
 from hls4attn.models.export import RealReference, Reference, load_model, quantise_input, random_codes, read_graph
@@ -200,6 +202,18 @@ def test_row_sums(digits):
     assert not any("exact" in t for t in texts(figure_row_sums(graph, trace)))  # ConSmax does not normalise
 
 
+def test_bins_have_equally_many_places_each():
+    """Values that lie on a grid as evenly as can be give bars of one height."""
+    for count, step in ((103, 1 / 256), (40, 1 / 256), (41, 1 / 600), (7, 0.25), (1, 1.0)):
+        values = np.repeat(0.8125 + step * np.arange(count), 5)
+        edges = bin_edges(values)
+        heights, _ = np.histogram(values, edges)
+        assert heights.sum() == len(values) and len(heights) <= 40
+        assert len(set(heights[:-1])) <= 1 and 0 < heights[-1] <= heights[0]
+    spread = np.random.default_rng(0).normal(size=1000)
+    assert np.histogram(spread, bin_edges(spread))[0].sum() == 1000 and len(bin_edges(spread)) <= 41
+
+
 def test_figures_fit_a_page_beside_each_other(digits):
     graph, codes, trace = digits
 
@@ -268,6 +282,18 @@ def test_names_from_a_file_are_inert():
     svg = figure_layer_errors(layer_errors(graph, random_codes(graph.input, 5, 0)))
     assert {name.replace("\x1b", "\ufffd").replace("\x00", "\ufffd") for name in evil} <= set(texts(svg))
     assert "<script" not in svg
+
+
+@pytest.mark.filterwarnings("error")
+def test_long_names_leave_room_for_the_figure():
+    """Without their middle: with it, matplotlib warns that nothing is left for the axes, and cuts the names off."""
+    b, name = GraphBuilder("m"), "/model/encoder" + "/layer" * 40 + "/attention/key"
+    x = b.quant(b.input("input", (4, 3)), Fixed(8, 4), "x", (4, 3))
+    graph = read_graph(b.model(["input"], [b.quant(x, Fixed(6, 2), name, (4, 3))], {}))
+    svg = figure_layer_errors(layer_errors(graph, random_codes(graph.input, 5, 0)))
+    (label,) = [t for t in texts(svg) if t.startswith("/model")]
+    assert label == short(name) and len(label) <= 41 and label.endswith("/attention/key") and "…" in label
+    assert short("two\nlines") == "two lines" and short("x" * 41) == "x" * 41
 
 
 def test_long_rows_are_averaged():

@@ -11,7 +11,7 @@ import pytest
 from reported import EVIL, page
 
 from hls4attn.host.report import page as pages
-from hls4attn.host.report.content import Facts, Log, Note, Picture, Section, Table
+from hls4attn.host.report.content import Column, Facts, Log, Note, Picture, Section, Table, Tile
 from hls4attn.models.errors import ModelFileError
 
 OUTSIDE = re.compile(
@@ -84,6 +84,38 @@ def test_markup_in_names_is_inert():
     twin = pages.markdown(content, "x_files")
     outside = re.sub(r"^(`{3,})text\n.*?^\1$", "", twin, flags=re.DOTALL | re.MULTILINE)
     assert "<script" not in outside
+
+
+def test_what_changes_how_other_text_is_shown_is_taken_out():
+    """A terminal's colours, letters that turn the order of those behind them, and what is no text at all."""
+    odd = "a\u202eb\x1b[31m\x00c"
+    blocks = (Note(odd), Facts(((odd, odd),)), Table(odd, (Column(odd),), ((odd,),)), Log(odd, f"x\r\n\ty {odd}"))
+    content = page(title=odd, lead=odd, tiles=(Tile(odd, odd, odd),), sections=(Section("s", odd, blocks),))
+    for text in (pages.html(content), pages.markdown(content, "x_files")):
+        assert not set(text) & set("\u202e\x1b\x00\r") and "x\n\ty a\ufffdb" in text
+        assert text.count("a\ufffdb\ufffd[31m\ufffdc") + text.count("a\ufffdb\ufffd\\[31m\ufffdc") >= 11
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("- item", "\\- item"),
+        ("+ item", "\\+ item"),
+        ("12. item", "12\\. item"),
+        ("1) item", "1\\) item"),
+        ("---", "\\---"),
+        ("===", "\\==="),
+        ("https://a.b www.a.b a@b.c", "https\\://a.b www\\.a.b a\\@b.c"),
+        ("97.78 % of -3", "97.78 % of -3"),
+    ],
+)
+def test_a_name_at_the_beginning_of_a_line_is_no_list_and_no_link(name, shown):
+    twin = pages.markdown(page(lead=name), "x_files").splitlines()
+    assert twin[4] == shown
+
+
+def test_a_number_below_0_in_a_cell_is_left_as_it_is():
+    assert "| t | **- 3** | &nbsp; |" in pages.markdown(page(tiles=(Tile("t", "- 3"),)), "x_files")
 
 
 def test_code_cannot_leave_its_fence():
