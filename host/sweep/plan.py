@@ -109,7 +109,7 @@ def read_plan(path: Path) -> SweepPlan:
     source = _read(path)
     try:
         content = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # these two also for digits and brackets by the thousand
         raise InputError(f"{path} is not valid TOML: {error}") from error
     table = content.pop("sweep", None)
     if not isinstance(table, dict):

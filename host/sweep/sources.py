@@ -116,7 +116,11 @@ def _file(where: str, axis: str, name: Any, folder: Path) -> Path:
         path = Path(os.path.abspath(folder / Path(name).expanduser()))  # noqa: PTH100  # a link stays the name it has
     except RuntimeError as error:
         raise InputError(f"{where}: {axis}: {name!r} begins with the home of nobody here: {error}") from error
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # too long a name, or a folder that is not ours to look into
+        raise InputError(f"{where}: {axis}: cannot read {str(path)!r:.200}: {error.strerror}") from error
+    if not there:
         raise InputError(f"{where}: {axis}: no such file: {path} ({name!r} is taken relative to {folder})")
     return path
 

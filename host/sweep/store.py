@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hls4attn.host.paths import check_output
-from hls4attn.host.sweep.database import Database
+from hls4attn.host.sweep.database import Database, remove_logs
 from hls4attn.host.sweep.point import Result
 from hls4attn.host.sweep.table_file import read_table, require_arrow, write_table
 from hls4attn.models.errors import InputError
@@ -62,10 +63,11 @@ class Store:
         lock = _lock(path)
         begun = not path.exists() and not journal_path(path).exists()
         try:
-            base = Database(path) if path.suffix in SQLITE else _journal(path)
+            # A Parquet file is read first, so that a foreign one gets no journal.
+            held = read_table(path)[1] if path.suffix == PARQUET and path.exists() else []
+            base = Database(_database(path))
             try:
-                base.mark(keys)
-                base.set_meta(meta)
+                base.begin(meta, keys, held)
             except BaseException:
                 base.close()
                 raise
@@ -100,8 +102,7 @@ class Store:
         Args:
             finished: whether no point is left; then the journal beside a Parquet file is removed.
         """
-        parquet = self._path.suffix == PARQUET
-        base = journal_path(self._path) if parquet else self._path
+        parquet, base = self._path.suffix == PARQUET, _database(self._path)
         try:
             try:
                 empty = self._begun and not self._base.keys()
@@ -111,6 +112,7 @@ class Store:
                 self._base.close()
             if empty or (parquet and finished):
                 base.unlink()
+                remove_logs(base)  # which are there while somebody reads it
         finally:
             _unlock(self._path, self._lock)
 
@@ -151,27 +153,35 @@ def read_results(path: Path) -> SweepFile:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a sweep's file ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    database = journal_path(path) if path.suffix == PARQUET and journal_path(path).is_file() else path
-    if not database.is_file():
-        raise InputError(f"No such file: {path}; hls4attn sweep PLAN --out {path} makes it")
-    if database.suffix == PARQUET:
-        meta, rows = read_table(path)
-    else:
-        base = Database(database, writable=False)
-        try:
-            meta, rows = base.meta(), base.results()
-        finally:
-            base.close()
+    held = _read_database(path)
+    if not held and path.suffix == PARQUET and path.is_file():
+        held = read_table(path)
+    if not held:
+        what = "No run of a sweep has begun in" if path.is_file() else "No such file:"
+        raise InputError(f"{what} {path}; hls4attn sweep PLAN --out {path} makes it")
+    meta, rows = held
     return SweepFile(meta, [r for r, mine in rows if mine], [r for r, mine in rows if not mine])
 
 
-def _journal(path: Path) -> Database:
-    """The journal of a Parquet file, with all that this file holds."""
-    held = read_table(path) if path.exists() else None  # first, so that a foreign file gets no journal
-    base = Database(journal_path(path))
-    if held:
-        base.take_over(held[1])
-    return base
+def _database(path: Path) -> Path:
+    """The SQLite file of a sweep's file: itself, or the journal of a Parquet file."""
+    return path if path.suffix in SQLITE else journal_path(path)
+
+
+def _read_database(path: Path) -> tuple[dict[str, Any], list[tuple[Result, bool]]] | None:
+    """What the SQLite file of a sweep holds; None if there is none, or no run has begun in it yet."""
+    database = _database(path)
+    try:
+        base = Database(database, writable=False)
+    except InputError:
+        if database.exists():
+            raise
+        return None  # never there, or removed just now: the sweep is finished, and the Parquet file written
+    try:
+        meta, rows = base.meta(), base.results()
+    finally:
+        base.close()
+    return (meta, rows) if meta else None
 
 
 def _lock(path: Path) -> int:
@@ -193,8 +203,9 @@ def _lock(path: Path) -> int:
                 raise InputError(
                     f"Another sweep writes {path} (process {holder}); wait for it, stop it, or choose another --out"
                 ) from error
-            if name.exists() and os.fstat(descriptor).st_ino == name.stat().st_ino:
-                break
+            with contextlib.suppress(FileNotFoundError):
+                if os.fstat(descriptor).st_ino == name.stat().st_ino:
+                    break
             os.close(descriptor)  # its owner removed it just now
     except OSError as error:
         raise InputError(f"Cannot write {name}: {error.strerror}; choose another --out") from error
@@ -209,4 +220,5 @@ def _unlock(path: Path, descriptor: int) -> None:
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+    real = path.resolve()  # a file with two names is one file
+    return real.with_name(f".{real.name}.lock")

@@ -139,6 +139,9 @@ def test_a_random_search_of_more_combinations_than_a_grid_may_have(tmp_path):
     ("text", "words"),
     [
         ("[sweep", "is not valid TOML"),
+        ("x = " + "9" * 5000 + "\n[sweep", "is not valid TOML"),
+        ("x = " + "[" * 3000, "is not valid TOML: maximum recursion depth"),
+        ('[sweep]\n[sweep.axes]\nmodel = "' + "m" * 300 + '.onnx"', "File name too long"),
         ("[hls]\n", "no [sweep] table"),
         ("[sweep]\n[other]\n", "other beside the [sweep] table"),
         (AXES.replace("[sweep]", "[sweep]\nsampels = 3", 1), "unknown keys sampels; known: search, points"),

@@ -219,6 +219,88 @@ def test_one_sweep_a_file(tmp_path, name, three):
     filled(path, three)
 
 
+def test_one_sweep_a_file_whatever_it_is_called(tmp_path, three):
+    path, link = tmp_path / "sweep.sqlite", tmp_path / "other.sqlite"
+    filled(path, three)
+    link.symlink_to(path)
+    store = Store.open(path, META, [])
+    with pytest.raises(InputError, match=rf"Another sweep writes {link}"):
+        Store.open(link, META, [])
+    store.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from sweep_results import result
+from hls4attn.host.sweep.store import Store
+store = Store.open(Path(sys.argv[1]), {"points": 9}, [result(n).key for n in range(9)])
+for n in range(9):
+    store.add(result(n))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("name", ["sweep.sqlite", "sweep.parquet"])
+def test_a_file_that_was_removed_after_a_kill_does_not_come_back(tmp_path, name):
+    """SQLite's own log is left beside it, and would be replayed into a new file of the same name."""
+    path = tmp_path / name
+    subprocess.run([sys.executable, "-c", KILLED, str(path), str(Path(__file__).parent)], check=False)
+    database = path if path.suffix == ".sqlite" else journal_path(path)
+    assert len(read_results(path).results) == 9 and Path(f"{database}-wal").exists()
+    database.unlink()
+    filled(path, [result(100)])
+    held = read_results(path)
+    assert (held.results, held.others) == ([result(100)], [])
+
+
+def test_a_reader_at_the_end_of_a_sweep_leaves_nothing_behind(tmp_path, three):
+    path = tmp_path / "sweep.parquet"
+    store = Store.open(path, META, [r.key for r in three])
+    for r in three:
+        store.add(r)
+    reader = sqlite3.connect(f"{journal_path(path).as_uri()}?mode=ro", uri=True)
+    assert reader.execute("SELECT count(*) FROM results").fetchone() == (3,)
+    store.close(True)
+    reader.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["sweep.parquet"]
+
+
+def test_a_run_that_is_just_beginning_hides_nothing(tmp_path, monkeypatch, three):
+    """Killed before its journal has what the Parquet file has: that file is what is read."""
+    path = tmp_path / "sweep.parquet"
+    filled(path, three, True)
+
+    def killed(*_):
+        assert read_results(path).results == three
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.Database, "begin", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Store.open(path, META, [])
+    assert read_results(path).results == three
+    with pytest.raises(KeyboardInterrupt):
+        Store.open(tmp_path / "new.sqlite", META, [])
+    with pytest.raises(InputError, match=r"No run of a sweep has begun in .*new.sqlite"):
+        read_results(tmp_path / "new.sqlite")
+
+
+def test_a_journal_that_goes_away_while_it_is_opened(tmp_path, monkeypatch, three):
+    """The sweep ends just then; the Parquet file has all."""
+    path = tmp_path / "sweep.parquet"
+    filled(path, three, True)
+    filled(path, [], False, keys=[r.key for r in three])
+    check = module.Database.__init__
+
+    def gone(self, database, writable=True):
+        database.unlink()
+        check(self, database, writable)
+
+    monkeypatch.setattr(module.Database, "__init__", gone)
+    assert read_results(path).results == three
+
+
 def test_names_and_places(tmp_path):
     with pytest.raises(InputError, match=r"must end in .sqlite, .db or .parquet"):
         Store.open(tmp_path / "sweep.csv", META, [])
