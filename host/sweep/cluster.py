@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: How long a scheduler may take to answer, in s.
 CONNECT_S = 10.0
 _PACKAGES = ("hls4attn.models", "hls4attn.hls", "hls4attn.overlays", "hls4attn.host")
+_SOURCES = {".py", ".h", ".cpp", ".v", ".sv"}
 _LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "distributed.core")
 
 
@@ -48,7 +49,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for package in _PACKAGES:
         for root in sorted(importlib.import_module(package).__path__):
-            for path in sorted(Path(root).rglob("*.py")):
+            for path in sorted(p for p in Path(root).rglob("*") if p.suffix in _SOURCES):
                 digest.update(f"{package}/{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -26,7 +26,8 @@ from hls4attn.host.ladder import climb
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.sweep.locks import one_at_a_time
-from hls4attn.host.sweep.sources import board_digest
+from hls4attn.host.sweep.point import OPERATORS
+from hls4attn.host.sweep.sources import board_digest, operators_digest
 from hls4attn.host.sweep.subject import FloatTwin, Subject, subject
 from hls4attn.host.sweep.synthesis import synthesis
 from hls4attn.models.errors import InputError, MismatchError, SpecError, ToolError
@@ -65,6 +66,7 @@ def prepare() -> None:
     for name in _LATE:
         importlib.import_module(name)
     load_installed()
+    operators_digest()  # of what was imported: files may change as long as this process lives
 
 
 def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
         Hls4attnError: for whatever the other verbs refuse.
     """
     _boards(settings)
+    _operators(settings)
     model = subject(settings)
     print(f"model: {_spent()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="hls4attn-project-") as folder:
@@ -108,6 +111,15 @@ def _boards(settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"The board {found.name} is described otherwise on the worker than in the plan: share the file of "
             "HLS4ATTN_BOARDS, or install the same version"
+        )
+
+
+def _operators(settings: Mapping[str, Any]) -> None:
+    """Refuse operators of installed packages that are others than where the sweep was planned."""
+    if operators_digest() != settings.get(OPERATORS):
+        raise InputError(
+            "Installed packages with operators differ between the worker and the plan: install the same ones on both, "
+            "and start the workers anew"
         )
 
 

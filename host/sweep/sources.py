@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hls4attn.host.installed import GROUP
 from hls4attn.host.paths import read_npy
 from hls4attn.models.errors import InputError, ModelFileError, SpecError
 from hls4attn.overlays.boards import ENVIRONMENT, Board
@@ -102,6 +106,38 @@ def board_source(name: str) -> dict[str, str | None]:
         "board_sha256": board_digest(find_board(name)),
         "boards": str(Path(extra).absolute()) if extra else None,
     }
+
+
+@cache
+def operators_digest() -> str | None:
+    """Hash of the packages with further operators, with their kernels; None if none is installed.
+
+    It is taken once in a process: an evaluation has the operators that were there when they were imported.
+    """
+    entries = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: (e.name, e.value))
+    if not entries:
+        return None
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry.name}\0{entry.value}\0".encode())
+        for name, path in _files_of(entry.module.partition(".")[0]):
+            digest.update(f"{name}\0{_sha256(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def _files_of(package: str) -> list[tuple[str, Path]]:
+    """All files of an importable package but compiled and hidden ones, by their names in it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return []  # whoever loads it says so
+    if spec.submodule_search_locations is None:
+        return [(package, Path(spec.origin or ""))]
+    found = []
+    for root in map(Path, spec.submodule_search_locations):
+        names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        seen = [n for n in names if not any(part.startswith((".", "__pycache__")) for part in n.parts)]
+        found += [(name.as_posix(), root / name) for name in seen]
+    return sorted(found)
 
 
 def board_digest(board: Board) -> str:

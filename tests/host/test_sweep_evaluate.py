@@ -38,7 +38,7 @@ def settings(model: Path = ZOO / "consmax.onnx", **changes: Any) -> dict[str, An
         "board": "pynq-z2", "clock_period_ns": 10.0, "samples": 20, "seed": 0, "stages": ["onnxruntime"],
         "synthesise": None, "boards": None,
     }  # fmt: skip
-    assert set(changes) <= {*point, "board_sha256"}
+    assert set(changes) <= {*point, "board_sha256", "operators_sha256"}
     return point | changes
 
 
@@ -153,6 +153,7 @@ def test_a_file_that_is_missing_or_another_on_the_worker(tmp_path: Path) -> None
     [
         ({"board": "arty"}, "Unknown board"),
         ({"board_sha256": "0" * 64}, "described otherwise on the worker"),
+        ({"operators_sha256": "0" * 64}, "operators differ between the worker and the plan"),
         ({"io_type": "io_parallel"}, "'fit' is for io_stream"),
         ({"stages": ["nothing"]}, "Unknown stage"),
         ({"stages": []}, "no stage"),
