@@ -55,16 +55,13 @@ def code_version() -> str:
 
 
 @contextmanager
-def open_cluster(
-    scheduler: str | None, workers: int | None, resources: Mapping[str, float], dashboard: bool = False
-) -> Iterator[Client]:
+def open_cluster(scheduler: str | None, workers: int | None, resources: Mapping[str, float]) -> Iterator[Client]:
     """A client of a cluster; one of our own is closed with it.
 
     Args:
         scheduler: address of an existing scheduler, or None for a cluster on this machine.
         workers: processes of a cluster on this machine; one for each processor that may be used if not given.
         resources: Dask resources of a cluster on this machine.
-        dashboard: whether a cluster on this machine serves Dask's dashboard.
 
     Raises:
         ToolError: if Dask is missing, nothing answers, or its version does not fit.
@@ -74,7 +71,7 @@ def open_cluster(
         with _existing(scheduler) as client:
             yield client
         return
-    with _local(workers or len(os.sched_getaffinity(0)), resources, dashboard) as client:
+    with _local(workers or len(os.sched_getaffinity(0)), resources) as client:
         yield client
 
 
@@ -136,7 +133,7 @@ def _check_versions(client: Client, address: str) -> None:
 
 
 @contextmanager
-def _local(workers: int, resources: Mapping[str, float], dashboard: bool) -> Iterator[Client]:
+def _local(workers: int, resources: Mapping[str, float]) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
@@ -150,7 +147,7 @@ def _local(workers: int, resources: Mapping[str, float], dashboard: bool) -> Ite
         "distributed.admin.low-level-log-length": 100,
         "distributed.admin.system-monitor.log-length": 60,
         "distributed.diagnostics.computations.max-history": 10,
-        "distributed.worker.profile.enabled": dashboard,
+        "distributed.worker.profile.enabled": False,
     }
     with tempfile.TemporaryDirectory(prefix="hls4attn-sweep-") as folder, dask.config.set(settings), _quiet():
         with _interrupts_later():
@@ -160,7 +157,7 @@ def _local(workers: int, resources: Mapping[str, float], dashboard: bool) -> Ite
                 processes=True,
                 host="127.0.0.1",
                 # Without an address of its own, the server of the figures would be open to the network.
-                scheduler_kwargs={"dashboard": dashboard, "dashboard_address": "127.0.0.1:0"},
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 local_directory=folder,
                 resources=dict(resources) or None,
                 memory_limit=0,  # evaluations have processes of their own

@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.estimate import estimate
 from hls4attn.hls.fit import fit
@@ -27,13 +25,11 @@ from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.sweep.locks import one_at_a_time
 from hls4attn.host.sweep.point import OPERATORS
+from hls4attn.host.sweep.quality import quality
 from hls4attn.host.sweep.sources import board_digest, operators_digest
-from hls4attn.host.sweep.subject import FloatTwin, Subject, subject
+from hls4attn.host.sweep.subject import Subject, subject
 from hls4attn.host.sweep.synthesis import synthesis
-from hls4attn.models.errors import InputError, MismatchError, SpecError, ToolError
-from hls4attn.models.export.execute import Reference, quantise_input
-from hls4attn.models.export.graph import Graph
-from hls4attn.models.export.keras_stage import KEY_MODEL
+from hls4attn.models.errors import InputError, MismatchError, ToolError
 from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.boards import use_boards
 
@@ -90,7 +86,7 @@ def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
         flow = _flow(settings, model, Path(folder) / "project")
         metrics: dict[str, Any] = {"model_id": flow.model_id, "why": {}}
         metrics |= _estimated(flow)
-        metrics |= _quality(flow.graph, model.twin, metrics["why"])
+        metrics |= quality(flow.graph, model.twin, metrics["why"])
         _verify(flow, settings, metrics)
         metrics |= synthesis(flow, settings, metrics["why"])
     print(f"all: {_spent()}", flush=True)
@@ -218,50 +214,3 @@ def without_keras() -> Iterator[None]:
     finally:
         for name in hidden:
             sys.modules.pop(name, None)
-
-
-def _quality(graph: Graph, twin: FloatTwin | None, why: dict[str, str]) -> dict[str, Any]:
-    """Accuracy of the integer reference on the whole test set, and its distance to the float model."""
-    found: dict[str, Any] = {"accuracy": None, "test_samples": None}
-    reference = Reference(graph)
-    name = graph.metadata.get(KEY_MODEL, "")
-    data = _test_set(name, graph, why)
-    if data is not None:
-        answers = reference.run(quantise_input(graph, data.x_test)).reshape(len(data.x_test), -1)
-        found = {"accuracy": float(np.mean(answers.argmax(axis=1) == data.y_test)), "test_samples": len(answers)}
-    if twin is None:
-        reason = "the model file is quantised already: there is no float model to compare with"
-        return found | _absent(("float_accuracy", "float_rms", "float_max", "float_agreement"), reason, why)
-    received = graph.output.format.to_real(reference.run(quantise_input(graph, twin.inputs)))
-    distance = received.reshape(len(received), -1) - twin.outputs.reshape(len(received), -1)
-    classes = [values.reshape(len(values), -1).argmax(axis=1) for values in (received, twin.outputs)]
-    found |= {
-        "float_accuracy": None if data is None else float(np.mean(classes[1] == data.y_test)),
-        "float_rms": float(np.sqrt(np.mean(np.square(distance)))),
-        "float_max": float(np.abs(distance).max()),
-        "float_agreement": float(np.mean(classes[0] == classes[1])),
-    }
-    return found
-
-
-def _test_set(name: str, graph: Graph, why: dict[str, str]) -> Any:
-    """The zoo model's data, if the model is one of the zoo; else None, and the reason in `why`."""
-    from hls4attn.models.zoo import zoo_model
-
-    if not name:
-        why["accuracy"] = "no labelled test set is known for this model; those of the zoo have one"
-        return None
-    try:
-        data = zoo_model(name).load_data()
-    except (SpecError, ToolError) as error:
-        why["accuracy"] = f"no test set: {error}"
-        return None
-    if data.x_test.shape[1:] != graph.input.shape:
-        why["accuracy"] = f"the test set of {name} has inputs of another shape"
-        return None
-    return data
-
-
-def _absent(names: tuple[str, ...], reason: str, why: dict[str, str]) -> dict[str, None]:
-    why |= dict.fromkeys(names, reason)
-    return dict.fromkeys(names)

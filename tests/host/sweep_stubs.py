@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What points do in the tests of sweeps: functions of the settings, called in processes of their own."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -105,6 +106,14 @@ def worker_pid() -> int:
     for _ in range(3):
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return pid
+
+
+def unwanted_at_first(settings: dict, *_: object) -> dict:
+    """What a worker does for a point, the first of which is cancelled for a moment."""
+    answer = {"metrics": echo(settings), "seconds": 0.0, "log": "", "error": "", "worker": "w"}
+    with contextlib.suppress(FileExistsError), Path(settings["mark"]).open("x"):
+        return answer | {"status": "unwanted", "metrics": {}}
+    return answer | {"status": "ok"}
 
 
 def by_name(settings: dict) -> dict:

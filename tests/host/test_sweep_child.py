@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hls4attn.host.sweep import messages, work
+from hls4attn.host.sweep import child, keeper, messages, work
 from hls4attn.host.sweep.child import run_child, zygotes
 from hls4attn.models.errors import InputError, MismatchError
 
@@ -162,6 +163,32 @@ def test_a_zygote_that_was_killed_is_replaced() -> None:
         os.kill(pid, signal.SIGKILL)
     assert run("echo", number=1)["metrics"]["number"] == 1
     assert set(zygotes.pids()).isdisjoint(before)
+
+
+def test_imports_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a point begins after them, so they have one of their own."""
+    (tmp_path / "never_there.py").write_text("import time\n\n\ndef prepare():\n    time.sleep(1000)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(child, "START_S", 0.1)
+    before = set(zygotes.pids())
+    found = run_child("never_there:f", {}, 0.2)
+    assert (found["status"], found["error"]) == ("timeout", "neither begun nor ended 0.1 s after its time of 0.2 s")
+    assert within(20, lambda: set(zygotes.pids()) <= before)
+
+
+def test_no_room_for_an_evaluation_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keeper.tempfile, "mkdtemp", full)
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            ours.sendall(messages.pack({"work": "sweep_stubs:echo", "settings": {}, "timeout_s": 1}))
+            keeper.keep(theirs)
+        answer = messages.receive(ours)
+    assert answer["status"] == "failed"
+    assert answer["error"] == "the evaluation could not begin: [Errno 28] No space left on device"
 
 
 def test_no_orphans_of_a_worker_that_was_killed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sweep_stubs
 from test_sweep_child import all_gone, stubs, within  # noqa: F401  # the fixture
 
 from hls4attn.host.sweep import cluster, runner
@@ -104,6 +105,14 @@ def test_a_worker_that_is_killed_takes_nothing_with_it(tmp_path: Path) -> None:
     assert [found[n].status for n in (0, 1, 2, 3, 10)] == ["ok"] * 5
     assert (found[11].status, found[11].error) == ("lost", "2 workers died while they evaluated it")
     assert len(list((tmp_path / "once").iterdir())) == 1 and len(list((tmp_path / "always").iterdir())) == 2
+
+
+def test_a_task_that_was_cancelled_for_a_moment_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the scheduler does with one that it moves: the answer that nobody seemed to want is no result."""
+    monkeypatch.setattr(runner, "run_task", sweep_stubs.unwanted_at_first)
+    found = by_number(run(points(3, mark=str(tmp_path / "mark")), workers=1))
+    assert [(n, found[n].status, found[n].metrics["number"]) for n in range(3)] == [(n, "ok", n) for n in range(3)]
+    assert (tmp_path / "mark").exists()
 
 
 def test_resources_bound_what_runs_at_a_time_and_hold_nothing_else_up(tmp_path: Path) -> None:
