@@ -9,16 +9,15 @@ import importlib
 import inspect
 import logging
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hls4attn.host.sweep.interrupts import deaf_to_ctrl_c, interrupts_later
 from hls4attn.models.errors import InputError, ToolError
 
 if TYPE_CHECKING:
@@ -28,7 +27,15 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 _PACKAGES = ("hls4attn.models", "hls4attn.hls", "hls4attn.overlays", "hls4attn.host")
 _SOURCES = {".py", ".h", ".cpp", ".v", ".sv"}
-_LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "distributed.core")
+_LOGGERS = (
+    "distributed",
+    "distributed.nanny",
+    "distributed.worker",
+    "distributed.scheduler",
+    "distributed.core",
+    "asyncio",
+    "tornado.application",
+)
 
 
 def require_dask() -> None:
@@ -108,12 +115,11 @@ def _existing(address: str) -> Iterator[Client]:
         ) from error
     except Exception as error:  # a scheduler of a very different version fails in ways of its own
         raise ToolError(f"{address} does not answer as a Dask scheduler of this version does: {error}") from error
-    try:
+    with ExitStack() as stack, _closing_whole(stack):
+        stack.callback(client.close, timeout=5)
         _check_versions(client, address)
         with _quiet():
             yield client
-    finally:
-        client.close(timeout=5)
 
 
 def _check_versions(client: Client, address: str) -> None:
@@ -149,8 +155,11 @@ def _local(workers: int, resources: Mapping[str, float]) -> Iterator[Client]:
         "distributed.diagnostics.computations.max-history": 10,
         "distributed.worker.profile.enabled": False,
     }
-    with tempfile.TemporaryDirectory(prefix="hls4attn-sweep-") as folder, dask.config.set(settings), _quiet():
-        with _interrupts_later():
+    with ExitStack() as stack, _closing_whole(stack):
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hls4attn-sweep-"))
+        stack.enter_context(dask.config.set(settings | {"temporary-directory": folder}))
+        stack.enter_context(_quiet())
+        with interrupts_later(), deaf_to_ctrl_c():
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -163,25 +172,19 @@ def _local(workers: int, resources: Mapping[str, float]) -> Iterator[Client]:
                 memory_limit=0,  # evaluations have processes of their own
                 silence_logs=logging.CRITICAL,
             )
-        try:
-            with Client(cluster, set_as_default=False, name="hls4attn-sweep") as client:
-                yield client
-        finally:
-            cluster.close(timeout=10)
+            stack.callback(cluster.close, timeout=10)
+            client = stack.enter_context(Client(cluster, set_as_default=False, name="hls4attn-sweep"))
+        yield client
 
 
 @contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block, and never reaches threads and processes that are started in it.
-
-    A terminal sends it to all processes of a sweep; but it is the one who started them that ends them.
-    """
-    resource_tracker.ensure_running()  # now, since starting it lets the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _closing_whole(stack: ExitStack) -> Iterator[None]:
+    """Close what is open at the end of the block; who presses Ctrl-C again meanwhile waits for it."""
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with interrupts_later():
+            stack.close()
 
 
 @contextmanager

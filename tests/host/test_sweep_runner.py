@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ import sweep_stubs
 from test_sweep_child import all_gone, stubs, within  # noqa: F401  # the fixture
 
 from hls4attn.host.sweep import cluster, runner
+from hls4attn.host.sweep.interrupts import interrupts_later
 from hls4attn.host.sweep.point import Point, Result
 from hls4attn.host.sweep.runner import run_points
 from hls4attn.host.sweep.window import Window
 from hls4attn.models.errors import InputError, ToolError
+from hls4attn.models.interruption import interruptible
 
 HERE = Path(__file__).parent
 
@@ -113,6 +116,43 @@ def test_a_task_that_was_cancelled_for_a_moment_runs_again(tmp_path: Path, monke
     found = by_number(run(points(3, mark=str(tmp_path / "mark")), workers=1))
     assert [(n, found[n].status, found[n].metrics["number"]) for n in range(3)] == [(n, "ok", n) for n in range(3)]
     assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+def test_an_interruption_waits_for_a_cluster_that_begins_or_ends(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """In the midst of either, it would leave processes behind, and Dask would say what it was doing."""
+    from distributed import LocalCluster
+
+    made: list[Any] = []
+
+    class Interrupted(LocalCluster):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+            if when == "start":
+                signal.raise_signal(signal.SIGTERM)
+
+        def close(self, *args: Any, **options: Any) -> Any:
+            if when == "end":
+                signal.raise_signal(signal.SIGINT)
+            return super().close(*args, **options)
+
+    monkeypatch.setattr("distributed.LocalCluster", Interrupted)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        run(points(1), workers=1)
+    assert [one.status.name for one in made] == ["closed"]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_interruptions_that_wait_are_heard_whichever_thread_gets_them() -> None:
+    seen = []
+    with pytest.raises(KeyboardInterrupt), interrupts_later():
+        other = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+        other.start()
+        other.join()
+        seen.append("the end")
+    assert seen == ["the end"]
 
 
 def test_resources_bound_what_runs_at_a_time_and_hold_nothing_else_up(tmp_path: Path) -> None:
