@@ -89,8 +89,8 @@ class Database:
         return {key: json.loads(value) for key, value in rows}
 
     def keys(self) -> dict[str, str]:
-        """Status of every point, by its key."""
-        return dict(self._rows("SELECT key, status FROM results"))
+        """Status of every point, by its key, the longest ago first."""
+        return dict(self._rows("SELECT key, status FROM results ORDER BY rowid"))
 
     def begin(self, meta: Mapping[str, Any], keys: Iterable[str], others: Iterable[tuple[Result, bool]] = ()) -> None:
         """Begin a run: all of it, or, if the process is killed meanwhile, nothing.

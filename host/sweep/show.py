@@ -142,6 +142,7 @@ def as_dict(
     return {
         "plan_file": meta.get("plan_file"),
         "versions": meta.get("versions"),
+        "earlier_versions": meta.get("earlier_versions", []),
         "points": meta.get("points"),
         "finished": counts(results),
         "objectives": [str(o) for o in objectives],

@@ -30,7 +30,8 @@ class SweepFile:
     """What a file of results holds.
 
     Attributes:
-        meta: plan (text), plan_file (name), points, objectives, only_fitting, versions.
+        meta: plan (text), plan_file (name), points, objectives, only_fitting, versions and, of earlier runs,
+            earlier_versions.
         results: of points of the last plan, as they came.
         others: of points that only earlier plans had.
     """
@@ -41,10 +42,18 @@ class SweepFile:
 
 
 class Store:
-    """An open file of results, which nobody else writes; use `Store.open`."""
+    """An open file of results, which nobody else writes; use `Store.open`.
 
-    def __init__(self, path: Path, lock: int, base: Database, begun: bool) -> None:
-        self._path, self._lock, self._base, self._begun = path, lock, base, begun
+    Attributes:
+        path: of the file.
+        earlier_versions: `meta`'s, of runs of other versions that its results may be of.
+    """
+
+    def __init__(
+        self, path: Path, lock: int, base: Database, begun: bool, earlier_versions: list[dict[str, str]]
+    ) -> None:
+        self.path, self._lock, self._base, self._begun = path, lock, base, begun
+        self.earlier_versions = earlier_versions
         self._written, self._cost = time.monotonic(), 0.0
 
     @classmethod
@@ -64,30 +73,27 @@ class Store:
         begun = not path.exists() and not journal_path(path).exists()
         try:
             # A Parquet file is read first, so that a foreign one gets no journal.
-            held = read_table(path)[1] if path.suffix == PARQUET and path.exists() else []
+            before, held = read_table(path) if path.suffix == PARQUET and path.exists() else ({}, [])
             base = Database(_database(path))
             try:
-                base.begin(meta, keys, held)
+                earlier = _earlier_versions(base.meta() or before, meta)
+                base.begin({**meta, "earlier_versions": earlier}, keys, held)
             except BaseException:
                 base.close()
                 raise
         except BaseException:
             _unlock(path, lock)
             raise
-        return cls(path, lock, base, begun)
+        return cls(path, lock, base, begun, earlier)
 
-    def done(self, retry_failed: bool = False) -> set[str]:
-        """Keys of points that need not be run.
-
-        Args:
-            retry_failed: whether only evaluated points count, and failed, hanging and lost ones run again.
-        """
-        return {key for key, status in self._base.keys().items() if status == "ok" or not retry_failed}
+    def ended(self) -> dict[str, str]:
+        """How every point ended, by its key, the longest ago first."""
+        return self._base.keys()
 
     def add(self, result: Result) -> None:
         """Keep a result; when this returns, killing the process does not lose it."""
         self._base.add(result)
-        if self._path.suffix == PARQUET:
+        if self.path.suffix == PARQUET:
             age = time.monotonic() - self._written
             if age > PARQUET_S and age > SHARE * self._cost:
                 self._write()
@@ -102,7 +108,7 @@ class Store:
         Args:
             finished: whether no point is left; then the journal beside a Parquet file is removed.
         """
-        parquet, base = self._path.suffix == PARQUET, _database(self._path)
+        parquet, base = self.path.suffix == PARQUET, _database(self.path)
         try:
             try:
                 empty = self._begun and not self._base.keys()
@@ -114,11 +120,11 @@ class Store:
                 base.unlink()
                 remove_logs(base)  # which are there while somebody reads it
         finally:
-            _unlock(self._path, self._lock)
+            _unlock(self.path, self._lock)
 
     def _write(self) -> None:
         start = time.monotonic()
-        write_table(self._path, self._base.meta(), self._base.results())
+        write_table(self.path, self._base.meta(), self._base.results())
         self._written = time.monotonic()
         self._cost = self._written - start
 
@@ -161,6 +167,12 @@ def read_results(path: Path) -> SweepFile:
         raise InputError(f"{what} {path}; hls4attn sweep PLAN --out {path} makes it")
     meta, rows = held
     return SweepFile(meta, [r for r, mine in rows if mine], [r for r, mine in rows if not mine])
+
+
+def _earlier_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Versions of earlier runs that are not those of now, each once."""
+    seen = [*before.get("earlier_versions", []), before.get("versions")]
+    return [v for place, v in enumerate(seen) if v and v != now.get("versions") and v not in seen[:place]]
 
 
 def _database(path: Path) -> Path:

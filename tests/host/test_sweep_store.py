@@ -71,8 +71,7 @@ def test_going_on_with_more_points(tmp_path, name, finished, three):
     filled(path, three, finished)
     more = result(3)
     store = Store.open(path, META, [r.key for r in [*three, more]])
-    assert store.done() == {r.key for r in three}
-    assert store.done(retry_failed=True) == {r.key for r in three[:2]}
+    assert store.ended() == {r.key: r.status for r in three}
     store.add(more)
     again = result(2)  # the failed one, well now
     store.add(again)
@@ -319,7 +318,7 @@ from sweep_results import result
 from hls4attn.host.sweep import store as module
 module.PARQUET_S, module.SHARE = 0.0, 0
 store = module.Store.open(Path(sys.argv[1]), {"points": 9}, [result(n).key for n in range(5000)])
-number = len(store.done())
+number = len(store.ended())
 while True:
     store.add(result(number))
     number += 1
@@ -346,7 +345,7 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path, name):
         assert held == [result(n) for n in range(len(held))]
         kept = len(held)
     store = Store.open(path, META, [result(n).key for n in range(kept)])
-    assert len(store.done()) == kept
+    assert len(store.ended()) == kept
     store.close(True)
     assert len(read_results(path).results) == kept
     assert journal_path(path).exists() is False
