@@ -82,8 +82,12 @@ def leave_files(settings: dict) -> dict:
 
 
 def log_times(settings: dict) -> dict:
-    """Notes when it began and ended."""
+    """Notes when it began and ended; where it is to meet another one, it waits for that."""
     start = time.time()
+    if "met" in settings:
+        (Path(settings["met"]) / str(settings["number"])).touch()
+        while len(list(Path(settings["met"]).iterdir())) < 2 and time.time() - start < 20:
+            time.sleep(0.01)
     time.sleep(settings.get("sleep", 0.2))
     with Path(settings["log"]).open("a") as file:
         file.write(json.dumps([settings["number"], start, time.time()]) + "\n")

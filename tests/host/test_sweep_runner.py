@@ -89,7 +89,10 @@ def test_results_of_all_points_and_of_each_kind_of_failure(tmp_path: Path) -> No
     what = points(6, stub="echo")
     for n, name in enumerate(bad, 100):
         what[3:3] = points(1, first=n, stub=name, pids=str(tmp_path / "pids"))
-    results = run(what, stub, timeout_s=2.0)
+    for limit in (2.0, 20.0):  # on a busy machine it takes a while until all that hangs does
+        results = run(what, stub, timeout_s=limit)
+        if (tmp_path / "pids").exists() and [r.status for r in results].count("timeout") == 1:
+            break
     assert numbers([r for r in results if r.status == "ok"]) == list(range(6))
     assert {r.settings["stub"]: r.status for r in results if r.status != "ok"} == bad
     assert {r.key for r in results} == {p.key for p in what} and len(results) == len(what)
@@ -158,7 +161,8 @@ def test_interruptions_that_wait_are_heard_whichever_thread_gets_them() -> None:
 def test_resources_bound_what_runs_at_a_time_and_hold_nothing_else_up(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     needy = points(3, {"vivado": 1}, log=log, sleep=0.3)
-    plain = points(6, first=10, log=log, sleep=0.3)
+    (tmp_path / "met").mkdir()
+    plain = points(6, first=10, log=log, sleep=0.0, met=str(tmp_path / "met"))
     results = run(needy + plain, "log_times", workers=3, resources={"vivado": 1})
     assert numbers(results) == [*range(3), *range(10, 16)]
     spans = intervals(tmp_path / "log")
@@ -198,7 +202,8 @@ def test_dask_keeps_one_record_of_all_points(monkeypatch: pytest.MonkeyPatch) ->
     found = run_points(points(60), work="sweep_stubs:echo", workers=1, isolated=False)
     assert numbers([next(found) for _ in range(60)]) == list(range(60))
     (one,) = made
-    assert len(one.scheduler.extensions["spans"].spans) == 1 and len(one.scheduler.tasks) <= 2
+    assert len(one.scheduler.extensions["spans"].spans) == 1
+    assert within(30, lambda: len(one.scheduler.tasks) <= 2)  # the scheduler hears a little later what is released
     found.close()
 
 
@@ -231,10 +236,10 @@ def test_closing_the_generator_ends_what_runs_and_returns_soon(tmp_path: Path) -
     what = points(1, stub="echo") + points(1, first=1, stub="hang", pids=str(tmp_path / "pids")) + points(50, first=2)
     found = run_points(what, work="sweep_stubs:by_name", workers=2, timeout_s=100)
     assert next(found).status == "ok"
-    assert within(20, (tmp_path / "pids").exists)
+    assert within(60, (tmp_path / "pids").exists)
     start = time.monotonic()
     found.close()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60  # it would hang for 100
     assert all_gone(json.loads((tmp_path / "pids").read_text()))
 
 
@@ -247,7 +252,7 @@ def test_a_scheduler_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
         hanging = points(1, pids=str(tmp_path / "pids"), stub="hang") + points(1, first=1, stub="echo")
         found = run_points(hanging[::-1], work="sweep_stubs:by_name", timeout_s=100, scheduler=address)
-        assert next(found).status == "ok" and within(20, (tmp_path / "pids").exists)
+        assert next(found).status == "ok" and within(60, (tmp_path / "pids").exists)
         found.close()
         assert all_gone(json.loads((tmp_path / "pids").read_text()))
         assert numbers(run(points(1, first=7), **options)) == [7]
@@ -331,12 +336,12 @@ def test_nothing_outlives_the_one_who_started_a_local_sweep(tmp_path: Path, numb
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, cwd=tmp_path,
     ) as process:  # fmt: skip
-        assert within(30, pids.exists)
+        assert within(60, pids.exists)
         psutil = pytest.importorskip("psutil")
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         listening = [c.laddr.ip for p in family for c in p.net_connections() if c.status == "LISTEN"]
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert len(family) > 5 and set(listening) == {"127.0.0.1"}
     assert all_gone([*(p.pid for p in family), *json.loads(pids.read_text())])
     if number == signal.SIGINT:
