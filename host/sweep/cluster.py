@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib
 import inspect
-import logging
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.sweep.interrupts import deaf_to_ctrl_c, interrupts_later
+from hls4attn.host.sweep.local_cluster import TIMEOUTS, close, closing_whole, local_client, quiet
 from hls4attn.models.errors import InputError, ToolError
 
 if TYPE_CHECKING:
@@ -27,15 +24,6 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 _PACKAGES = ("hls4attn.models", "hls4attn.hls", "hls4attn.overlays", "hls4attn.host")
 _SOURCES = {".py", ".h", ".cpp", ".v", ".sv"}
-_LOGGERS = (
-    "distributed",
-    "distributed.nanny",
-    "distributed.worker",
-    "distributed.scheduler",
-    "distributed.core",
-    "asyncio",
-    "tornado.application",
-)
 
 
 def require_dask() -> None:
@@ -78,7 +66,7 @@ def open_cluster(scheduler: str | None, workers: int | None, resources: Mapping[
         with _existing(scheduler) as client:
             yield client
         return
-    with _local(workers or len(os.sched_getaffinity(0)), resources) as client:
+    with local_client(workers or len(os.sched_getaffinity(0)), resources) as client:
         yield client
 
 
@@ -106,19 +94,19 @@ def _existing(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        with _quiet():
+        with quiet():
             client = Client(address, timeout=CONNECT_S, set_as_default=False, name="hls4attn-sweep")
-    except (OSError, TimeoutError, asyncio.TimeoutError) as error:  # the last two are one only since Python 3.11
+    except (OSError, *TIMEOUTS) as error:
         raise ToolError(
             f"Nothing answers at {address} within {CONNECT_S:g} s; is the Dask scheduler running there, and can this "
             "machine reach it?"
         ) from error
     except Exception as error:  # a scheduler of a very different version fails in ways of its own
         raise ToolError(f"{address} does not answer as a Dask scheduler of this version does: {error}") from error
-    with ExitStack() as stack, _closing_whole(stack):
-        stack.callback(client.close, timeout=5)
+    with ExitStack() as stack, closing_whole(stack):
+        stack.callback(close, client)
         _check_versions(client, address)
-        with _quiet():
+        with quiet():
             yield client
 
 
@@ -136,68 +124,6 @@ def _check_versions(client: Client, address: str) -> None:
                 f"The {name} has distributed {theirs or 'of an unknown version'}, this machine "
                 f"{distributed.__version__}; install the same in both environments"
             )
-
-
-@contextmanager
-def _local(workers: int, resources: Mapping[str, float]) -> Iterator[Client]:
-    import dask
-    from distributed import Client, LocalCluster
-
-    settings = {
-        "distributed.scheduler.allowed-failures": 0,  # deaths are counted by the runner
-        "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.worker.daemon": True,
-        "distributed.comm.retry.count": 3,
-        # What Dask remembers for its dashboard grows with points and time.
-        "distributed.admin.log-length": 100,
-        "distributed.admin.low-level-log-length": 100,
-        "distributed.admin.system-monitor.log-length": 60,
-        "distributed.diagnostics.computations.max-history": 10,
-        "distributed.worker.profile.enabled": False,
-    }
-    with ExitStack() as stack, _closing_whole(stack):
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hls4attn-sweep-"))
-        stack.enter_context(dask.config.set(settings | {"temporary-directory": folder}))
-        stack.enter_context(_quiet())
-        with interrupts_later(), deaf_to_ctrl_c():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                # Without an address of its own, the server of the figures would be open to the network.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                local_directory=folder,
-                resources=dict(resources) or None,
-                memory_limit=0,  # evaluations have processes of their own
-                silence_logs=logging.CRITICAL,
-            )
-            stack.callback(cluster.close, timeout=10)
-            client = stack.enter_context(Client(cluster, set_as_default=False, name="hls4attn-sweep"))
-        yield client
-
-
-@contextmanager
-def _closing_whole(stack: ExitStack) -> Iterator[None]:
-    """Close what is open at the end of the block; who presses Ctrl-C again meanwhile waits for it."""
-    try:
-        yield
-    finally:
-        with interrupts_later():
-            stack.close()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Dask's own messages: what concerns the user is said in our words."""
-    before = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in before:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def capacities(client: Client) -> list[tuple[int, Mapping[str, float]]]:

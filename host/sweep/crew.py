@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hls4attn.host.sweep.cluster import capacities
+from hls4attn.host.sweep.local_cluster import TIMEOUTS
 from hls4attn.host.sweep.window import Capacity, Window
 from hls4attn.models.errors import ToolError
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 COUNT_EVERY = 1.0
 #: How often a sweep that waits for workers says so, in s.
 TELL_EVERY = 60.0
-#: Of Dask; they are one only since Python 3.11.
-TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 
 
 class Crew:

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hls4attn.host.sweep.cluster import check_address, code_version, open_cluster, require_dask
-from hls4attn.host.sweep.crew import COUNT_EVERY, TIMEOUTS, Crew, gone
+from hls4attn.host.sweep.crew import COUNT_EVERY, Crew, gone
+from hls4attn.host.sweep.local_cluster import TIMEOUTS
 from hls4attn.host.sweep.messages import LOG_BYTES
 from hls4attn.host.sweep.point import MAX_TIMEOUT_S, Point, Result
 from hls4attn.host.sweep.task import Task, run_task

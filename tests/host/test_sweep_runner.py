@@ -148,6 +148,28 @@ def test_an_interruption_waits_for_a_cluster_that_begins_or_ends(monkeypatch: py
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_cluster_that_is_slow_to_close_takes_no_result_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    class Slow(LocalCluster):
+        def close(self, *args: Any, **options: Any) -> Any:
+            super().close(*args, **options)
+            raise TimeoutError("timed out after 10 s.")
+
+    monkeypatch.setattr("distributed.LocalCluster", Slow)
+    assert numbers(run(points(2), workers=1)) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Nanny failed to start."), TimeoutError(), OSError(28, "No space")])
+def test_workers_that_do_not_start_are_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("distributed.LocalCluster", fails)
+    with pytest.raises(ToolError, match=r"Cannot start 2 workers on this machine \(\w+Error: .*fewer --workers"):
+        run(points(1))
+
+
 def test_interruptions_that_wait_are_heard_whichever_thread_gets_them() -> None:
     seen = []
     with pytest.raises(KeyboardInterrupt), interrupts_later():
