@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,21 @@ def test_one_sweep_a_file_whatever_it_is_called(tmp_path, three):
     with pytest.raises(InputError, match=rf"Another sweep writes {link}"):
         Store.open(link, META, [])
     store.close()
+
+
+@pytest.mark.parametrize("name", ["sweep.sqlite", "sweep.parquet"])
+def test_a_full_disk_takes_nothing_away(tmp_path, name, three):
+    path = tmp_path / name
+    store = Store.open(path, META, [result(n).key for n in range(9)])
+    store.add(three[0])
+    store._base._rows("PRAGMA max_page_count = 1")  # to SQLite that is a disk that has no more
+    with pytest.raises(InputError, match=r"Cannot write .*disk is full.*make room there.*the same command goes on"):
+        for n in range(1, 9):
+            store.add(replace(result(n), log="x" * 10_000))
+    kept = read_results(path).results
+    store.close()
+    filled(path, [three[1]], keys=[r.key for r in [*kept, three[1]]])
+    assert kept[0] == three[0] and read_results(path).results == [*kept, three[1]]
 
 
 KILLED = """
