@@ -358,12 +358,15 @@ def test_nothing_outlives_the_one_who_started_a_local_sweep(tmp_path: Path, numb
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, cwd=tmp_path,
     ) as process:  # fmt: skip
-        assert within(60, pids.exists)
-        psutil = pytest.importorskip("psutil")
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        listening = [c.laddr.ip for p in family for c in p.net_connections() if c.status == "LISTEN"]
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        out, err = process.communicate(timeout=120)
+        try:
+            assert within(60, pids.exists)
+            psutil = pytest.importorskip("psutil")
+            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            listening = [c.laddr.ip for p in family for c in p.net_connections() if c.status == "LISTEN"]
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()  # else the end of the block would wait for ever where the test fails
     assert len(family) > 5 and set(listening) == {"127.0.0.1"}
     assert all_gone([*(p.pid for p in family), *json.loads(pids.read_text())])
     if number == signal.SIGINT:
