@@ -62,6 +62,10 @@ def sweep(
     if results is not None:
         if plan is not None or file is not None or dry_run:
             raise InputError("--show runs nothing: leave PLAN, --out and --dry-run away")
+        options = {"scheduler": scheduler, "workers": workers, "resources": resources, "timeout": timeout}
+        options |= {"limit": limit, "retry-failed": retry_failed or None}
+        if idle := [f"--{name}" for name, value in options.items() if value is not None and value != []]:
+            raise InputError(f"--show runs nothing: leave {', '.join(idle)} away")
         extra.show(out, results, outputs)
         return
     if plan is None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from hls4attn.models.errors import ToolError
 
 #: How often a waiting thread looks whether its result is still wanted, in s.
 LOOK_EVERY = 0.25
+#: How long importing what a work needs, and ending what is over, may take together, in s.
+START_S = 300.0
 
 
 class _Zygotes:
@@ -41,6 +44,13 @@ class _Zygotes:
         ours.close()
         raise ToolError(f"The process that starts evaluations ended at once, exit status {process.returncode}")
 
+    def end(self, work: str) -> None:
+        """Kill a zygote; evaluations that it has begun go on."""
+        with self._lock:
+            process, _ = self._there.get(work, (None, None))
+        if process is not None:
+            process.kill()
+
     def pids(self) -> list[int]:
         """Of the zygotes that run."""
         with self._lock:
@@ -58,31 +68,37 @@ def run_child(
     Args:
         work: the function, ``module:function``.
         settings: its argument.
-        timeout_s: after so many seconds the process is killed, with all that it started.
+        timeout_s: after so many seconds the process is killed, with all that it started; what it is forked from has
+            `START_S` more for its imports.
         wanted: asked now and then; once it says no, the process is killed, too.
 
     Returns:
         ``status`` ("ok", "failed", "timeout" or "unwanted"), ``error``, ``metrics``, ``seconds``, ``log``.
     """
     blank = {"metrics": {}, "seconds": 0.0, "log": ""}
+    deadline = time.monotonic() + timeout_s + START_S
     for _ in range(2):
         with zygotes.open(work) as control:
             control.settimeout(LOOK_EVERY)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 control.sendall(pack({"work": work, "settings": dict(settings), "timeout_s": timeout_s}))
-                data = _read(control, wanted)
+                data = _read(control, wanted, deadline)
                 if data is None:
                     return blank | {"status": "unwanted", "error": "the result is not wanted any more"}
                 answer = unpack(data)
                 if answer is not None:
                     return blank | answer
                 if data:
-                    break
+                    break  # the keeper died amid its answer
+            if time.monotonic() > deadline:
+                zygotes.end(work)
+                words = f"neither begun nor ended {START_S:g} s after its time of {timeout_s:g} s"
+                return blank | {"status": "timeout", "error": words}
     return blank | {"status": "failed", "error": "the process that watches over the evaluation died"}
 
 
-def _read(control: socket.socket, wanted: Callable[[], bool]) -> bytes | None:
-    """All that comes until the other side closes; None if it is not wanted any more."""
+def _read(control: socket.socket, wanted: Callable[[], bool], deadline: float) -> bytes | None:
+    """All that comes until the other side closes or the time is over; None if it is not wanted any more."""
     data = bytearray()
     while True:
         try:
@@ -90,6 +106,8 @@ def _read(control: socket.socket, wanted: Callable[[], bool]) -> bytes | None:
         except TimeoutError:
             if not wanted():
                 return None
+            if time.monotonic() > deadline:
+                return bytes(data)
             continue
         if not more:
             return bytes(data)

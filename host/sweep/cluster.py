@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib
 import inspect
-import logging
 import os
-import signal
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hls4attn.host.sweep.local_cluster import TIMEOUTS, close, closing_whole, local_client, quiet
 from hls4attn.models.errors import InputError, ToolError
 
 if TYPE_CHECKING:
@@ -27,7 +23,7 @@ if TYPE_CHECKING:
 #: How long a scheduler may take to answer, in s.
 CONNECT_S = 10.0
 _PACKAGES = ("hls4attn.models", "hls4attn.hls", "hls4attn.overlays", "hls4attn.host")
-_LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "distributed.core")
+_SOURCES = {".py", ".h", ".cpp", ".v", ".sv"}
 
 
 def require_dask() -> None:
@@ -48,22 +44,19 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for package in _PACKAGES:
         for root in sorted(importlib.import_module(package).__path__):
-            for path in sorted(Path(root).rglob("*.py")):
+            for path in sorted(p for p in Path(root).rglob("*") if p.suffix in _SOURCES):
                 digest.update(f"{package}/{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 @contextmanager
-def open_cluster(
-    scheduler: str | None, workers: int | None, resources: Mapping[str, float], dashboard: bool = False
-) -> Iterator[Client]:
+def open_cluster(scheduler: str | None, workers: int | None, resources: Mapping[str, float]) -> Iterator[Client]:
     """A client of a cluster; one of our own is closed with it.
 
     Args:
         scheduler: address of an existing scheduler, or None for a cluster on this machine.
         workers: processes of a cluster on this machine; one for each processor that may be used if not given.
         resources: Dask resources of a cluster on this machine.
-        dashboard: whether a cluster on this machine serves Dask's dashboard.
 
     Raises:
         ToolError: if Dask is missing, nothing answers, or its version does not fit.
@@ -73,7 +66,7 @@ def open_cluster(
         with _existing(scheduler) as client:
             yield client
         return
-    with _local(workers or len(os.sched_getaffinity(0)), resources, dashboard) as client:
+    with local_client(workers or len(os.sched_getaffinity(0)), resources) as client:
         yield client
 
 
@@ -101,21 +94,20 @@ def _existing(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        with _quiet():
+        with quiet():
             client = Client(address, timeout=CONNECT_S, set_as_default=False, name="hls4attn-sweep")
-    except (OSError, TimeoutError, asyncio.TimeoutError) as error:  # the last two are one only since Python 3.11
+    except (OSError, *TIMEOUTS) as error:
         raise ToolError(
             f"Nothing answers at {address} within {CONNECT_S:g} s; is the Dask scheduler running there, and can this "
             "machine reach it?"
         ) from error
     except Exception as error:  # a scheduler of a very different version fails in ways of its own
         raise ToolError(f"{address} does not answer as a Dask scheduler of this version does: {error}") from error
-    try:
+    with ExitStack() as stack, closing_whole(stack):
+        stack.callback(close, client)
         _check_versions(client, address)
-        with _quiet():
+        with quiet():
             yield client
-    finally:
-        client.close(timeout=5)
 
 
 def _check_versions(client: Client, address: str) -> None:
@@ -132,71 +124,6 @@ def _check_versions(client: Client, address: str) -> None:
                 f"The {name} has distributed {theirs or 'of an unknown version'}, this machine "
                 f"{distributed.__version__}; install the same in both environments"
             )
-
-
-@contextmanager
-def _local(workers: int, resources: Mapping[str, float], dashboard: bool) -> Iterator[Client]:
-    import dask
-    from distributed import Client, LocalCluster
-
-    settings = {
-        "distributed.scheduler.allowed-failures": 0,  # deaths are counted by the runner
-        "distributed.scheduler.worker-saturation": 1.0,
-        "distributed.worker.daemon": True,
-        "distributed.comm.retry.count": 3,
-        # What Dask remembers for its dashboard grows with points and time.
-        "distributed.admin.log-length": 100,
-        "distributed.admin.low-level-log-length": 100,
-        "distributed.admin.system-monitor.log-length": 60,
-        "distributed.diagnostics.computations.max-history": 10,
-        "distributed.worker.profile.enabled": dashboard,
-    }
-    with tempfile.TemporaryDirectory(prefix="hls4attn-sweep-") as folder, dask.config.set(settings), _quiet():
-        with _interrupts_later():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                # Without an address of its own, the server of the figures would be open to the network.
-                scheduler_kwargs={"dashboard": dashboard, "dashboard_address": "127.0.0.1:0"},
-                local_directory=folder,
-                resources=dict(resources) or None,
-                memory_limit=0,  # evaluations have processes of their own
-                silence_logs=logging.CRITICAL,
-            )
-        try:
-            with Client(cluster, set_as_default=False, name="hls4attn-sweep") as client:
-                yield client
-        finally:
-            cluster.close(timeout=10)
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block, and never reaches threads and processes that are started in it.
-
-    A terminal sends it to all processes of a sweep; but it is the one who started them that ends them.
-    """
-    resource_tracker.ensure_running()  # now, since starting it lets the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Dask's own messages: what concerns the user is said in our words."""
-    before = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in before:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def capacities(client: Client) -> list[tuple[int, Mapping[str, float]]]:

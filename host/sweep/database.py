@@ -53,21 +53,25 @@ class Database:
         try:
             # Autocommit: every statement is a transaction.  In WAL mode a killed process leaves a file that is whole.
             self._base = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
-            self._check()
-            if writable:
-                self._base.execute("PRAGMA journal_mode = WAL")
-                self._base.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error as error:
             raise self._damaged(error) from error
+        try:
+            self._check()
+            if writable:
+                self._rows("PRAGMA journal_mode = WAL")
+                self._rows("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            self._base.close()
+            raise
 
     def _check(self) -> None:
-        application = self._base.execute("PRAGMA application_id").fetchone()[0]
+        application = self._rows("PRAGMA application_id")[0][0]
         if application != _APPLICATION:
             raise InputError(f"{self._path} is an SQLite file, but holds no sweep; choose another name")
-        version = self._base.execute("PRAGMA user_version").fetchone()[0]
+        version = self._rows("PRAGMA user_version")[0][0]
         if version > VERSION:
             raise InputError(newer(self._path, version))
-        found = self._base.execute("PRAGMA quick_check(1)").fetchone()[0]
+        found = self._rows("PRAGMA quick_check(1)")[0][0]
         if found != "ok":
             raise InputError(f"{self._path} is damaged ({found}); restore it from a copy, or remove it and begin anew")
 
@@ -84,39 +88,33 @@ class Database:
         rows = self._rows("SELECT key, value FROM meta")
         return {key: json.loads(value) for key, value in rows}
 
-    def set_meta(self, values: Mapping[str, Any]) -> None:
-        """Replace entries of `meta`."""
-        for key, value in values.items():
-            self._rows("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
-
     def keys(self) -> dict[str, str]:
-        """Status of every point, by its key."""
-        return dict(self._rows("SELECT key, status FROM results"))
+        """Status of every point, by its key, the longest ago first."""
+        return dict(self._rows("SELECT key, status FROM results ORDER BY rowid"))
 
-    def mark(self, keys: Iterable[str]) -> None:
-        """Say which results belong to the plan of now, for all results at once."""
-        held = self.keys()
+    def begin(self, meta: Mapping[str, Any], keys: Iterable[str], others: Iterable[tuple[Result, bool]] = ()) -> None:
+        """Begin a run: all of it, or, if the process is killed meanwhile, nothing.
+
+        Args:
+            meta: replaces entries of `meta`.
+            keys: of the plan's points; which results belong to it is noted anew.
+            others: results of another file, kept where there are none of the same point yet.
+        """
         self._rows("BEGIN")
+        for result, in_plan in others:
+            self._insert("INSERT OR IGNORE", result, in_plan)
+        held = self.keys()
         self._rows("UPDATE results SET in_plan = 0")
         for key in keys:
             if key in held:
                 self._rows("UPDATE results SET in_plan = 1 WHERE key = ?", (key,))
+        for name, value in meta.items():
+            self._rows("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
         self._rows("COMMIT")
 
     def add(self, result: Result) -> None:
         """Keep a result of the plan of now, in the place of an older one of the same point."""
         self._insert("INSERT OR REPLACE", result, True)
-
-    def take_over(self, results: Iterable[tuple[Result, bool]]) -> None:
-        """Keep the results of another file, where there are none of the same point yet.
-
-        Args:
-            results: each with whether it belongs to the last plan.
-        """
-        self._rows("BEGIN")
-        for result, in_plan in results:
-            self._insert("INSERT OR IGNORE", result, in_plan)
-        self._rows("COMMIT")
 
     def _insert(self, how: str, result: Result, in_plan: bool) -> None:
         row = (
@@ -167,11 +165,18 @@ def _create(path: Path) -> None:
         base.executescript(_SCHEMA)
         base.close()
         temporary.chmod(0o644)
+        remove_logs(path)
         temporary.replace(path)
     except (OSError, sqlite3.Error) as error:
         raise InputError(f"Cannot write {path}: {error}; choose another place") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_logs(path: Path) -> None:
+    """Remove what SQLite kept beside a file that is gone: it would take it for the new one's, old results and all."""
+    for end in ("-wal", "-shm", "-journal"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def check_header(path: Path) -> None:

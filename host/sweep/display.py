@@ -3,17 +3,32 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
+from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from hls4attn.host.live import LiveDisplay, duration
 from hls4attn.host.sweep.point import STATUSES, Result
 from hls4attn.host.sweep.show import label
 
 QUIET_S = 15.0  # at least between two lines of progress in a file
+
+
+class _Rest(ProgressColumn):
+    """The remaining time, which goes on between two results, too."""
+
+    def render(self, task: Task) -> Text:
+        """What is left of the time that the last result let expect."""
+        return Text(_left(task.fields["ends"] - time.monotonic()))
+
+
+def _left(seconds: float) -> str:
+    return f"{duration(seconds)} left" if seconds > 0 else ""
 
 
 class SweepDisplay(LiveDisplay):
@@ -23,7 +38,7 @@ class SweepDisplay(LiveDisplay):
         err: where progress goes.
         left: points to run.
         taken_over: points that were finished before.
-        workers: how many points run at a time; None if not known.
+        workers: how many points run at a time, at most; None if not known.
         names: settings that tell points apart.
     """
 
@@ -34,11 +49,11 @@ class SweepDisplay(LiveDisplay):
             MofNCompleteColumn(),
             TextColumn("{task.fields[bad]}", style="red", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[rest]}", markup=False),
+            _Rest(),
         )
         super().__init__(err, *columns)
         self._names, self._workers = names, workers
-        self._task = self._live.add_task("points", total=left + taken_over, completed=taken_over, bad="", rest="")
+        self._task = self._live.add_task("points", total=left + taken_over, completed=taken_over, bad="", ends=0.0)
         self._start = self._said = time.monotonic()
         self._seen: set[str] = set()
         self.left, self.taken_over = left, taken_over
@@ -52,8 +67,8 @@ class SweepDisplay(LiveDisplay):
         self.left -= 1
         self._seen.add(result.worker)
         bad = ", ".join(f"{self.finished[s]} {s}" for s in STATUSES if s != "ok" and self.finished[s])
-        rest = f"{duration(self.remaining_s)} left" if self.left else ""
-        self._live.update(self._task, advance=1, bad=bad, rest=rest)
+        rest = self.remaining_s
+        self._live.update(self._task, advance=1, bad=bad, ends=time.monotonic() + rest)
         if result.status != "ok":
             chosen = ", ".join(f"{n}={label(n, result.settings.get(n))}" for n in self._names)
             self.say(": ".join(filter(None, (result.status, chosen, result.error))))
@@ -61,7 +76,13 @@ class SweepDisplay(LiveDisplay):
         if not self._err.is_terminal and (now - self._said >= QUIET_S or not self.left):
             self._said = now
             done = self.taken_over + self.finished.total()
-            self.say("; ".join(filter(None, (f"{done} of {done + self.left} points", bad, rest))))
+            self.say("; ".join(filter(None, (f"{done} of {done + self.left} points", bad, _left(rest)))))
+
+    def interrupted(self, file: Path, total: int) -> None:
+        """Say how many of all points are kept."""
+        kept = self.taken_over + self.finished.total()
+        words = f" and kept in {file}; the same command goes on with the others" if kept else ""
+        self.say(f"{kept} of {total} points are finished{words}")
 
     @property
     def workers(self) -> int:
@@ -78,7 +99,8 @@ class SweepDisplay(LiveDisplay):
         """An estimate: what is left, by the mean time within finished points or that between them, if it is longer."""
         count = max(1, self.finished.total())
         between = 0.0 if count < 2 * self.workers else self.wall_s / count
-        return self.left * max(self.seconds / count / self.workers, between)
+        rounds = math.ceil(self.left / self.workers)  # the last one takes as long as any, however few are in it
+        return max(rounds * self.seconds / count, self.left * between)
 
     def summary(self) -> str:
         """What came of this run."""

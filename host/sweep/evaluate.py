@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.estimate import estimate
 from hls4attn.hls.fit import fit
@@ -26,13 +24,12 @@ from hls4attn.host.ladder import climb
 from hls4attn.host.pynq_compat import import_pynq
 from hls4attn.host.samples import verification_codes
 from hls4attn.host.sweep.locks import one_at_a_time
-from hls4attn.host.sweep.sources import board_digest
-from hls4attn.host.sweep.subject import FloatTwin, Subject, subject
+from hls4attn.host.sweep.point import OPERATORS
+from hls4attn.host.sweep.quality import quality
+from hls4attn.host.sweep.sources import board_digest, operators_digest
+from hls4attn.host.sweep.subject import Subject, subject
 from hls4attn.host.sweep.synthesis import synthesis
-from hls4attn.models.errors import InputError, MismatchError, SpecError, ToolError
-from hls4attn.models.export.execute import Reference, quantise_input
-from hls4attn.models.export.graph import Graph
-from hls4attn.models.export.keras_stage import KEY_MODEL
+from hls4attn.models.errors import InputError, MismatchError, ToolError
 from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.boards import use_boards
 
@@ -65,6 +62,7 @@ def prepare() -> None:
     for name in _LATE:
         importlib.import_module(name)
     load_installed()
+    operators_digest()  # of what was imported: files may change as long as this process lives
 
 
 def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,13 +79,14 @@ def evaluate(settings: Mapping[str, Any]) -> dict[str, Any]:
         Hls4attnError: for whatever the other verbs refuse.
     """
     _boards(settings)
+    _operators(settings)
     model = subject(settings)
     print(f"model: {_spent()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="hls4attn-project-") as folder:
         flow = _flow(settings, model, Path(folder) / "project")
         metrics: dict[str, Any] = {"model_id": flow.model_id, "why": {}}
         metrics |= _estimated(flow)
-        metrics |= _quality(flow.graph, model.twin, metrics["why"])
+        metrics |= quality(flow.graph, model.twin, metrics["why"])
         _verify(flow, settings, metrics)
         metrics |= synthesis(flow, settings, metrics["why"])
     print(f"all: {_spent()}", flush=True)
@@ -108,6 +107,15 @@ def _boards(settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"The board {found.name} is described otherwise on the worker than in the plan: share the file of "
             "HLS4ATTN_BOARDS, or install the same version"
+        )
+
+
+def _operators(settings: Mapping[str, Any]) -> None:
+    """Refuse operators of installed packages that are others than where the sweep was planned."""
+    if operators_digest() != settings.get(OPERATORS):
+        raise InputError(
+            "Installed packages with operators differ between the worker and the plan: install the same ones on both, "
+            "and start the workers anew"
         )
 
 
@@ -206,50 +214,3 @@ def without_keras() -> Iterator[None]:
     finally:
         for name in hidden:
             sys.modules.pop(name, None)
-
-
-def _quality(graph: Graph, twin: FloatTwin | None, why: dict[str, str]) -> dict[str, Any]:
-    """Accuracy of the integer reference on the whole test set, and its distance to the float model."""
-    found: dict[str, Any] = {"accuracy": None, "test_samples": None}
-    reference = Reference(graph)
-    name = graph.metadata.get(KEY_MODEL, "")
-    data = _test_set(name, graph, why)
-    if data is not None:
-        answers = reference.run(quantise_input(graph, data.x_test)).reshape(len(data.x_test), -1)
-        found = {"accuracy": float(np.mean(answers.argmax(axis=1) == data.y_test)), "test_samples": len(answers)}
-    if twin is None:
-        reason = "the model file is quantised already: there is no float model to compare with"
-        return found | _absent(("float_accuracy", "float_rms", "float_max", "float_agreement"), reason, why)
-    received = graph.output.format.to_real(reference.run(quantise_input(graph, twin.inputs)))
-    distance = received.reshape(len(received), -1) - twin.outputs.reshape(len(received), -1)
-    classes = [values.reshape(len(values), -1).argmax(axis=1) for values in (received, twin.outputs)]
-    found |= {
-        "float_accuracy": None if data is None else float(np.mean(classes[1] == data.y_test)),
-        "float_rms": float(np.sqrt(np.mean(np.square(distance)))),
-        "float_max": float(np.abs(distance).max()),
-        "float_agreement": float(np.mean(classes[0] == classes[1])),
-    }
-    return found
-
-
-def _test_set(name: str, graph: Graph, why: dict[str, str]) -> Any:
-    """The zoo model's data, if the model is one of the zoo; else None, and the reason in `why`."""
-    from hls4attn.models.zoo import zoo_model
-
-    if not name:
-        why["accuracy"] = "no labelled test set is known for this model; those of the zoo have one"
-        return None
-    try:
-        data = zoo_model(name).load_data()
-    except (SpecError, ToolError) as error:
-        why["accuracy"] = f"no test set: {error}"
-        return None
-    if data.x_test.shape[1:] != graph.input.shape:
-        why["accuracy"] = f"the test set of {name} has inputs of another shape"
-        return None
-    return data
-
-
-def _absent(names: tuple[str, ...], reason: str, why: dict[str, str]) -> dict[str, None]:
-    why |= dict.fromkeys(names, reason)
-    return dict.fromkeys(names)

@@ -41,8 +41,12 @@ def keep(control: socket.socket) -> None:
     request = receive(control)
     if request is None:
         return
+    try:
+        answer = _Evaluation(control, request).run()
+    except OSError as error:  # no room for files, no memory, no processes
+        answer = {"status": "failed", "error": f"the evaluation could not begin: {error}"}
     with contextlib.suppress(OSError):  # nobody is waiting for the answer any more
-        control.sendall(pack(_Evaluation(control, request).run()))
+        control.sendall(pack(answer))
 
 
 class _Evaluation:
@@ -59,12 +63,12 @@ class _Evaluation:
 
     def run(self) -> dict[str, Any]:
         """The answer: status, seconds, log, and metrics or error."""
+        scratch = tempfile.mkdtemp(prefix="hls4attn-point-")
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what the evaluation leaves behind becomes ours to end
         wake, wake_write = socket.socketpair()
         wake_write.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
-        scratch = tempfile.mkdtemp(prefix="hls4attn-point-")
         try:
             return self._watched(wake, scratch)
         finally:

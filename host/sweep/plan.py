@@ -14,7 +14,8 @@ from typing import Any
 from hls4attn.host.flow import ALL_STAGES
 from hls4attn.host.sweep.axes import Group, read_group
 from hls4attn.host.sweep.pareto import DEFAULT_OBJECTIVES, Objective, parse_objectives
-from hls4attn.host.sweep.point import MAX_TIMEOUT_S, Point, point_key
+from hls4attn.host.sweep.point import MAX_TIMEOUT_S, OPERATORS, Point, point_key
+from hls4attn.host.sweep.sources import operators_digest
 from hls4attn.models.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -46,7 +47,7 @@ class SweepPlan:
         objectives: what is better.
         only_fitting: whether only what fits its board is on the front.
         timeout_s: seconds that a point may take.
-        common: settings that all points have: samples, seed, stages, synthesise.
+        common: settings that all points have: samples, seed, stages, synthesise, and installed operators if any.
     """
 
     path: Path
@@ -109,7 +110,7 @@ def read_plan(path: Path) -> SweepPlan:
     source = _read(path)
     try:
         content = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # these two also for digits and brackets by the thousand
         raise InputError(f"{path} is not valid TOML: {error}") from error
     table = content.pop("sweep", None)
     if not isinstance(table, dict):
@@ -172,6 +173,7 @@ def _plan(path: Path, source: str, table: dict[str, Any]) -> SweepPlan:
             "seed": _whole(where, "seed", table.get("seed", 0), 0, (1 << 32) - 1),
             "stages": _stages(where, table.get("stages")),
             "synthesise": None if synthesise == "none" else synthesise,
+            **({OPERATORS: operators} if (operators := operators_digest()) else {}),
         },
     )
 

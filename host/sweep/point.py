@@ -21,6 +21,9 @@ RESOURCES = ("vivado",)
 #: Files stand in a point's key by their content (``NAME_sha256``), so that a moved folder is no new point.
 FILES = ("model", "calibration")
 
+#: Setting with the hash of installed packages with operators; absent where there are none.
+OPERATORS = "operators_sha256"
+
 #: Number metrics that objectives can be made of, and their units ("" is a plain number).
 METRICS: Mapping[str, str] = {
     "accuracy": "fraction",
@@ -56,7 +59,8 @@ class Point:
             activation_bits, bias_bits, residual_bits (all None for a model that is quantised already), backend,
             io_type, reuse_factor (a number or "fit"), lanes, parallel_heads, board, clock_period_ns, samples, seed,
             stages (list of names or None), synthesise ("yosys", "vivado" or None), board_sha256 (of the board's
-            figures) and boards (absolute path of a file with further boards, or None).
+            figures), boards (absolute path of a file with further boards, or None) and, if there are any,
+            operators_sha256 (of installed packages with operators).
         key: SHA-256 of what decides the result; resuming goes by it.
         resources: Dask resources that one such task takes, as {"vivado": 1}.
     """

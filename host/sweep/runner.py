@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
-import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hls4attn.host.sweep.cluster import capacities, check_address, code_version, open_cluster, require_dask
+from hls4attn.host.sweep.cluster import check_address, code_version, open_cluster, require_dask
+from hls4attn.host.sweep.crew import COUNT_EVERY, Crew, gone
+from hls4attn.host.sweep.local_cluster import TIMEOUTS
 from hls4attn.host.sweep.messages import LOG_BYTES
 from hls4attn.host.sweep.point import MAX_TIMEOUT_S, Point, Result
 from hls4attn.host.sweep.task import Task, run_task
-from hls4attn.host.sweep.window import Capacity, Window, affordable
+from hls4attn.host.sweep.window import Window, affordable
 from hls4attn.host.sweep.work import find_work, one_line
 from hls4attn.models.errors import InputError, ToolError
 
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 WORK = "hls4attn.host.sweep.evaluate:evaluate"
-#: How often workers are counted, in s.
-COUNT_EVERY = 1.0
-#: How often a sweep that waits for workers says so, in s.
-TELL_EVERY = 60.0
 #: How long fetching a result may take, in s.
 FETCH_S = 30.0
-#: Of Dask; they are one only since Python 3.11.
-_TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 
 
 def run_points(
@@ -45,7 +39,6 @@ def run_points(
     timeout_s: float = 3600.0,
     retries: int = 2,
     isolated: bool = True,
-    dashboard: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> Generator[Result, None, None]:
     """Evaluate points; close the generator to stop: what runs is ended, what waits is cancelled.
@@ -64,7 +57,6 @@ def run_points(
         retries: how many workers may die of a point before it counts as lost, beyond the first.
         isolated: whether each point has a process of its own; without one, a crash is the worker's death and nothing
             ends a point that hangs.
-        dashboard: whether a cluster on this machine serves Dask's dashboard.
         tell: called with a line that the user should see, such as that no worker is there yet.
 
     Yields:
@@ -84,13 +76,9 @@ def run_points(
         points = affordable(points, limits)
     require_dask()
     task = Task(work, timeout_s, isolated, code_version(), uuid.uuid4().hex[:12])
-    with open_cluster(scheduler, workers, limits, dashboard) as client:
-        told = tell or (lambda line: None)
-        if dashboard and scheduler is None:
-            told(f"dashboard: {client.dashboard_link}")
-        yield from _Run(
-            client, Window(points, limits), task, retries, told, client.scheduler_info()["address"]
-        ).results()
+    with open_cluster(scheduler, workers, limits) as client:
+        crew = Crew(client, client.scheduler_info()["address"], tell or (lambda line: None))
+        yield from _Run(client, crew, Window(points, limits), task, retries).results()
 
 
 def check_running(
@@ -118,17 +106,13 @@ def check_running(
 class _Run:
     """One sweep on a cluster that is there."""
 
-    def __init__(
-        self, client: Client, window: Window, task: Task, retries: int, tell: Callable[[str], None], address: str
-    ) -> None:
-        self._client, self._window, self._task, self._retries = client, window, task, retries
-        self._tell, self._address = tell, address
+    def __init__(self, client: Client, crew: Crew, window: Window, task: Task, retries: int) -> None:
+        self._client, self._crew, self._window, self._task, self._retries = client, crew, window, task, retries
         self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._there: dict[Future, Point] = {}
         self._kept: Future | None = None
         self._deaths: Counter[str] = Counter()
-        self._counted = self._told = float("-inf")
-        self._workers: Sequence[Capacity] = ()
+        self._again: Counter[str] = Counter()
 
     def results(self) -> Iterator[Result]:
         """All results; whatever is left when it is closed is cancelled."""
@@ -137,7 +121,7 @@ class _Run:
                 self._fill()
                 if self._window.finished:
                     return
-                self._tell_waiting()
+                self._crew.tell_waiting(self._window)
                 for future in self._arrived():
                     result = self._result(future)
                     if result is not None:
@@ -149,8 +133,7 @@ class _Run:
 
     def _fill(self) -> None:
         """Give the workers what they can run now."""
-        self._count_workers()
-        for point in self._window.take(self._workers):
+        for point in self._window.take(self._crew.there()):
             self._submit(point)
 
     def _submit(self, point: Point) -> None:
@@ -159,7 +142,7 @@ class _Run:
             run_task,
             dict(point.settings),
             *(task.work, task.timeout_s, task.isolated, task.version),
-            key=f"hls4attn-point-{task.sweep}-{point.key}-{self._deaths[point.key]}",
+            key=f"hls4attn-point-{task.sweep}-{point.key}-{self._again[point.key]}",
             resources=dict(point.resources) or None,
             pure=False,
         )
@@ -181,7 +164,7 @@ class _Run:
         if future.status == "finished":
             try:
                 answer = future.result(timeout=FETCH_S)
-            except _TIMEOUTS:  # the worker that had it is gone: Dask is computing it again
+            except TIMEOUTS:  # the worker that had it is gone: Dask is computing it again
                 future.add_done_callback(self._finished.put)
                 return None
             except Exception as error:
@@ -194,11 +177,13 @@ class _Run:
         self._kept, before = future, self._kept
         if before is not None:
             before.release()
-        if answer is None:
+        # A task that the scheduler cancelled for a moment says "unwanted"; its point is wanted all the same.
+        if answer is None or answer["status"] == "unwanted":
+            self._again[point.key] += 1  # the same key would be given the same answer
             self._window.again(point)
             return None
         self._window.done(point)
-        self._deaths.pop(point.key, None)
+        del self._deaths[point.key], self._again[point.key]
         if answer["status"] == "version":
             raise ToolError(
                 f"Worker {answer['worker']} has other sources of hls4attn ({answer['version']}) than this machine "
@@ -220,44 +205,10 @@ class _Run:
             words = f"{deaths} workers died while they evaluated it"
             return blank | {"status": "lost", "error": words, "worker": str(error.last_worker.address)}
         if error is None or type(error).__name__ in {"CancelledError", "FutureCancelledError"}:
-            raise ToolError(
-                f"The Dask scheduler {self._address} went away, or cancelled the sweep; what is finished is kept: "
-                "start the sweep again to go on"
-            )
+            raise gone(self._crew.address, "went away, or cancelled the sweep")
         if isinstance(error, ImportError) and "hls4attn" in str(error):
             raise ToolError(
-                f"A worker of {self._address} cannot import hls4attn ({error}); install the same version there"
+                f"A worker of {self._crew.address} cannot import hls4attn ({error}); install the same version there"
             )
         log = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-LOG_BYTES:]
         return blank | {"status": "failed", "error": one_line(error), "worker": "", "log": log}
-
-    def _count_workers(self) -> None:
-        now = time.monotonic()
-        if now - self._counted < COUNT_EVERY:
-            return
-        try:
-            self._workers = capacities(self._client)
-        except (OSError, *_TIMEOUTS) as error:
-            raise ToolError(
-                f"The Dask scheduler {self._address} went away ({error}); what is finished is kept: start the sweep "
-                "again to go on"
-            ) from error
-        self._counted = now
-
-    def _tell_waiting(self) -> None:
-        """Say what a sweep that does not go on waits for."""
-        missing = "" if self._window.in_flight else ", ".join(sorted(self._window.missing))
-        if self._workers and not missing:
-            self._told = float("-inf")
-            return
-        if time.monotonic() - self._told < TELL_EVERY:
-            return
-        self._told = time.monotonic()
-        if not self._workers:
-            self._tell(f"no worker is connected to {self._address}: waiting for one (dask worker {self._address})")
-        else:
-            name = missing.split(", ")[0]
-            self._tell(
-                f"{self._window.held} points wait for a worker that offers {missing}: dask worker {self._address} "
-                f'--resources "{name}=1"'
-            )

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hls4attn.host.sweep.pareto import Objective, candidates, front, incomplete
-from hls4attn.host.sweep.point import METRICS, STATUSES, Result
+from hls4attn.host.sweep.point import METRICS, OPERATORS, STATUSES, Result
 
 #: Settings that say nothing a reader could choose by.
-_SILENT = ("model_sha256", "calibration_sha256", "board_sha256", "boards")
+_SILENT = ("model_sha256", "calibration_sha256", "board_sha256", "boards", OPERATORS)
 #: Metrics that a table has besides the objectives.
 FURTHER = ("accuracy", "latency_cycles", "interval_cycles", "dsp", "bram36", "lut", "synth_dsp", "synth_lut")
 _SHORT = {
@@ -142,6 +142,7 @@ def as_dict(
     return {
         "plan_file": meta.get("plan_file"),
         "versions": meta.get("versions"),
+        "earlier_versions": meta.get("earlier_versions", []),
         "points": meta.get("points"),
         "finished": counts(results),
         "objectives": [str(o) for o in objectives],

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hls4attn.host.installed import GROUP
 from hls4attn.host.paths import read_npy
 from hls4attn.models.errors import InputError, ModelFileError, SpecError
 from hls4attn.overlays.boards import ENVIRONMENT, Board
@@ -104,6 +108,38 @@ def board_source(name: str) -> dict[str, str | None]:
     }
 
 
+@cache
+def operators_digest() -> str | None:
+    """Hash of the packages with further operators, with their kernels; None if none is installed.
+
+    It is taken once in a process: an evaluation has the operators that were there when they were imported.
+    """
+    entries = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: (e.name, e.value))
+    if not entries:
+        return None
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry.name}\0{entry.value}\0".encode())
+        for name, path in _files_of(entry.module.partition(".")[0]):
+            digest.update(f"{name}\0{_sha256(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def _files_of(package: str) -> list[tuple[str, Path]]:
+    """All files of an importable package but compiled and hidden ones, by their names in it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return []  # whoever loads it says so
+    if spec.submodule_search_locations is None:
+        return [(package, Path(spec.origin or ""))]
+    found = []
+    for root in map(Path, spec.submodule_search_locations):
+        names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        seen = [n for n in names if not any(part.startswith((".", "__pycache__")) for part in n.parts)]
+        found += [(name.as_posix(), root / name) for name in seen]
+    return sorted(found)
+
+
 def board_digest(board: Board) -> str:
     """Hash of a board's figures."""
     return hashlib.sha256(json.dumps(board.to_dict(), sort_keys=True).encode()).hexdigest()
@@ -116,7 +152,11 @@ def _file(where: str, axis: str, name: Any, folder: Path) -> Path:
         path = Path(os.path.abspath(folder / Path(name).expanduser()))  # noqa: PTH100  # a link stays the name it has
     except RuntimeError as error:
         raise InputError(f"{where}: {axis}: {name!r} begins with the home of nobody here: {error}") from error
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # too long a name, or a folder that is not ours to look into
+        raise InputError(f"{where}: {axis}: cannot read {str(path)!r:.200}: {error.strerror}") from error
+    if not there:
         raise InputError(f"{where}: {axis}: no such file: {path} ({name!r} is taken relative to {folder})")
     return path
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hls4attn.host.paths import check_output
-from hls4attn.host.sweep.database import Database
+from hls4attn.host.sweep.database import Database, remove_logs
 from hls4attn.host.sweep.point import Result
 from hls4attn.host.sweep.table_file import read_table, require_arrow, write_table
 from hls4attn.models.errors import InputError
@@ -29,7 +30,8 @@ class SweepFile:
     """What a file of results holds.
 
     Attributes:
-        meta: plan (text), plan_file (name), points, objectives, only_fitting, versions.
+        meta: plan (text), plan_file (name), points, objectives, only_fitting, versions and, of earlier runs,
+            earlier_versions.
         results: of points of the last plan, as they came.
         others: of points that only earlier plans had.
     """
@@ -40,10 +42,18 @@ class SweepFile:
 
 
 class Store:
-    """An open file of results, which nobody else writes; use `Store.open`."""
+    """An open file of results, which nobody else writes; use `Store.open`.
 
-    def __init__(self, path: Path, lock: int, base: Database, begun: bool) -> None:
-        self._path, self._lock, self._base, self._begun = path, lock, base, begun
+    Attributes:
+        path: of the file.
+        earlier_versions: `meta`'s, of runs of other versions that its results may be of.
+    """
+
+    def __init__(
+        self, path: Path, lock: int, base: Database, begun: bool, earlier_versions: list[dict[str, str]]
+    ) -> None:
+        self.path, self._lock, self._base, self._begun = path, lock, base, begun
+        self.earlier_versions = earlier_versions
         self._written, self._cost = time.monotonic(), 0.0
 
     @classmethod
@@ -62,30 +72,28 @@ class Store:
         lock = _lock(path)
         begun = not path.exists() and not journal_path(path).exists()
         try:
-            base = Database(path) if path.suffix in SQLITE else _journal(path)
+            # A Parquet file is read first, so that a foreign one gets no journal.
+            before, held = read_table(path) if path.suffix == PARQUET and path.exists() else ({}, [])
+            base = Database(_database(path))
             try:
-                base.mark(keys)
-                base.set_meta(meta)
+                earlier = _earlier_versions(base.meta() or before, meta)
+                base.begin({**meta, "earlier_versions": earlier}, keys, held)
             except BaseException:
                 base.close()
                 raise
         except BaseException:
             _unlock(path, lock)
             raise
-        return cls(path, lock, base, begun)
+        return cls(path, lock, base, begun, earlier)
 
-    def done(self, retry_failed: bool = False) -> set[str]:
-        """Keys of points that need not be run.
-
-        Args:
-            retry_failed: whether only evaluated points count, and failed, hanging and lost ones run again.
-        """
-        return {key for key, status in self._base.keys().items() if status == "ok" or not retry_failed}
+    def ended(self) -> dict[str, str]:
+        """How every point ended, by its key, the longest ago first."""
+        return self._base.keys()
 
     def add(self, result: Result) -> None:
         """Keep a result; when this returns, killing the process does not lose it."""
         self._base.add(result)
-        if self._path.suffix == PARQUET:
+        if self.path.suffix == PARQUET:
             age = time.monotonic() - self._written
             if age > PARQUET_S and age > SHARE * self._cost:
                 self._write()
@@ -100,8 +108,7 @@ class Store:
         Args:
             finished: whether no point is left; then the journal beside a Parquet file is removed.
         """
-        parquet = self._path.suffix == PARQUET
-        base = journal_path(self._path) if parquet else self._path
+        parquet, base = self.path.suffix == PARQUET, _database(self.path)
         try:
             try:
                 empty = self._begun and not self._base.keys()
@@ -111,12 +118,13 @@ class Store:
                 self._base.close()
             if empty or (parquet and finished):
                 base.unlink()
+                remove_logs(base)  # which are there while somebody reads it
         finally:
-            _unlock(self._path, self._lock)
+            _unlock(self.path, self._lock)
 
     def _write(self) -> None:
         start = time.monotonic()
-        write_table(self._path, self._base.meta(), self._base.results())
+        write_table(self.path, self._base.meta(), self._base.results())
         self._written = time.monotonic()
         self._cost = self._written - start
 
@@ -151,27 +159,41 @@ def read_results(path: Path) -> SweepFile:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a sweep's file ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    database = journal_path(path) if path.suffix == PARQUET and journal_path(path).is_file() else path
-    if not database.is_file():
-        raise InputError(f"No such file: {path}; hls4attn sweep PLAN --out {path} makes it")
-    if database.suffix == PARQUET:
-        meta, rows = read_table(path)
-    else:
-        base = Database(database, writable=False)
-        try:
-            meta, rows = base.meta(), base.results()
-        finally:
-            base.close()
+    held = _read_database(path)
+    if not held and path.suffix == PARQUET and path.is_file():
+        held = read_table(path)
+    if not held:
+        what = "No run of a sweep has begun in" if path.is_file() else "No such file:"
+        raise InputError(f"{what} {path}; hls4attn sweep PLAN --out {path} makes it")
+    meta, rows = held
     return SweepFile(meta, [r for r, mine in rows if mine], [r for r, mine in rows if not mine])
 
 
-def _journal(path: Path) -> Database:
-    """The journal of a Parquet file, with all that this file holds."""
-    held = read_table(path) if path.exists() else None  # first, so that a foreign file gets no journal
-    base = Database(journal_path(path))
-    if held:
-        base.take_over(held[1])
-    return base
+def _earlier_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Versions of earlier runs that are not those of now, each once."""
+    seen = [*before.get("earlier_versions", []), before.get("versions")]
+    return [v for place, v in enumerate(seen) if v and v != now.get("versions") and v not in seen[:place]]
+
+
+def _database(path: Path) -> Path:
+    """The SQLite file of a sweep's file: itself, or the journal of a Parquet file."""
+    return path if path.suffix in SQLITE else journal_path(path)
+
+
+def _read_database(path: Path) -> tuple[dict[str, Any], list[tuple[Result, bool]]] | None:
+    """What the SQLite file of a sweep holds; None if there is none, or no run has begun in it yet."""
+    database = _database(path)
+    try:
+        base = Database(database, writable=False)
+    except InputError:
+        if database.exists():
+            raise
+        return None  # never there, or removed just now: the sweep is finished, and the Parquet file written
+    try:
+        meta, rows = base.meta(), base.results()
+    finally:
+        base.close()
+    return (meta, rows) if meta else None
 
 
 def _lock(path: Path) -> int:
@@ -193,8 +215,9 @@ def _lock(path: Path) -> int:
                 raise InputError(
                     f"Another sweep writes {path} (process {holder}); wait for it, stop it, or choose another --out"
                 ) from error
-            if name.exists() and os.fstat(descriptor).st_ino == name.stat().st_ino:
-                break
+            with contextlib.suppress(FileNotFoundError):
+                if os.fstat(descriptor).st_ino == name.stat().st_ino:
+                    break
             os.close(descriptor)  # its owner removed it just now
     except OSError as error:
         raise InputError(f"Cannot write {name}: {error.strerror}; choose another --out") from error
@@ -209,4 +232,5 @@ def _unlock(path: Path, descriptor: int) -> None:
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+    real = path.resolve()  # a file with two names is one file
+    return real.with_name(f".{real.name}.lock")

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,15 +151,25 @@ def _quantise(model: Path, calibration: Path | str, plan: QuantisePlan, kept: Pa
     real = load_keras(model)
     result = quantise_model(real, data, plan)
     outputs = real.predict(inputs, verbose=0)
+    with _built(kept) as folder:
+        # Without the name of its archive, whose bytes hold the time: equal points give equal files.
+        save_model(export_keras(result, {KEY_MODEL: zoo} if zoo else {}), folder / "model.onnx")
+        save_keras(result, folder / "model.keras")
+        write_arrays(folder / "float.npz", {"inputs": inputs, "outputs": np.asarray(outputs)})
+        (folder / "plan.json").write_text(json.dumps({name: getattr(plan, name) for name in PLAN}) + "\n")
+
+
+@contextlib.contextmanager
+def _built(kept: Path) -> Iterator[Path]:
+    """A folder to build in, which becomes `kept` at the end; only one process at a time does so."""
+    prefix = f".{kept.name}.building-"
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=kept.parent, prefix=f".{kept.name}.building-"))
+        for left in kept.parent.glob(f"{prefix}*"):  # of one that was killed, for its time was over, say
+            shutil.rmtree(left, ignore_errors=True)
+        building = Path(tempfile.mkdtemp(dir=kept.parent, prefix=prefix))
         try:
-            # Without the name of its archive, whose bytes hold the time: equal points give equal files.
-            save_model(export_keras(result, {KEY_MODEL: zoo} if zoo else {}), building / "model.onnx")
-            save_keras(result, building / "model.keras")
-            write_arrays(building / "float.npz", {"inputs": inputs, "outputs": np.asarray(outputs)})
-            (building / "plan.json").write_text(json.dumps({name: getattr(plan, name) for name in PLAN}) + "\n")
+            yield building
             building.chmod(0o755)
             building.replace(kept)
         finally:

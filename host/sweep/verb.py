@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +18,7 @@ from hls4attn.host.sweep.display import SweepDisplay
 from hls4attn.host.sweep.outputs import Outputs, check_outputs, finish
 from hls4attn.host.sweep.pareto import parse_objectives
 from hls4attn.host.sweep.plan import SweepPlan, read_plan
-from hls4attn.host.sweep.point import RESOURCES
+from hls4attn.host.sweep.point import RESOURCES, Point
 from hls4attn.host.sweep.show import settings_table, varying
 from hls4attn.host.sweep.store import Store, check_file, journal_path
 from hls4attn.host.versions import versions
@@ -81,14 +81,19 @@ def sweep(out: Console, err: Console, path: Path, file: Path, running: Running, 
         InputError: for a plan or a file that cannot be used, before anything runs.
         KeyboardInterrupt: after an interruption; what is finished is kept.
     """
-    from hls4attn.host.sweep.runner import check_running, run_points
+    from hls4attn.host.sweep.runner import check_running
     from hls4attn.host.sweep.work import find_work
 
     plan = read_plan(path)
     objectives = parse_objectives(outputs.objectives, "--objectives") if outputs.objectives else plan.objectives
-    timeout_s = plan.timeout_s if running.timeout_s is None else running.timeout_s
-    resources = _resources(plan, running)
-    check_running(timeout_s, running.workers, running.scheduler, resources)
+    options: dict[str, Any] = {
+        "work": running.work,
+        "scheduler": running.scheduler,
+        "workers": running.workers,
+        "resources": _resources(plan, running),
+        "timeout_s": plan.timeout_s if running.timeout_s is None else running.timeout_s,
+    }
+    check_running(options["timeout_s"], running.workers, running.scheduler, options["resources"])
     check_file(file)
     check_outputs(outputs, [path, file, journal_path(file)])
     find_work(running.work)
@@ -97,33 +102,16 @@ def sweep(out: Console, err: Console, path: Path, file: Path, running: Running, 
     store = Store.open(file, _meta(plan, evaluator), keys)
     finished = False
     try:
-        done = store.done(running.retry_failed) & keys
-        left = (p for p in plan.points(evaluator) if p.key not in done)
-        count = min(len(keys) - len(done), running.limit or len(keys))
+        ended = {key: status for key, status in store.ended().items() if key in keys}
+        _tell_taken_over(err, ended, running.retry_failed, store.earlier_versions)
+        done = sum(status == "ok" or not running.retry_failed for status in ended.values())
+        count = min(len(keys) - done, running.limit or len(keys))
+        left = islice(_left(plan, evaluator, ended, running.retry_failed), count)
         names = varying(list(islice(plan.settings(), LISTED)))
-        _tell_taken_over(err, done, done - store.done(retry_failed=True))
-        with SweepDisplay(err, count, len(done), _workers(running), names) as display:
-            try:
-                results = run_points(
-                    islice(left, count),
-                    work=running.work,
-                    scheduler=running.scheduler,
-                    workers=running.workers,
-                    resources=resources,
-                    timeout_s=timeout_s,
-                    retries=RETRIES,
-                    tell=display.say,
-                )
-                with interruptible(), closing(results):
-                    for result in results if count else ():  # no cluster is made for nothing
-                        store.add(result)
-                        display.arrived(result)
-            except KeyboardInterrupt:
-                kept = display.taken_over + display.finished.total()
-                words = f" and kept in {file}; the same command goes on with the others" if kept else ""
-                err.print(f"{kept} of {len(keys)} points are finished{words}", soft_wrap=True, markup=False)
-                raise
-        finished = len(store.done() & keys) == len(keys)
+        with SweepDisplay(err, count, done, _at_a_time(plan, running, options["resources"]), names) as display:
+            if count:  # no cluster is made for nothing
+                _run(left, options, store, display, len(keys))
+        finished = keys <= set(store.ended())
         rows = store.results()
     finally:
         store.close(finished)
@@ -133,6 +121,33 @@ def sweep(out: Console, err: Console, path: Path, file: Path, running: Running, 
         out.print(f"{len(keys) - len(rows)} points are left; the same command goes on", markup=False, highlight=False)
     out.print(f"written: {file}", soft_wrap=True, markup=False)
     return 1 if rows and not any(r.status == "ok" for r in rows) else 0
+
+
+def _left(plan: SweepPlan, evaluator: str, ended: Mapping[str, str], retry_failed: bool) -> Iterator[Point]:
+    """Points to run: those without a result, then, if they are to run again, failed ones, the longest ago first.
+
+    So a sweep in parts, of `--limit` points or up to an interruption, gets to all of them.
+    """
+    yield from (p for p in plan.points(evaluator) if p.key not in ended)
+    failed = {key for key, status in ended.items() if status != "ok"} if retry_failed else set()
+    if failed:
+        there = {p.key: p for p in plan.points(evaluator) if p.key in failed}
+        yield from (there[key] for key in ended if key in failed)
+
+
+def _run(points: Iterable[Point], options: Mapping[str, Any], store: Store, display: SweepDisplay, total: int) -> None:
+    """Run points, of so many that the plan has, and keep and show what comes of each."""
+    from hls4attn.host.sweep.runner import run_points
+
+    results = run_points(points, retries=RETRIES, tell=display.say, **options)
+    try:
+        with interruptible(), closing(results):
+            for result in results:
+                store.add(result)
+                display.arrived(result)
+    except KeyboardInterrupt:
+        display.interrupted(store.path, total)
+        raise
 
 
 def _resources(plan: SweepPlan, running: Running) -> dict[str, float]:
@@ -148,13 +163,23 @@ def _resources(plan: SweepPlan, running: Running) -> dict[str, float]:
     return given
 
 
-def _tell_taken_over(err: Console, done: set[str], bad: set[str]) -> None:
+def _tell_taken_over(
+    err: Console, ended: Mapping[str, str], retry_failed: bool, earlier: Sequence[Mapping[str, str]]
+) -> None:
+    """Say what is not computed anew, and that other versions computed some of it, which no key can know."""
+    bad = 0 if retry_failed else sum(status != "ok" for status in ended.values())
+    done = sum(status == "ok" for status in ended.values()) + bad
     if not done:
         return
-    line = f"{len(done)} points are finished already and taken over"
+    lines = [f"{done} points are finished already and taken over"]
     if bad:
-        line += f", {len(bad)} of them failed, too slow or lost: --retry-failed runs these again"
-    err.print(line, soft_wrap=True, markup=False, highlight=False)
+        lines[0] += f", {bad} of them failed, too slow or lost: --retry-failed runs these again"
+    if earlier:
+        now = versions()
+        others = ", ".join(f"{name} {value}" for name, value in earlier[-1].items() if now.get(name, value) != value)
+        lines.append(f"some results may be of other versions ({others}); another --out computes all of them anew")
+    for line in lines:
+        err.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _meta(plan: SweepPlan, evaluator: str) -> dict[str, Any]:
@@ -168,11 +193,12 @@ def _meta(plan: SweepPlan, evaluator: str) -> dict[str, Any]:
     }
 
 
-def _workers(running: Running) -> int | None:
+def _at_a_time(plan: SweepPlan, running: Running, resources: Mapping[str, float]) -> int | None:
     """How many points run at a time; None where only the scheduler knows."""
     if running.scheduler is not None:
         return None
-    return running.workers or len(os.sched_getaffinity(0))
+    shares = [int(resources[name] // amount) for name, amount in plan.resources.items()]
+    return min([running.workers or len(os.sched_getaffinity(0)), *shares])
 
 
 def _attribute(module: str, name: str) -> Any:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What points do in the tests of sweeps: functions of the settings, called in processes of their own."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -81,8 +82,12 @@ def leave_files(settings: dict) -> dict:
 
 
 def log_times(settings: dict) -> dict:
-    """Notes when it began and ended."""
+    """Notes when it began and ended; where it is to meet another one, it waits for that."""
     start = time.time()
+    if "met" in settings:
+        (Path(settings["met"]) / str(settings["number"])).touch()
+        while len(list(Path(settings["met"]).iterdir())) < 2 and time.time() - start < 20:
+            time.sleep(0.01)
     time.sleep(settings.get("sleep", 0.2))
     with Path(settings["log"]).open("a") as file:
         file.write(json.dumps([settings["number"], start, time.time()]) + "\n")
@@ -105,6 +110,14 @@ def worker_pid() -> int:
     for _ in range(3):
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return pid
+
+
+def unwanted_at_first(settings: dict, *_: object) -> dict:
+    """What a worker does for a point, the first of which is cancelled for a moment."""
+    answer = {"metrics": echo(settings), "seconds": 0.0, "log": "", "error": "", "worker": "w"}
+    with contextlib.suppress(FileExistsError), Path(settings["mark"]).open("x"):
+        return answer | {"status": "unwanted", "metrics": {}}
+    return answer | {"status": "ok"}
 
 
 def by_name(settings: dict) -> dict:

@@ -4,16 +4,17 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hls4attn.host.sweep import messages, work
+from hls4attn.host.sweep import child, keeper, messages, work
 from hls4attn.host.sweep.child import run_child, zygotes
 from hls4attn.models.errors import InputError, MismatchError
 
@@ -25,7 +26,14 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HERE))
 
 
-def run(name: str, timeout_s: float = 20.0, wanted: Callable[[], bool] = lambda: True, **settings: object) -> dict:
+@pytest.fixture(autouse=True, scope="module")
+def no_processes_stay() -> Iterator[None]:
+    yield
+    for pid in zygotes.pids():
+        os.kill(pid, signal.SIGKILL)
+
+
+def run(name: str, timeout_s: float = 60.0, wanted: Callable[[], bool] = lambda: True, **settings: object) -> dict:
     return run_child(f"sweep_stubs:{name}", settings, timeout_s, wanted)
 
 
@@ -38,7 +46,7 @@ def alive(pid: int) -> bool:
 
 
 def all_gone(pids: list[int]) -> bool:
-    return within(5, lambda: not any(map(alive, pids)))
+    return within(60, lambda: not any(map(alive, pids)))
 
 
 def within(seconds: float, true: Callable[[], object]) -> bool:
@@ -57,12 +65,20 @@ def test_the_result_comes_back_from_a_process_of_its_own() -> None:
     assert all_gone([first["metrics"]["pid"]])
 
 
-def test_starting_costs_milliseconds() -> None:
+def test_starting_costs_less_than_an_interpreter_with_numpy() -> None:
+    """The shortest of each, since others use the machine, too."""
+
+    def shortest(times: int, what: Callable[[], object]) -> float:
+        spent = []
+        for _ in range(times):
+            start = time.monotonic()
+            what()
+            spent.append(time.monotonic() - start)
+        return min(spent)
+
     run("echo", number=0)
-    start = time.monotonic()
-    for number in range(20):
-        run("echo", number=number)
-    assert (time.monotonic() - start) / 20 < 0.25  # a new interpreter with NumPy takes more, on the same machine
+    interpreter = shortest(3, lambda: subprocess.run([sys.executable, "-c", "import numpy"], check=True))
+    assert shortest(20, lambda: run("echo", number=1)) < interpreter / 2
 
 
 def test_an_exception_is_one_line_and_its_traceback_is_in_the_log() -> None:
@@ -104,10 +120,13 @@ def test_a_crash_leaves_the_stack_in_the_log() -> None:
 
 
 def test_a_hanging_point_ends_with_all_that_it_started(tmp_path: Path) -> None:
-    start = time.monotonic()
-    found = run("hang", timeout_s=1.0, pids=str(tmp_path / "pids"))
-    assert (found["status"], found["error"]) == ("timeout", "not finished after 1 s")
-    assert found["log"] == "waiting\n" and 1 <= found["seconds"] < time.monotonic() - start + 0.1 < 10
+    for limit in (1, 5, 25):  # on a busy machine it takes a while until all of it hangs
+        start = time.monotonic()
+        found = run("hang", timeout_s=limit, pids=str(tmp_path / "pids"))
+        assert (found["status"], found["error"]) == ("timeout", f"not finished after {limit} s")
+        assert limit <= found["seconds"] < time.monotonic() - start + 0.1 < limit + 60
+        if found["log"] == "waiting\n":
+            break
     pids = json.loads((tmp_path / "pids").read_text())
     assert len(pids) == 3 and all_gone(pids)
 
@@ -117,7 +136,7 @@ def test_a_time_that_is_over_at_once() -> None:
     for _ in range(10):
         start = time.monotonic()
         found = run("sleep", timeout_s=1e-6)
-        assert found["status"] == "timeout" and time.monotonic() - start < 5
+        assert found["status"] == "timeout" and time.monotonic() - start < 15  # it would sleep for 20
 
 
 def test_the_check_for_what_is_left_behind_sees_what_is() -> None:
@@ -164,6 +183,32 @@ def test_a_zygote_that_was_killed_is_replaced() -> None:
     assert set(zygotes.pids()).isdisjoint(before)
 
 
+def test_imports_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a point begins after them, so they have one of their own."""
+    (tmp_path / "never_there.py").write_text("import time\n\n\ndef prepare():\n    time.sleep(1000)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(child, "START_S", 0.1)
+    before = set(zygotes.pids())
+    found = run_child("never_there:f", {}, 0.2)
+    assert (found["status"], found["error"]) == ("timeout", "neither begun nor ended 0.1 s after its time of 0.2 s")
+    assert within(20, lambda: set(zygotes.pids()) <= before)
+
+
+def test_no_room_for_an_evaluation_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keeper.tempfile, "mkdtemp", full)
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            ours.sendall(messages.pack({"work": "sweep_stubs:echo", "settings": {}, "timeout_s": 1}))
+            keeper.keep(theirs)
+        answer = messages.receive(ours)
+    assert answer["status"] == "failed"
+    assert answer["error"] == "the evaluation could not begin: [Errno 28] No space left on device"
+
+
 def test_no_orphans_of_a_worker_that_was_killed(tmp_path: Path) -> None:
     """The process that stands for a Dask worker dies; keeper, evaluation and its children follow, and so the zygote."""
     code = (
@@ -176,7 +221,7 @@ def test_no_orphans_of_a_worker_that_was_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         zygote = int(process.stdout.readline())
-        assert within(20, (tmp_path / "pids").exists)
+        assert within(60, (tmp_path / "pids").exists)
         process.kill()
     assert all_gone([zygote, *json.loads((tmp_path / "pids").read_text())])
 

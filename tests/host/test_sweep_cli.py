@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """`hls4attn sweep` as a user calls it; a stand-in runs the points, except where the cluster is what is tested."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sweep_results
 from command_line import command
-from sweep_results import PLAN, in_process, write_plan
+from rich.console import Console
+from sweep_results import PLAN, in_process, result, write_plan
 
 from hls4attn.host.cli.sweep import parse_resources
 from hls4attn.host.sweep import cluster, runner, verb
+from hls4attn.host.sweep import display as displays
+from hls4attn.host.sweep.display import SweepDisplay
 from hls4attn.host.sweep.store import Store, read_results
 from hls4attn.models.errors import InputError
 
@@ -27,9 +32,9 @@ def called(monkeypatch):
 
     def run(points, **options):
         seen["options"].append(options)
-        for result in in_process(points, **options):
-            seen["points"].append(result.settings)
-            yield result
+        for found in in_process(points, **options):
+            seen["points"].append(found.settings)
+            yield found
 
     monkeypatch.setattr(runner, "run_points", run)
     defaults = dict(zip(verb.Running.__dataclass_fields__, verb.Running.__init__.__defaults__, strict=True))
@@ -111,6 +116,71 @@ def test_limit_and_options_reach_the_runner(tmp_path, cli, called):
     assert called["options"][1]["timeout_s"] == 600
 
 
+def test_failed_points_run_again_after_those_that_never_ran_and_in_turn(tmp_path, cli, called):
+    """Else --limit would come to the same failing ones again and again, and never to the others."""
+    plan, file = write_plan(tmp_path, PLAN.replace("[4, 6, 8]", "[6, 8]")), tmp_path / "s.sqlite"
+    again = (plan, "--out", file, "--retry-failed", "--limit")
+    cli(*again, 1)
+    cli(*again, 2)
+    cli(*again, 2)
+    cli(*again, 1)
+    ran = [(s["score"], s["weight_bits"]) for s in called["points"]]
+    first, second = ("softmax", 6), ("e2softmax", 6)
+    assert ran == [first, ("softmax", 8), second, ("e2softmax", 8), first, second]
+
+
+def test_results_of_another_version_are_said_to_be_such(tmp_path, cli, called, monkeypatch):
+    plan, file = write_plan(tmp_path), tmp_path / "s.parquet"
+    mine = {"hls4attn": "1.0", "numpy": "1.26"}
+    monkeypatch.setattr(verb, "versions", lambda: mine)
+    cli(plan, "--out", file)
+    _, _, err = cli(plan, "--out", file)
+    assert "other versions" not in err
+    monkeypatch.setattr(verb, "versions", lambda: mine | {"hls4attn": "1.1"})
+    for _ in range(2):
+        _, _, err = cli(plan, "--out", file, "--json", tmp_path / "j.json")
+        assert "some results may be of other versions (hls4attn 1.0); another --out computes all" in err
+    (earlier,) = read_results(file).meta["earlier_versions"]
+    assert earlier == mine | {"evaluator": "test-1"}
+    assert len(called["points"]) == 6
+
+
+def test_the_remaining_time():
+    """Rounds of as many points as run at a time, by the mean of those that ended."""
+    err = Console(file=io.StringIO())
+    with SweepDisplay(err, 10, 0, 4, []) as display:
+        assert display.remaining_s == 0
+        for number in range(2):
+            display.arrived(result(number))
+        assert display.remaining_s == pytest.approx(2 * 0.25)
+        for number in range(7):
+            display.arrived(result(number))
+        assert display.remaining_s == pytest.approx(0.25)
+    assert "10 of 10" not in err.file.getvalue()
+
+
+def test_the_remaining_time_follows_what_shares_a_licence(tmp_path, cli, called, monkeypatch):
+    seen = []
+    monkeypatch.setattr(verb, "SweepDisplay", lambda *given: seen.append(given[3]) or SweepDisplay(*given))
+    text = PLAN.replace("[sweep]", '[sweep]\nsynthesise = "vivado"', 1)
+    for number, options in enumerate([(), ("--resources", "vivado=2"), ("--resources", "vivado=9")]):
+        cli(write_plan(tmp_path, text), "--out", tmp_path / f"{number}.db", "--workers", 4, *options)
+    assert seen == [1, 2, 4]
+
+
+def test_the_remaining_time_goes_on_between_results(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(displays.time, "monotonic", lambda: now[0])
+    err = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with SweepDisplay(err, 3, 0, 1, []) as display:
+        display.arrived(replace(result(0), seconds=30.0))
+        shown = []
+        for now[0] in (100.0, 140.0, 170.0):
+            (task,) = display._live.tasks
+            shown.append(displays._Rest().render(task).plain)
+    assert shown == ["1 min 0 s left", "20.0 s left", ""]
+
+
 def test_less_of_a_resource_than_a_point_takes(tmp_path, cli, called):
     plan = write_plan(tmp_path, PLAN.replace("[sweep]", '[sweep]\nsynthesise = "vivado"', 1))
     code, _, err = cli(plan, "--out", tmp_path / "s.db", "--resources", "vivado=0.5")
@@ -151,6 +221,7 @@ def test_dry_run(tmp_path, cli, called):
         (["PLAN", "--out", "s.sqlite", "--workers", "2", "--scheduler", "tcp://a:1"], "for a cluster on this machine"),
         (["--show", "s.sqlite"], "No such file"),
         (["--show", "s.sqlite", "--dry-run"], "--show runs nothing"),
+        (["--show", "s.sqlite", "--limit", "2", "--retry-failed"], "runs nothing: leave --limit, --retry-failed away"),
         (["none.toml", "--dry-run"], "Cannot read the plan"),
     ],
 )

@@ -38,7 +38,7 @@ def settings(model: Path = ZOO / "consmax.onnx", **changes: Any) -> dict[str, An
         "board": "pynq-z2", "clock_period_ns": 10.0, "samples": 20, "seed": 0, "stages": ["onnxruntime"],
         "synthesise": None, "boards": None,
     }  # fmt: skip
-    assert set(changes) <= {*point, "board_sha256"}
+    assert set(changes) <= {*point, "board_sha256", "operators_sha256"}
     return point | changes
 
 
@@ -136,6 +136,19 @@ def test_quantisation_that_fails_leaves_nothing_half_written(tmp_path: Path, mon
     assert list((tmp_path / "sweep" / "models").iterdir()) == []
 
 
+def test_what_a_killed_quantisation_left_goes_with_the_next(tmp_path: Path) -> None:
+    """The cache would grow by a folder for every point whose time was over."""
+    kept = tmp_path / "models" / "abc"
+    for name in (".abc.building-1", ".abd.building-1"):
+        (kept.parent / name).mkdir(parents=True)
+        (kept.parent / name / "model.onnx").write_text("half of it")
+    with subjects._built(kept) as folder:
+        (folder / "model.onnx").write_text("all of it")
+        assert not kept.exists()
+    assert sorted(p.name for p in kept.parent.iterdir()) == [".abd.building-1", "abc"]
+    assert (kept / "model.onnx").read_text() == "all of it"
+
+
 def test_a_file_that_is_missing_or_another_on_the_worker(tmp_path: Path) -> None:
     copy = tmp_path / "model.onnx"
     copy.write_bytes((ZOO / "consmax.onnx").read_bytes())
@@ -153,6 +166,7 @@ def test_a_file_that_is_missing_or_another_on_the_worker(tmp_path: Path) -> None
     [
         ({"board": "arty"}, "Unknown board"),
         ({"board_sha256": "0" * 64}, "described otherwise on the worker"),
+        ({"operators_sha256": "0" * 64}, "operators differ between the worker and the plan"),
         ({"io_type": "io_parallel"}, "'fit' is for io_stream"),
         ({"stages": ["nothing"]}, "Unknown stage"),
         ({"stages": []}, "no stage"),

@@ -9,6 +9,7 @@ from sweep_results import DIGITS, PLAN, ROOT, write_plan
 
 from hls4attn.host.sweep.axes import AXES as AXIS_NAMES
 from hls4attn.host.sweep.plan import read_plan
+from hls4attn.host.sweep.sources import operators_digest
 from hls4attn.models.errors import InputError
 
 AXES = '[sweep]\n[sweep.axes]\nmodel = "m.onnx"\n'
@@ -105,6 +106,40 @@ def test_a_key_depends_on_the_figures_of_a_board_of_ones_own(tmp_path, monkeypat
     assert before[1].key == after[1].key
 
 
+@pytest.fixture
+def operators_anew():
+    """Installed operators are looked at once in a process."""
+    operators_digest.cache_clear()
+    yield operators_digest.cache_clear
+    operators_digest.cache_clear()
+
+
+def test_a_key_depends_on_the_operators_that_are_installed(tmp_path, monkeypatch, operators_anew):
+    package = tmp_path / "site" / "own_scores"
+    entry = package.parent / "own_scores-1.0.dist-info"
+    for folder in (package / "__pycache__", entry):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").write_text("def register():\n    pass\n")
+    (entry / "METADATA").write_text("Metadata-Version: 2.1\nName: own-scores\nVersion: 1.0\n")
+    (entry / "entry_points.txt").write_text("[hls4attn.operators]\nown = own_scores:register\n")
+
+    def key():
+        operators_anew()
+        (point,) = points(write_plan(tmp_path, AXES))
+        return point.key
+
+    seen = [key()]
+    monkeypatch.syspath_prepend(str(package.parent))
+    seen.append(key())
+    (package / "kernel.h").write_text("// 1\n")
+    seen.append(key())
+    (package / "kernel.h").write_text("// 2\n")
+    seen.append(key())
+    assert len(set(seen)) == 4
+    (package / "__pycache__" / "kernel.pyc").write_text("compiled")
+    assert key() == seen[-1]
+
+
 def test_random_search_is_reproducible_without_replacement_and_grows_at_its_end(tmp_path):
     def keys(count, seed):
         head = f'[sweep]\nsearch = "random"\npoints = {count}\nsearch_seed = {seed}'
@@ -139,6 +174,9 @@ def test_a_random_search_of_more_combinations_than_a_grid_may_have(tmp_path):
     ("text", "words"),
     [
         ("[sweep", "is not valid TOML"),
+        ("x = " + "9" * 5000 + "\n[sweep", "is not valid TOML"),
+        ("x = " + "[" * 3000, "is not valid TOML: maximum recursion depth"),
+        ('[sweep]\n[sweep.axes]\nmodel = "' + "m" * 300 + '.onnx"', "File name too long"),
         ("[hls]\n", "no [sweep] table"),
         ("[sweep]\n[other]\n", "other beside the [sweep] table"),
         (AXES.replace("[sweep]", "[sweep]\nsampels = 3", 1), "unknown keys sampels; known: search, points"),

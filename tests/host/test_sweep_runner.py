@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sweep_stubs
 from test_sweep_child import all_gone, stubs, within  # noqa: F401  # the fixture
 
 from hls4attn.host.sweep import cluster, runner
+from hls4attn.host.sweep.interrupts import interrupts_later
 from hls4attn.host.sweep.point import Point, Result
 from hls4attn.host.sweep.runner import run_points
 from hls4attn.host.sweep.window import Window
 from hls4attn.models.errors import InputError, ToolError
+from hls4attn.models.interruption import interruptible
 
 HERE = Path(__file__).parent
 
@@ -85,7 +89,10 @@ def test_results_of_all_points_and_of_each_kind_of_failure(tmp_path: Path) -> No
     what = points(6, stub="echo")
     for n, name in enumerate(bad, 100):
         what[3:3] = points(1, first=n, stub=name, pids=str(tmp_path / "pids"))
-    results = run(what, stub, timeout_s=2.0)
+    for limit in (2.0, 20.0):  # on a busy machine it takes a while until all that hangs does
+        results = run(what, stub, timeout_s=limit)
+        if (tmp_path / "pids").exists() and [r.status for r in results].count("timeout") == 1:
+            break
     assert numbers([r for r in results if r.status == "ok"]) == list(range(6))
     assert {r.settings["stub"]: r.status for r in results if r.status != "ok"} == bad
     assert {r.key for r in results} == {p.key for p in what} and len(results) == len(what)
@@ -106,10 +113,78 @@ def test_a_worker_that_is_killed_takes_nothing_with_it(tmp_path: Path) -> None:
     assert len(list((tmp_path / "once").iterdir())) == 1 and len(list((tmp_path / "always").iterdir())) == 2
 
 
+def test_a_task_that_was_cancelled_for_a_moment_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the scheduler does with one that it moves: the answer that nobody seemed to want is no result."""
+    monkeypatch.setattr(runner, "run_task", sweep_stubs.unwanted_at_first)
+    found = by_number(run(points(3, mark=str(tmp_path / "mark")), workers=1))
+    assert [(n, found[n].status, found[n].metrics["number"]) for n in range(3)] == [(n, "ok", n) for n in range(3)]
+    assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+def test_an_interruption_waits_for_a_cluster_that_begins_or_ends(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """In the midst of either, it would leave processes behind, and Dask would say what it was doing."""
+    from distributed import LocalCluster
+
+    made: list[Any] = []
+
+    class Interrupted(LocalCluster):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+            if when == "start":
+                signal.raise_signal(signal.SIGTERM)
+
+        def close(self, *args: Any, **options: Any) -> Any:
+            if when == "end":
+                signal.raise_signal(signal.SIGINT)
+            return super().close(*args, **options)
+
+    monkeypatch.setattr("distributed.LocalCluster", Interrupted)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        run(points(1), workers=1)
+    assert [one.status.name for one in made] == ["closed"]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_cluster_that_is_slow_to_close_takes_no_result_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    class Slow(LocalCluster):
+        def close(self, *args: Any, **options: Any) -> Any:
+            super().close(*args, **options)
+            raise TimeoutError("timed out after 10 s.")
+
+    monkeypatch.setattr("distributed.LocalCluster", Slow)
+    assert numbers(run(points(2), workers=1)) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Nanny failed to start."), TimeoutError(), OSError(28, "No space")])
+def test_workers_that_do_not_start_are_an_error_of_ours(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("distributed.LocalCluster", fails)
+    with pytest.raises(ToolError, match=r"Cannot start 2 workers on this machine \(\w+Error: .*fewer --workers"):
+        run(points(1))
+
+
+def test_interruptions_that_wait_are_heard_whichever_thread_gets_them() -> None:
+    seen = []
+    with pytest.raises(KeyboardInterrupt), interrupts_later():
+        other = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+        other.start()
+        other.join()
+        seen.append("the end")
+    assert seen == ["the end"]
+
+
 def test_resources_bound_what_runs_at_a_time_and_hold_nothing_else_up(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     needy = points(3, {"vivado": 1}, log=log, sleep=0.3)
-    plain = points(6, first=10, log=log, sleep=0.3)
+    (tmp_path / "met").mkdir()
+    plain = points(6, first=10, log=log, sleep=0.0, met=str(tmp_path / "met"))
     results = run(needy + plain, "log_times", workers=3, resources={"vivado": 1})
     assert numbers(results) == [*range(3), *range(10, 16)]
     spans = intervals(tmp_path / "log")
@@ -149,7 +224,8 @@ def test_dask_keeps_one_record_of_all_points(monkeypatch: pytest.MonkeyPatch) ->
     found = run_points(points(60), work="sweep_stubs:echo", workers=1, isolated=False)
     assert numbers([next(found) for _ in range(60)]) == list(range(60))
     (one,) = made
-    assert len(one.scheduler.extensions["spans"].spans) == 1 and len(one.scheduler.tasks) <= 2
+    assert len(one.scheduler.extensions["spans"].spans) == 1
+    assert within(30, lambda: len(one.scheduler.tasks) <= 2)  # the scheduler hears a little later what is released
     found.close()
 
 
@@ -182,10 +258,10 @@ def test_closing_the_generator_ends_what_runs_and_returns_soon(tmp_path: Path) -
     what = points(1, stub="echo") + points(1, first=1, stub="hang", pids=str(tmp_path / "pids")) + points(50, first=2)
     found = run_points(what, work="sweep_stubs:by_name", workers=2, timeout_s=100)
     assert next(found).status == "ok"
-    assert within(20, (tmp_path / "pids").exists)
+    assert within(60, (tmp_path / "pids").exists)
     start = time.monotonic()
     found.close()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60  # it would hang for 100
     assert all_gone(json.loads((tmp_path / "pids").read_text()))
 
 
@@ -198,7 +274,7 @@ def test_a_scheduler_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
         hanging = points(1, pids=str(tmp_path / "pids"), stub="hang") + points(1, first=1, stub="echo")
         found = run_points(hanging[::-1], work="sweep_stubs:by_name", timeout_s=100, scheduler=address)
-        assert next(found).status == "ok" and within(20, (tmp_path / "pids").exists)
+        assert next(found).status == "ok" and within(60, (tmp_path / "pids").exists)
         found.close()
         assert all_gone(json.loads((tmp_path / "pids").read_text()))
         assert numbers(run(points(1, first=7), **options)) == [7]
@@ -282,12 +358,15 @@ def test_nothing_outlives_the_one_who_started_a_local_sweep(tmp_path: Path, numb
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, cwd=tmp_path,
     ) as process:  # fmt: skip
-        assert within(30, pids.exists)
-        psutil = pytest.importorskip("psutil")
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        listening = [c.laddr.ip for p in family for c in p.net_connections() if c.status == "LISTEN"]
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        out, err = process.communicate(timeout=30)
+        try:
+            assert within(60, pids.exists)
+            psutil = pytest.importorskip("psutil")
+            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            listening = [c.laddr.ip for p in family for c in p.net_connections() if c.status == "LISTEN"]
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()  # else the end of the block would wait for ever where the test fails
     assert len(family) > 5 and set(listening) == {"127.0.0.1"}
     assert all_gone([*(p.pid for p in family), *json.loads(pids.read_text())])
     if number == signal.SIGINT:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,7 @@ def test_going_on_with_more_points(tmp_path, name, finished, three):
     filled(path, three, finished)
     more = result(3)
     store = Store.open(path, META, [r.key for r in [*three, more]])
-    assert store.done() == {r.key for r in three}
-    assert store.done(retry_failed=True) == {r.key for r in three[:2]}
+    assert store.ended() == {r.key: r.status for r in three}
     store.add(more)
     again = result(2)  # the failed one, well now
     store.add(again)
@@ -219,6 +219,103 @@ def test_one_sweep_a_file(tmp_path, name, three):
     filled(path, three)
 
 
+def test_one_sweep_a_file_whatever_it_is_called(tmp_path, three):
+    path, link = tmp_path / "sweep.sqlite", tmp_path / "other.sqlite"
+    filled(path, three)
+    link.symlink_to(path)
+    store = Store.open(path, META, [])
+    with pytest.raises(InputError, match=rf"Another sweep writes {link}"):
+        Store.open(link, META, [])
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["sweep.sqlite", "sweep.parquet"])
+def test_a_full_disk_takes_nothing_away(tmp_path, name, three):
+    path = tmp_path / name
+    store = Store.open(path, META, [result(n).key for n in range(9)])
+    store.add(three[0])
+    store._base._rows("PRAGMA max_page_count = 1")  # to SQLite that is a disk that has no more
+    with pytest.raises(InputError, match=r"Cannot write .*disk is full.*make room there.*the same command goes on"):
+        for n in range(1, 9):
+            store.add(replace(result(n), log="x" * 10_000))
+    kept = read_results(path).results
+    store.close()
+    filled(path, [three[1]], keys=[r.key for r in [*kept, three[1]]])
+    assert kept[0] == three[0] and read_results(path).results == [*kept, three[1]]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from sweep_results import result
+from hls4attn.host.sweep.store import Store
+store = Store.open(Path(sys.argv[1]), {"points": 9}, [result(n).key for n in range(9)])
+for n in range(9):
+    store.add(result(n))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("name", ["sweep.sqlite", "sweep.parquet"])
+def test_a_file_that_was_removed_after_a_kill_does_not_come_back(tmp_path, name):
+    """SQLite's own log is left beside it, and would be replayed into a new file of the same name."""
+    path = tmp_path / name
+    subprocess.run([sys.executable, "-c", KILLED, str(path), str(Path(__file__).parent)], check=False)
+    database = path if path.suffix == ".sqlite" else journal_path(path)
+    assert len(read_results(path).results) == 9 and Path(f"{database}-wal").exists()
+    database.unlink()
+    filled(path, [result(100)])
+    held = read_results(path)
+    assert (held.results, held.others) == ([result(100)], [])
+
+
+def test_a_reader_at_the_end_of_a_sweep_leaves_nothing_behind(tmp_path, three):
+    path = tmp_path / "sweep.parquet"
+    store = Store.open(path, META, [r.key for r in three])
+    for r in three:
+        store.add(r)
+    reader = sqlite3.connect(f"{journal_path(path).as_uri()}?mode=ro", uri=True)
+    assert reader.execute("SELECT count(*) FROM results").fetchone() == (3,)
+    store.close(True)
+    reader.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["sweep.parquet"]
+
+
+def test_a_run_that_is_just_beginning_hides_nothing(tmp_path, monkeypatch, three):
+    """Killed before its journal has what the Parquet file has: that file is what is read."""
+    path = tmp_path / "sweep.parquet"
+    filled(path, three, True)
+
+    def killed(*_):
+        assert read_results(path).results == three
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.Database, "begin", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Store.open(path, META, [])
+    assert read_results(path).results == three
+    with pytest.raises(KeyboardInterrupt):
+        Store.open(tmp_path / "new.sqlite", META, [])
+    with pytest.raises(InputError, match=r"No run of a sweep has begun in .*new.sqlite"):
+        read_results(tmp_path / "new.sqlite")
+
+
+def test_a_journal_that_goes_away_while_it_is_opened(tmp_path, monkeypatch, three):
+    """The sweep ends just then; the Parquet file has all."""
+    path = tmp_path / "sweep.parquet"
+    filled(path, three, True)
+    filled(path, [], False, keys=[r.key for r in three])
+    check = module.Database.__init__
+
+    def gone(self, database, writable=True):
+        database.unlink()
+        check(self, database, writable)
+
+    monkeypatch.setattr(module.Database, "__init__", gone)
+    assert read_results(path).results == three
+
+
 def test_names_and_places(tmp_path):
     with pytest.raises(InputError, match=r"must end in .sqlite, .db or .parquet"):
         Store.open(tmp_path / "sweep.csv", META, [])
@@ -237,7 +334,7 @@ from sweep_results import result
 from hls4attn.host.sweep import store as module
 module.PARQUET_S, module.SHARE = 0.0, 0
 store = module.Store.open(Path(sys.argv[1]), {"points": 9}, [result(n).key for n in range(5000)])
-number = len(store.done())
+number = len(store.ended())
 while True:
     store.add(result(number))
     number += 1
@@ -264,7 +361,7 @@ def test_a_kill_loses_nothing_that_was_added(tmp_path, name):
         assert held == [result(n) for n in range(len(held))]
         kept = len(held)
     store = Store.open(path, META, [result(n).key for n in range(kept)])
-    assert len(store.done()) == kept
+    assert len(store.ended()) == kept
     store.close(True)
     assert len(read_results(path).results) == kept
     assert journal_path(path).exists() is False
