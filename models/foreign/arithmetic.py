@@ -135,8 +135,6 @@ def _sum(context: Context, step: Step, a: Value, b: Value) -> Value:
     if a.factor != b.factor:
         a, b = context.applied(a, step), context.applied(b, step)
     a, b = context.operand(a, step, SUM_BITS), context.operand(b, step, SUM_BITS)
-    if a.factor != b.factor:
-        a, b = context.applied(a, step), context.applied(b, step)
     frame = context.frame(a, step)
     if a.index.shape != b.index.shape or frame != context.frame(b, step):
         raise UnsupportedError(f"{step.where}: sum of {a.index.shape} and {b.index.shape}; equal shapes only")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.foreign.arithmetic import relu
-from hls4attn.models.foreign.context import Context, Handler
+from hls4attn.models.foreign.context import RAW, Context, Handler
 from hls4attn.models.foreign.quantisers import Quantiser, better_format, checked, clipped, power_of_two, refuse_scale
 from hls4attn.models.foreign.values import Coded, Const, Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
@@ -156,16 +156,16 @@ def apply(context: Context, step: Step, x: Operand, quantiser: Quantiser) -> Ope
     if n is None and context.exact:
         raise refuse_scale(step.where, quantiser.step)
     fmt = _rounded(context, step, x, quantiser) if n is None else quantiser.fixed(n)
-    if power_of_two(x.factor) is None and x.expr.op not in ("Input", "Pending", "ReduceSum"):
+    raw = x.expr.op in RAW
+    if power_of_two(x.factor) is None and x.expr.op != "ReduceSum" and not (raw and context.exact):
         return _regridded(context, step, x, fmt, quantiser)
     return context.quantised(x, fmt, step.name, step)
 
 
 def _rounded(context: Context, step: Step, x: Value, quantiser: Quantiser) -> Fixed:
     """The power-of-two format beside a quantiser's, with the smaller error on the data."""
-    if x.expr.op == "Input" and not context.calibrated:  # the random inputs cover the file's own range
-        fmt = quantiser.fixed(0)
-        context.span = (fmt.min * quantiser.step, fmt.max * quantiser.step)
+    if x.expr.op == "Input":  # the random inputs cover the file's own range
+        context.covers(quantiser.fixed(0), quantiser.step / x.factor)
     fmt = better_format(quantiser, context.values(x.tensor))
     context.changed(step, f"scale {quantiser.step:.6g} rounded to {fmt.step:g} = 2**{-fmt.frac}", False)
     return fmt
@@ -179,11 +179,15 @@ def _regridded(context: Context, step: Step, x: Value, fmt: Fixed, quantiser: Qu
             "power of two. Put the quantiser before the division (then the softmax takes the factor exactly), use a "
             "head_dim that is a power of four, or import with --scales power-of-two"
         )
+    if x.expr.op == "Input":
+        context.covers(fmt, fmt.step / x.factor)
     values = context.values(x.tensor) / x.factor
     grid = better_format(replace(quantiser, scale=np.asarray(fmt.step / x.factor)), values)
     inner = context.quantised(replace(x, factor=1.0), grid, step.name, step)
     context.changed(step, f"quantised before the factor {x.factor:.6g}, {short(inner.expr.format)}", False)
-    return replace(inner, factor=x.factor)
+    inner = replace(inner, factor=x.factor)
+    # Between the input and its first bias there is no softmax that could take the factor.
+    return context.quantised(inner, fmt, step.name, step) if x.expr.op == "Input" else inner
 
 
 HANDLERS: dict[str, Handler] = {

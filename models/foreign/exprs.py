@@ -29,7 +29,7 @@ class Expr:
             output format the next quantiser tells), or one of a typed graph's.
         name: what to call it.
         inputs: operands.
-        tensor: shape and format; of Input and Pending only the shape means anything.
+        tensor: shape and format; of Input and Pending only the shape and the format's sign mean anything.
         details: what `Node` wants beyond that.
         resolve: of Pending: the expression for an output format, and whether the import chose that.
         real: of Pending: its float function.
@@ -140,9 +140,10 @@ class Exprs:
         inputs: tuple[Expr, ...],
         resolve: Callable[[Fixed], Expr],
         real: Callable[..., Any],
+        signed: bool = True,
         **details: Any,
     ) -> Expr:
-        """An operator whose output format is not known yet."""
+        """An operator whose output format is not known yet; `signed` if its results may be negative."""
         known: dict[tuple[Fixed, bool], Expr] = {}
 
         def once(fmt: Fixed, chosen: bool) -> Expr:
@@ -150,7 +151,8 @@ class Exprs:
                 known[fmt, chosen] = replace(resolve(fmt), chosen=chosen, stands_for=(made, None))
             return known[fmt, chosen]
 
-        made = Expr("Pending", name, inputs, Tensor(name, shape, Fixed(2, 0)), details, resolve=once, real=real)
+        tensor = Tensor(name, shape, Fixed(2, 0, signed))
+        made = Expr("Pending", name, inputs, tensor, details, resolve=once, real=real)
         return made
 
     def arranged(self, x: Expr, index: Index) -> Expr:

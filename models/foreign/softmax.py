@@ -57,7 +57,7 @@ def _softmax(context: Context, step: Step, operands: list[Operand]) -> list[Oper
         return float_softmax(values, x.factor, x.causal)
 
     leak = {"leak": True} if x.leaks else {}
-    pending = context.exprs.pending(scores.shape, step.name, (scores,), resolve, real, **leak)
+    pending = context.exprs.pending(scores.shape, step.name, (scores,), resolve, real, False, **leak)
     return [context.fresh(pending, x.index.shape, frame, step.proto.output[0])]
 
 
@@ -103,7 +103,7 @@ def shift_product(context: Context, step: Step, left: Expr, right: Expr) -> Expr
         return context.exprs.context(scores, right, spec, left.name)
 
     shape = (*scores.shape[:-1], right.shape[-1])
-    return context.exprs.pending(shape, step.name, (left, right), resolve, np.matmul)
+    return context.exprs.pending(shape, step.name, (left, right), resolve, np.matmul, right.format.min < 0)
 
 
 def float_softmax(x: Any, factor: float, causal: bool) -> Any:

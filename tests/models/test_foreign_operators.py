@@ -200,6 +200,48 @@ def test_layer_norms_become_the_chosen_operator_near_the_file(layernorm, written
     assert found.distance.mean < (0.3 if layernorm == "layernorm" else 1.5) * found.distance.step
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("step", [2.0**-7, 0.01])
+def test_inputs_that_the_model_scales_itself_are_quantised_where_they_come_in(step, calibrated):
+    """Pixels of 0 to 255 divided by 255 before the first quantiser: only integers can be multiplied."""
+    net = Net()
+    x = net.quant(net.node("Mul", "x", net.const(1 / 255)), step, name="tokens")
+    model = net.model(net.linear(x, 16, 4))
+    with pytest.raises(
+        UnsupportedError, match=r"tokens \(Quant\): .*(factor 0.0039.*scale the inputs before|scale 0.0099)"
+    ):
+        import_model(model)
+    data = np.random.default_rng(0).uniform(-255, 255, (20, 8, 16)) if calibrated else None
+    found = import_model(model, ImportChoices(scales="power-of-two", calibration=data))
+    assert 2 <= read_graph(found.model).input.format.step <= 4
+    assert found.distance.mean < 0.2 * found.distance.step
+
+
+def test_a_factor_behind_a_softmax_is_refused_or_kept_with_its_quantiser():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.quant(net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), 1.0)
+    p = net.quant(net.node("Mul", net.node("Softmax", scores), net.const(0.3)), 2.0**-9, signed=False, name="less")
+    model = net.model(net.quant(net.node("MatMul", p, x), 2.0**-4))
+    with pytest.raises(UnsupportedError, match=r"less \(Quant\): .*carries the factor 0\.3"):
+        import_model(model)
+    assert import_model(model, ImportChoices(scales="power-of-two")).distance.largest < 2.0**-3
+
+
+def test_sums_keep_their_sign_even_if_calibration_saw_none():
+    net = Net()
+    net.rng.normal(size=7)
+    y = net.node("MatMul", net.quant("x", 2.0**-4), net.weight((16, 2)), name="sums")
+    model = net.model(net.node("MatMul", y, net.weight((2, 1), 1.0, spread=0.0)), ("batch", 1, 16))
+    inputs = np.random.default_rng(1).normal(size=(400, 1, 16)).astype(np.float32)
+    sums = Original(model, 2).run(inputs, ["sums_out"])["sums_out"].reshape(-1, 2)
+    found = import_model(model, ImportChoices(calibration=inputs[np.all(sums > 0, axis=1)]))
+    graph = read_graph(found.model)
+    (codes,) = [n for n in graph.nodes if n.op == "Quant"]
+    assert graph.tensors[codes.output].format.signed and np.any(sums < 0)
+    assert graph.input.format.signed
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=2, max_size=4), st.randoms(use_true_random=False), st.data())
 def test_any_chain_of_moves_is_one_reshape_transpose_reshape(shape, random, data):
