@@ -60,8 +60,8 @@ def _transpose(context: Context, step: Step, operands: list[Operand]) -> list[Op
 
 def _flatten(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
     x, _ = _moving(step, operands)
-    axis = step.attributes.get("axis", 1) % (x.index.ndim + 1)
-    return [_view(x, x.index.reshape(int(np.prod(x.index.shape[:axis])), -1), step)]
+    rows = int(np.prod(x.index.shape[: step.attributes.get("axis", 1)]))  # from the back if it is negative
+    return [_view(x, x.index.reshape(rows, -1), step)]
 
 
 def _squeeze(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:

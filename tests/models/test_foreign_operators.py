@@ -175,6 +175,30 @@ def test_masks_may_come_from_a_choice_as_well():
     assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
 
 
+def test_a_guard_against_rows_without_any_score_is_left_out():
+    """PyTorch writes it behind the softmax of scaled_dot_product_attention with a boolean mask."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.quant(net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), 2.0**-1)
+    p = net.node("Softmax", net.node("Add", scores, net.const(np.triu(np.full((8, 8), -np.inf), 1))))
+    p = net.quant(net.node("Where", net.node("IsNaN", p), net.const(0.0), p, name="guard"), 2.0**-8, signed=False)
+    found = import_model(net.model(net.quant(net.node("MatMul", p, x), 2.0**-4)))
+    assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
+    assert [(c.became, c.exact) for c in found.changes if c.node == "guard"] == [
+        ("left out, c7 is chosen nowhere", True)
+    ]
+    assert found.distance.mean < 0.6 * found.distance.step
+
+
+@pytest.mark.parametrize("axis", [-2, -1, 1, 2])
+def test_flatten_counts_its_axis_from_either_end(axis):
+    net = Net()
+    flat = net.node("Flatten", net.quant("x", 2.0**-4), axis=axis)
+    width = 128 if axis in (1, -2) else 16
+    y = net.node("MatMul", flat, net.weight((width, 4)))
+    exact(net, net.quant(net.node("Reshape", y, net.ints(-1, 128 // width, 4)), 2.0**-4))
+
+
 def test_a_quantiser_behind_the_mask_changes_what_masked_entries_are_and_that_is_said():
     """Brevitas' attention adds the mask before it quantises: masked entries then have the smallest code."""
     net = Net()

@@ -67,6 +67,18 @@ def test_attention_that_no_operator_is(options, message):
     refused(net, attention(net, net.quant("x", 2.0**-4), **options), message)
 
 
+def test_a_choice_between_scores_and_other_numbers_is_no_mask():
+    """Above the diagonal one entry is 0.5 and not hidden: the file gives it a probability."""
+    other = np.where(np.triu(np.ones((8, 8)), 1) > 0, -1e9, 0)
+    other[0, 5] = 0.5
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.quant(net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), 1.0)
+    seen = net.node("Where", net.const(np.tril(np.ones((8, 8))), bool), scores, net.const(other), name="choice")
+    p = net.quant(net.node("Softmax", seen), 2.0**-8, signed=False)
+    refused(net, net.quant(net.node("MatMul", p, x), 2.0**-4), r"choice \(Where\): a choice that is no constant mask")
+
+
 def test_layer_norms_over_other_axes():
     net = Net()
     x = net.quant("x", 2.0**-4)
