@@ -34,6 +34,8 @@ _TYPES: dict[int, tuple[int, bool]] = {
 
 def _parameter(step: Step, operands: list[Operand], place: int, what: str) -> Array:
     found = operands[place] if place < len(operands) else None
+    if found is None:
+        raise UnsupportedError(f"{step.where}: has no {what} (operand {place}); export the model again")
     if not isinstance(found, Const):
         raise UnsupportedError(
             f"{step.where}: its {what} depends on the input (dynamic quantisation); use static scales"
@@ -67,7 +69,7 @@ def _quantize_linear(context: Context, step: Step, operands: list[Operand]) -> l
     if not isinstance(source, Value | Const):
         raise UnsupportedError(f"{step.where}: quantises integers")
     quantiser = _linear(step, operands, None)
-    return [Coded(source, quantiser)]
+    return [Coded(source, replace(quantiser, scale=_along(quantiser.scale, step, _axes(source))))]
 
 
 def _clip(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
@@ -80,6 +82,8 @@ def _clip(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     x = operands[0]
     if isinstance(x, Coded):
         return [replace(x, quantiser=clipped(x.quantiser, *bounds))]
+    if isinstance(x, Value) and bounds == [-np.inf, np.inf]:
+        return [x]
     if isinstance(x, Value) and bounds == [0.0, np.inf]:
         return relu(context, step, [x])
     raise UnsupportedError(
@@ -99,14 +103,14 @@ def _dequantize_linear(context: Context, step: Step, operands: list[Operand]) ->
         return [Const(values, x.name, quantiser)]
     if not isinstance(x, Coded):
         raise UnsupportedError(f"{step.where}: no QuantizeLinear before it (or something between them)")
-    scale = _linear(step, operands, None, x.quantiser).scale
+    scale = _along(_linear(step, operands, None, x.quantiser).scale, step, _axes(x.source))
     if not np.array_equal(scale, x.quantiser.scale):
         raise UnsupportedError(
-            f"{step.where}: dequantises with the scale {scale.ravel()[:3]} what was quantised with "
-            f"{x.quantiser.scale.ravel()[:3]}; both must be the same"
+            f"{step.where}: dequantises with the scale {scale.ravel()[:3]} (shape {scale.shape}) what was quantised "
+            f"with {x.quantiser.scale.ravel()[:3]} (shape {x.quantiser.scale.shape}); both must be the same, along the "
+            "same axis"
         )
-    ndim = x.source.value.ndim if isinstance(x.source, Const) else x.source.index.ndim
-    return [apply(context, step, x.source, replace(x.quantiser, scale=_along(scale, step, ndim)))]
+    return [apply(context, step, x.source, x.quantiser)]
 
 
 def _linear(step: Step, operands: list[Operand], kind: int | None, like: Quantiser | None = None) -> Quantiser:
@@ -124,6 +128,10 @@ def _linear(step: Step, operands: list[Operand], kind: int | None, like: Quantis
     bits, signed = (like.bits, like.signed) if like else _TYPES[kind]
     narrow = bool(like and like.narrow)
     return checked(step.where, scale.astype(np.float64), zero_point.astype(np.float64), bits, signed, narrow, "ROUND")
+
+
+def _axes(x: Value | Const) -> int:
+    return x.value.ndim if isinstance(x, Const) else x.index.ndim
 
 
 def _along(scale: Array, step: Step, ndim: int) -> Array:
@@ -192,7 +200,6 @@ def _regridded(context: Context, step: Step, x: Value, fmt: Fixed, quantiser: Qu
 
 HANDLERS: dict[str, Handler] = {
     "Quant": _quant,
-    "IntQuant": _quant,
     "QuantizeLinear": _quantize_linear,
     "Clip": _clip,
     "DequantizeLinear": _dequantize_linear,

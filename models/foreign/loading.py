@@ -72,6 +72,8 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
     for node in made.graph.node:
         if node.domain in QUANT_DOMAINS:
             node.domain = QUANT_DOMAIN
+            if node.op_type == "IntQuant":  # its newer name
+                node.op_type = "Quant"
         elif node.domain == _MICROSOFT and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
         elif node.domain not in _STANDARD:

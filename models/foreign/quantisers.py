@@ -117,19 +117,19 @@ def checked(
 
 
 def clipped(quantiser: Quantiser, low: float, high: float) -> Quantiser:
-    """The narrower quantiser that a Clip between QuantizeLinear and DequantizeLinear makes.
+    """The narrower quantiser that a Clip between QuantizeLinear and DequantizeLinear makes; a bound may be infinite.
 
     Raises:
         UnsupportedError: for bounds that are those of no format.
     """
+    whole = quantiser.fixed(0)
+    wanted = max(low, whole.min), min(high, whole.max)
     for bits in range(1, quantiser.bits + 1):
         for signed, narrow in ((False, False), (True, False), (True, True)):
             if bits - signed < 1:
                 continue
             smaller = replace(quantiser, bits=bits, signed=signed, narrow=narrow)
-            if (smaller.fixed(0).min, smaller.fixed(0).max) == (low, high):
-                if signed and not quantiser.signed:
-                    break
+            if (smaller.fixed(0).min, smaller.fixed(0).max) == wanted:
                 return smaller
     raise UnsupportedError(
         f"{quantiser.where}: clipped to [{low:g}, {high:g}], which is the range of no format; use those of n bits, "

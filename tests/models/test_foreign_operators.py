@@ -48,6 +48,23 @@ def test_dense_layers_and_residual_sums_are_bit_exact(dialect):
     exact(net, net.quant(net.node("Sub", y, net.weight((8, 16), 2.0**-3)), 2.0**-3))
 
 
+def test_the_newer_name_of_quant_nodes_means_the_same():
+    net = Net()
+    y = net.linear(net.quant("x", 2.0**-4), 16, 4)
+    model = net.model(y)
+    before = import_model(model).model
+    for node in model.graph.node:
+        node.op_type = {"Quant": "IntQuant"}.get(node.op_type, node.op_type)
+    assert import_model(model).model == before
+
+
+def test_a_scale_may_be_a_number_here_and_a_vector_of_one_there():
+    net = Net("qdq")
+    codes = net.node("QuantizeLinear", "x", net.const(2.0**-4), net.const(0, np.int8))
+    x = net.node("DequantizeLinear", codes, net.const([2.0**-4]), net.const([0], np.int8))
+    exact(net, net.linear(net.node("Clip", x), 16, 4))
+
+
 def test_gemm_of_flattened_tokens_and_scales_of_channels():
     net = Net("qdq")
     x = net.quant("x", 2.0**-4)

@@ -56,7 +56,27 @@ def test_clips_between_the_two_halves_make_fewer_bits(low, high, bits, signed, n
     assert (found.bits, found.signed, found.narrow) == (bits, signed, narrow)
 
 
-@pytest.mark.parametrize("bounds", [(-5, 3), (-8, 8), (1, 15), (-300, 299)])
+@pytest.mark.parametrize(
+    ("narrow", "bounds", "expected"),
+    [
+        (False, (0, np.inf), (7, False, False)),
+        (False, (-np.inf, 7), None),
+        (False, (-np.inf, np.inf), (8, True, False)),
+        (False, (-127, np.inf), (8, True, True)),
+        (True, (-128, 127), (8, True, True)),
+    ],
+)
+def test_clips_never_widen_what_they_limit(narrow, bounds, expected):
+    """Brevitas limits to [-127, 127]; a wider Clip after that changes nothing."""
+    if expected is None:
+        with pytest.raises(UnsupportedError, match="range of no format"):
+            clipped(quantiser(0.5, narrow=narrow), *bounds)
+        return
+    found = clipped(quantiser(0.5, narrow=narrow), *bounds)
+    assert (found.bits, found.signed, found.narrow) == expected
+
+
+@pytest.mark.parametrize("bounds", [(-5, 3), (-8, 8), (1, 15), (-300, 99)])
 def test_clips_to_the_range_of_no_format_are_refused(bounds):
     """`QCDQToQuant` of qonnx takes [-5, 3] for 4 bits and so forgets the limits."""
     if bounds == (-5, 3):

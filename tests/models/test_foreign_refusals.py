@@ -142,7 +142,16 @@ def test_zero_points_and_scales():
     net = Net("qdq")
     codes = net.node("QuantizeLinear", "x", net.const(0.25), net.const(0, np.int8))
     y = net.node("DequantizeLinear", codes, net.const(0.5), net.const(0, np.int8), name="dq")
-    refused(net, y, r"dq \(DequantizeLinear\): dequantises with the scale \[0.5\] what was quantised with \[0.25\]")
+    refused(net, y, r"dq \(DequantizeLinear\): dequantises with the scale \[0.5\] .*quantised with \[0.25\] ")
+    net = Net("qdq")
+    steps, zeros = net.const(np.ldexp(1.0, -np.arange(16) % 4 - 4)), net.const(np.zeros(16), np.int8)
+    codes = net.node("QuantizeLinear", net.const(np.eye(16)), steps, zeros, axis=0)
+    w = net.node("DequantizeLinear", codes, steps, zeros, axis=1, name="dq")
+    y = net.node("MatMul", net.quant("x", 2.0**-4), w)
+    refused(net, y, r"dq \(DequantizeLinear\): .* \(shape \(1, 16\)\) what was quantised with .*along the same axis")
+    net = Net()
+    y = net.node("Quant", "x", net.const(0.5), domain="qonnx.custom_op.general", name="q")
+    refused(net, y, r"q \(Quant\): has no zero point \(operand 2\)")
 
 
 def test_unquantised_weights_and_biases_that_fit_no_format():
