@@ -101,7 +101,7 @@ class Context:
         """The expression of a sample's part of a value, in that shape (its own without the batch)."""
         frame = self.frame(x, step)
         index = sample_index(x.index, prod(x.expr.shape), self.batch, frame, step.where)
-        return self.exprs.arranged(x.expr, index if shape is None else index.reshape(shape))
+        return self.exprs.arranged(x.expr, index if shape is None else index.reshape(shape), step.where)
 
     def input_value(self, name: str, shape: Shape) -> Value:
         """The input before its quantiser."""
@@ -177,10 +177,11 @@ class Context:
         if x.expr.op in RAW:  # only integers can be multiplied
             x = self.operand(x, step)
         fmt = Fixed(1, n, signed=False) if n is not None else choose_format(np.array([x.factor]), 8, False, cover=True)
-        codes = fmt.quantise(np.array([x.factor]))
+        given = np.full((1,) if x.expr.shape else (), x.factor)
+        codes = fmt.quantise(given)
         if n is None:
-            self.changed(step, f"factor {x.factor:.6g} became {float(fmt.to_real(codes)[0]):.6g}, 8 bits", False)
-        constant = self.exprs.constant(codes, fmt, f"{x.expr.name}_factor", np.array([x.factor]))
+            self.changed(step, f"factor {x.factor:.6g} became {fmt.to_real(codes).item():.6g}, 8 bits", False)
+        constant = self.exprs.constant(codes, fmt, f"{x.expr.name}_factor", given)
         return replace(x, expr=self.exprs.multiply(x.expr, constant, f"{x.expr.name}_scaled"), factor=1.0)
 
     def constant_format(self, values: Array, const: Const, step: Step, bits: int, what: str) -> Fixed:

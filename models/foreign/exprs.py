@@ -155,8 +155,8 @@ class Exprs:
         made = Expr("Pending", name, inputs, tensor, details, resolve=once, real=real)
         return made
 
-    def arranged(self, x: Expr, index: Index) -> Expr:
-        """The tensor that a sample's index array over x describes."""
+    def arranged(self, x: Expr, index: Index, where: str) -> Expr:
+        """The tensor that a sample's index array over x describes; `where` it is read, for messages."""
         found = moves(index, x.shape)
         if found is not None:
             return self._moved(x, found)
@@ -165,9 +165,8 @@ class Exprs:
         if len(used) < columns:
             position = np.zeros(columns, dtype=np.int64)
             position[used] = np.arange(len(used))
-            return self.arranged(
-                self.narrowed(x, tuple(map(int, used))), index // columns * len(used) + position[index % columns]
-            )
+            narrow = self.narrowed(x, tuple(map(int, used)))
+            return self.arranged(narrow, index // columns * len(used) + position[index % columns], where)
         chosen = np.unique(index // columns)
         if len(rows) >= 1 and len(chosen) < np.prod(rows):
             flat = self.transpose(
@@ -177,10 +176,11 @@ class Exprs:
                 self.narrowed(flat, tuple(map(int, chosen))), (1, 0), f"{x.name}_row_{int(chosen[0])}"
             )
             place = np.searchsorted(chosen, index // columns)
-            return self.arranged(picked, place * columns + index % columns)
+            return self.arranged(picked, place * columns + index % columns, where)
         raise UnsupportedError(
-            f"{x.name}: its elements are rearranged from {x.shape} to {index.shape} in a way that is no Reshape, "
-            "Transpose and choice of rows or columns (repeated elements?); write it with those"
+            f"{where}: elements of {x.name} are rearranged from {x.shape} to {index.shape} in a way that is no "
+            "Reshape, Transpose and choice of rows or columns in their order (repeated or reversed elements?); write "
+            "it with those"
         )
 
     def _moved(self, x: Expr, found: Moves) -> Expr:

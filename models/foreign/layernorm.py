@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -28,7 +30,7 @@ def fuse_layer_norms(model: onnx.ModelProto) -> list[tuple[str, str, str]]:
         place = list(graph.node).index(divide)
         graph.node.remove(divide)
         graph.node.insert(place, made)
-        _drop_unused(model, inner)
+        drop_unused(model, inner)
         found.append((divide.name, "Div", f"{len(inner) + 1} nodes of a written-out LayerNorm taken as one"))
     return found
 
@@ -92,14 +94,15 @@ class _Pattern:
         return centred is not None and centred.op_type == "Sub" and list(centred.input) == [x, mean]
 
 
-def _drop_unused(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
-    """Remove those of the nodes that nothing reads any more."""
-    left = list(nodes)
+def drop_unused(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Remove those of the nodes that nothing reads; they are returned."""
+    left, dropped = list(nodes), list[onnx.NodeProto]()
     while True:
         used = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
         dead = [n for n in left if not any(o in used for o in n.output)]
+        dropped += dead
         if not dead:
-            return
+            return dropped
         for node in dead:
             model.graph.node.remove(node)
             left.remove(node)

@@ -11,7 +11,7 @@ from onnx import helper, inliner, numpy_helper
 
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export.functions import DOMAIN, QUANT_DOMAIN
-from hls4attn.models.foreign.layernorm import fuse_layer_norms
+from hls4attn.models.foreign.layernorm import drop_unused, fuse_layer_norms
 
 #: Operator sets whose Softmax, ReduceMean, Squeeze ... mean what they mean here.
 OLDEST_OPSET, NEWEST_OPSET = 13, 23
@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
         original: what onnxruntime runs, all operators as they came.
         model: what the importer walks through.
         rewritten: node, operator and what became of it.
+        input: name of the input.
         shape: of the input, batch included.
         open_batch: whether the file leaves the batch open.
     """
@@ -39,6 +40,7 @@ class Prepared(NamedTuple):
     original: onnx.ModelProto
     model: onnx.ModelProto
     rewritten: list[tuple[str, str, str]]
+    input: str
     shape: tuple[int, ...]
     open_batch: bool
 
@@ -93,10 +95,11 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
             "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
         )
     _name_nodes(made)
-    shape, open_batch = _fix_batch(made, batch)
+    dead = [(n.name, n.op_type, "left out, nothing reads it") for n in drop_unused(made, made.graph.node)]
+    shape, open_batch = _fix_batch(made, inputs[0], batch)
     original = onnx.ModelProto()
     original.CopyFrom(made)
-    return Prepared(original, made, fuse_layer_norms(made), shape, open_batch)
+    return Prepared(original, made, dead + fuse_layer_norms(made), inputs[0], shape, open_batch)
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
@@ -136,7 +139,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
         taken.add(name)
 
 
-def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], bool]:
+def _fix_batch(model: onnx.ModelProto, name: str, batch: int) -> tuple[tuple[int, ...], bool]:
     """Give the batch axis of the input a length, in place.
 
     Returns:
@@ -145,8 +148,7 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], boo
     Raises:
         UnsupportedError: if another axis is not fixed.
     """
-    constants = {t.name for t in model.graph.initializer}
-    info = next(i for i in model.graph.input if i.name not in constants)
+    info = next(i for i in model.graph.input if i.name == name)
     dims = info.type.tensor_type.shape.dim
     open_axes = [n for n, d in enumerate(dims) if not d.dim_value]
     if len(dims) < 2 or any(n > 0 for n in open_axes):

@@ -36,6 +36,8 @@ def _numbers(step: Step, rest: Sequence[Const | None], place: int, attribute: st
 def _view(x: Value, index: Index, step: Step) -> Value:
     if x.causal and (index.shape[-2:] != x.index.shape[-2:] or step.op in ("Transpose", "Slice", "Gather")):
         raise UnsupportedError(f"{step.where}: rearranges masked scores; put the softmax right behind the mask")
+    if not index.size:
+        raise UnsupportedError(f"{step.where}: nothing is left of {x.index.shape} (shape {index.shape}); choose some")
     return replace(x, index=np.ascontiguousarray(index), tensor=step.proto.output[0])
 
 
@@ -133,7 +135,7 @@ def _concat(context: Context, step: Step, operands: list[Operand]) -> list[Opera
 
 
 def _same(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
-    return [operands[0], *[None] * (len(step.proto.output) - 1)]
+    return [operands[0]]
 
 
 def _dropout(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:

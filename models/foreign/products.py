@@ -61,7 +61,12 @@ def _product(context: Context, step: Step, a: Value, b: Value) -> Value:
     """Scores, or probabilities and values."""
     a, b = context.operand(a, step), context.operand(b, step)
     frame = context.frame(a, step)
-    if frame != context.frame(b, step) or frame.axis >= a.index.ndim - 2 or a.index.shape[:-2] != b.index.shape[:-2]:
+    if context.batch > 1 and max(frame.axis, context.frame(b, step).axis) >= a.index.ndim - 2:
+        raise UnsupportedError(
+            f"{step.where}: product of shapes {a.index.shape} and {b.index.shape} mixes samples: the input's axis 0 is "
+            "the batch; export with an input of (batch, rows, channels)"
+        )
+    if a.index.shape[:-2] != b.index.shape[:-2] or (context.batch > 1 and frame != context.frame(b, step)):
         raise UnsupportedError(
             f"{step.where}: product of shapes {a.index.shape} and {b.index.shape}; leading axes (batch, heads) must be "
             "the same"
@@ -79,8 +84,9 @@ def _gemm(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     a = step.attributes
     if not isinstance(x, Value) or not isinstance(weight, Const) or a.get("transA", 0):
         raise UnsupportedError(f"{step.where}: only x @ W + b with constant W, x not transposed")
-    if a.get("alpha", 1.0) != 1.0 or a.get("beta", 1.0) != 1.0:
-        raise UnsupportedError(f"{step.where}: alpha={a.get('alpha')}, beta={a.get('beta')}; 1 and 1 (nn.Linear)")
+    alpha, beta = (float(a.get(name, 1.0)) for name in ("alpha", "beta"))
+    if alpha != 1.0 or beta != 1.0:
+        raise UnsupportedError(f"{step.where}: alpha={alpha:g}, beta={beta:g}; 1 and 1 (nn.Linear)")
     if a.get("transB", 0):
         q = weight.quantiser
         scale = np.broadcast_to(q.scale, weight.value.shape).T if q is not None and q.scale.size > 1 else None

@@ -6,10 +6,12 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.export.execute import Reference, quantise_input
+from hls4attn.models.export.execute import Reference, quantise_input, random_codes
 from hls4attn.models.export.reader import read_graph
+from hls4attn.models.export.stages import OnnxRuntimeStage
 from hls4attn.models.foreign import ImportChoices, import_model
 from hls4attn.models.foreign.original import Original
 from hls4attn.models.foreign.views import Frame, find_frame, moves, restored, sample_index, whole
@@ -119,6 +121,45 @@ def test_a_batch_of_one_inside_a_file_with_an_open_batch_is_said():
     found = import_model(net.model(y))
     assert found.distance.largest == 0
     assert [c.became for c in found.changes] == ["batch axis taken as 1, which the file fixes inside"]
+
+
+def test_the_name_of_the_input_is_told_whatever_else_stands_among_the_inputs():
+    """Before IR version 4 the initialisers are inputs too, in any order."""
+    net = Net()
+    model = net.model(net.linear(net.node("Reshape", net.quant("x", 2.0**-4), net.ints(1, 8, 16)), 16, 4))
+    for tensor in model.graph.initializer:
+        model.graph.input.insert(0, helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    assert [c.node for c in import_model(model).changes] == ["x"]
+
+
+def test_a_mean_over_everything_is_one_number_a_sample():
+    net = Net()
+    pooled = net.quant(net.node("ReduceMean", net.quant("x", 2.0**-4), axes=[1, 2], keepdims=0), 2.0**-6)
+    model = net.model(pooled)
+    found = import_model(model)
+    graph = read_graph(found.model)
+    codes = random_codes(graph.input, 6, 1)
+    np.testing.assert_array_equal(OnnxRuntimeStage(graph, found.model).run(codes), Reference(graph).run(codes))
+    assert found.distance.largest == 0 and found.distance.equal == 1
+
+
+def test_a_batch_axis_of_one_may_go():
+    """Then the first axis is that of the tokens."""
+    for op, options in (("Squeeze", {}), ("ReduceMean", {"keepdims": 0})):
+        net = Net(opset=18)
+        x = net.node(op, net.quant("x", 2.0**-4), net.ints(0), **options)
+        y = net.node("MatMul", x, net.node("Transpose", x, perm=[1, 0]))
+        assert import_model(net.model(net.quant(y, 2.0**-1), (1, 8, 16))).distance.largest == 0
+
+
+def test_nodes_that_nothing_reads_are_left_out_and_that_is_said():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    net.node("Tanh", net.node("Gelu", "x", name="first"), name="second")
+    found = import_model(net.model(net.linear(x, 16, 4)))
+    assert {(c.node, c.became) for c in found.changes} == {
+        (n, "left out, nothing reads it") for n in ("first", "second")
+    }
 
 
 def test_one_token_and_a_part_of_the_channels_can_be_chosen():

@@ -118,6 +118,26 @@ def test_layer_norms_over_other_axes():
             r"t \(Dropout\): in training mode",
         ),
         (
+            lambda n, x: n.node("Gemm", n.node("Reshape", x, n.ints(-1, 16)), n.weight((16, 4)), alpha=0.5, name="g"),
+            r"g \(Gemm\): alpha=0.5, beta=1; 1 and 1",
+        ),
+        (
+            lambda n, x: n.node("Slice", x, n.ints(5), n.ints(5), n.ints(1), name="s"),
+            r"s \(Slice\): nothing is left of \(2, 8, 16\)",
+        ),
+        (
+            lambda n, x: n.node(
+                "Add", n.node("Gather", x, n.ints(1, 0), axis=1), n.node("Gather", x, n.ints(0, 1), axis=1), name="r"
+            ),
+            r"r \(Add\): elements of quant0_row_0 are rearranged",
+        ),
+        (
+            lambda n, x: n.node(
+                "Relu", n.node("LayerNormalization", x, n.const(np.ones(16)), outputs=2, name="l")[1], name="m"
+            ),
+            r"m \(Relu\): reads 'l_out1', a further output of l \(LayerNormalization\)",
+        ),
+        (
             lambda n, x: n.node("BatchNormalization", x, *[n.const(np.ones(8))] * 4, name="b"),
             r"b \(BatchNorm.*merge_bn",
         ),
@@ -185,6 +205,15 @@ def test_inputs():
     a, b = net.quant("x", 2.0**-4), net.quant("x", 2.0**-3)
     with pytest.raises(UnsupportedError, match="quantised twice"):
         import_model(net.model(net.node("Add", a, b)))
+
+
+def test_rows_that_the_file_takes_for_samples():
+    """An unbatched input: attention would mix what counts as the batch here."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    y = net.node("MatMul", x, net.node("Transpose", x, perm=[1, 0]), name="scores")
+    message = r"scores \(MatMul\): product of shapes \(8, 16\) and \(16, 8\) mixes samples.* \(batch, rows, channels\)"
+    refused(net, y, message, shape=(8, 16))
 
 
 def test_cross_attention_opsets_domains_and_our_own_dialect():
