@@ -17,11 +17,10 @@ from hls4attn.models.foreign.values import Const, Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import AILayerNormSpec, IntegerLayerNormSpec, NormSpec
 from hls4attn.models.operators.ptf import calibrate_ptf
+from hls4attn.models.quantise.calibration import visible_epsilon
 
 Array = NDArray[Any]
 
-#: Integer norms have no epsilon; a larger share of it in the smallest variance is said.
-EPSILON_SHARE = 0.01
 _BITS = {"layernorm": 16, "ailayernorm": 24}
 
 
@@ -56,8 +55,8 @@ def _layer_norm(context: Context, step: Step, operands: list[Operand]) -> list[O
 
 
 def _tell_epsilon(context: Context, step: Step, x: Value, epsilon: float) -> None:
-    smallest = float(context.values(x.tensor).var(axis=-1).min())
-    if epsilon > EPSILON_SHARE * smallest:
+    smallest = visible_epsilon(context.values(x.tensor), epsilon)
+    if smallest is not None:
         share = f"{epsilon / smallest:.0%}" if smallest else "all"
         context.changed(
             step,

@@ -24,13 +24,10 @@ from hls4attn.models.layers import (
     calibrate_norms,
 )
 from hls4attn.models.quantise.attention import quantise_attention
-from hls4attn.models.quantise.calibration import check_calibration, choose_format
+from hls4attn.models.quantise.calibration import EPSILON_SHARE, check_calibration, choose_format, visible_epsilon
 from hls4attn.models.quantise.plan import QuantisePlan
 
 Array = NDArray[np.floating[Any]]
-
-#: A larger share of epsilon in the smallest variance would be a visible difference: integer norms have none.
-MAX_EPSILON_SHARE = 0.01
 
 
 def quantise_model(
@@ -146,10 +143,10 @@ class _Quantiser:
             raise UnsupportedError(
                 f"{layer.name}: LayerNormalization over the last axis of (batch, rows, channels) only"
             )
-        smallest = float(values.var(axis=-1).min())
-        if layer.epsilon > MAX_EPSILON_SHARE * smallest:
+        smallest = visible_epsilon(values, layer.epsilon)
+        if smallest is not None:
             raise UnsupportedError(
-                f"{layer.name}: epsilon={layer.epsilon:g} is more than {MAX_EPSILON_SHARE:.0%} of the smallest "
+                f"{layer.name}: epsilon={layer.epsilon:g} is more than {EPSILON_SHARE:.0%} of the smallest "
                 f"variance ({smallest:.3g}); integer normalisation has no epsilon. Train with epsilon=1e-6"
             )
         in_format = choose_format(values, self.plan.residual_bits, cover=True)

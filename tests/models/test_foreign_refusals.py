@@ -242,7 +242,14 @@ def test_external_data(tmp_path):
 
 
 def test_choices_and_calibration_data():
-    for wrong in ({"softmax": "hard"}, {"layernorm": "rms"}, {"scales": "any"}, {"weight_bits": 40}, {"samples": 0}):
+    for wrong in (
+        {"softmax": "hard"},
+        {"layernorm": "rms"},
+        {"scales": "any"},
+        {"weight_bits": 40},
+        {"bias_bits": "8"},
+        {"samples": 0},
+    ):
         with pytest.raises(SpecError, match=next(iter(wrong))):
             ImportChoices(**wrong)
     for data, message in (

@@ -90,6 +90,7 @@ def test_fixed_quantiser_does_what_its_format_says_and_survives_saving(tmp_path)
         (np.empty((0, 6, 8)), "calibration set is empty"),
         (np.ones((9, 6, 8)), r"is constant \(1.0\)"),
         (np.full((9, 6, 8), np.nan), "NaN or infinity"),
+        (DATA.astype(np.float64) * 1e300, "numbers that float32 does not hold"),
         (np.ones((9, 8, 6)), r"shape \(samples, \(6, 8\)\)"),
     ],
 )
@@ -157,7 +158,13 @@ def test_models_without_an_integer_twin_are_refused_by_name(build, message):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"score": "relu"}, "score must be one of"), ({"weight_bits": 1}, "2 to 12")]
+    ("change", "message"),
+    [
+        ({"score": "relu"}, "score must be one of"),
+        ({"weight_bits": 1}, "2 to 12"),
+        ({"weight_bits": 8.5}, "2 to 12. Received: 8.5"),
+        ({"residual_bits": "8"}, "residual_bits must be 8 to 16. Received: '8'"),
+    ],
 )
 def test_impossible_plans_are_refused(change, message):
     with pytest.raises(SpecError, match=message):
