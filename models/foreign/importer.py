@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from hls4attn.models.errors import FormatError, Hls4attnError, ModelFileError, UnsupportedError
-from hls4attn.models.foreign import arithmetic, coding, masks, moving, normalisation, products, softmax
+from hls4attn.models.foreign import arithmetic, coding, einsum, masks, moving, normalisation, products, softmax
 from hls4attn.models.foreign.choices import Change, ImportChoices, Imported
 from hls4attn.models.foreign.constants import evaluated
 from hls4attn.models.foreign.context import Context, Handler
@@ -32,6 +32,7 @@ _HANDLERS: dict[str, Handler] = {
     **coding.HANDLERS,
     **arithmetic.HANDLERS,
     **products.HANDLERS,
+    **einsum.HANDLERS,
     **masks.HANDLERS,
     **softmax.HANDLERS,
     **normalisation.HANDLERS,

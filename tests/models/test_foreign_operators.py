@@ -162,6 +162,38 @@ def test_nodes_that_nothing_reads_are_left_out_and_that_is_said():
     }
 
 
+EQUATIONS = {
+    "bhid,bhjd->bhij": ((2, 8, 4), (2, 8, 4)),  # scores
+    "bhij,bhjd->bihd": ((2, 8, 4), (2, 4, 8)),  # heads back behind the tokens at once
+    "bihd,bjhd->bhij": ((8, 2, 4), (8, 2, 4)),
+    "bid , bd -> bi": ((8, 16), (16,)),
+}
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_einsum_of_two_activations_is_a_product(equation):
+    """As hand-written attention has it, by onnxruntime's own Einsum; other letters and orders alike."""
+    first, second = EQUATIONS[equation]
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    rows = net.linear(x, 16, 8)
+    parts = []
+    for shape in (first, second):
+        whole_of = x if np.prod(shape) == 128 else net.node("Gather", x, net.const(0, np.int64), axis=1)
+        parts.append(net.node("Reshape", rows if np.prod(shape) == 64 else whole_of, net.ints(-1, *shape)))
+    exact(net, net.quant(net.node("Einsum", *parts, equation=equation), 2.0**-1))
+
+
+@pytest.mark.parametrize("equation", ["bnd,hdk->bhnk", "hdk,bnd->nbhk"])
+def test_einsum_with_weights_keeps_their_scales_of_channels(equation):
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    w = net.weight((2, 16, 4), np.ldexp(1.0, -np.array([[[4, 5, 6, 7]], [[7, 6, 5, 4]]])))
+    y = net.node("Einsum", *((x, w) if equation[0] == "b" else (w, x)), equation=equation)
+    y = net.node("Transpose", y, perm=[0, 1, 2, 3] if equation[0] == "b" else [1, 0, 2, 3])
+    exact(net, net.quant(y, 2.0**-3))
+
+
 def test_one_token_and_a_part_of_the_channels_can_be_chosen():
     net = Net()
     x = net.linear(net.quant("x", 2.0**-4), 16, 16)

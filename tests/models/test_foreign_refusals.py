@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What has no integer twin is refused with the node's name, what was found there, and the nearest thing that works."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -136,6 +138,17 @@ def test_layer_norms_over_other_axes():
                 "Relu", n.node("LayerNormalization", x, n.const(np.ones(16)), outputs=2, name="l")[1], name="m"
             ),
             r"m \(Relu\): reads 'l_out1', a further output of l \(LayerNormalization\)",
+        ),
+        *(
+            (
+                lambda n, x, e=e: n.node("Einsum", x, x, equation=e, name="e"),
+                rf"e \(Einsum\): equation '{re.escape(e)}'; supported: two operands",
+            )
+            for e in ("bid,bjk->bij", "bii,bij->bj", "...id,...jd->...ij", "bid,bjd")
+        ),
+        (
+            lambda n, x: n.node("Einsum", x, n.weight((8, 16, 4)), equation="bnd,ndk->bnk", name="e"),
+            r"e \(Einsum\): weights of their own for each of \['n'\]",
         ),
         (
             lambda n, x: n.node("BatchNormalization", x, *[n.const(np.ones(8))] * 4, name="b"),
