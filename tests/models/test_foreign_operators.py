@@ -314,6 +314,30 @@ def test_layer_norms_become_the_chosen_operator_near_the_file(layernorm, written
     assert found.distance.mean < (0.3 if layernorm == "layernorm" else 1.5) * found.distance.step
 
 
+@pytest.mark.parametrize("own_mean", [False, True])
+@pytest.mark.parametrize("root", ["Div", "Reciprocal", "Pow"])
+def test_layer_norms_written_by_hand_are_the_operator(root, own_mean):
+    """``(x - x.mean(-1)) / sqrt(x.var(-1) + eps)``, times rsqrt, or to the power of 0.5; axes from the front."""
+    net = Net(opset=18)
+    x = net.quant("x", 2.0**-4)
+
+    def centred():
+        return net.node("Sub", x, net.node("ReduceMean", x, net.ints(2)))
+
+    above = centred()
+    below = centred() if own_mean else above
+    total = net.node("Add", net.const(1e-5), net.node("ReduceMean", net.node("Mul", below, below), net.ints(2)))
+    down = net.node("Pow", total, net.const(0.5)) if root == "Pow" else net.node("Sqrt", total)
+    if root == "Reciprocal":
+        y = net.node("Mul", net.node("Reciprocal", down), above, name="norm")
+    else:
+        y = net.node("Div", above, down, name="norm")
+    found = import_model(net.model(net.quant(y, 2.0**-5)))
+    count = 7 + 2 * own_mean + (root == "Reciprocal")
+    assert f"{count} nodes of a written-out LayerNorm taken as one" in [c.became for c in found.changes]
+    assert found.distance.mean < 0.3 * found.distance.step
+
+
 @pytest.mark.parametrize("calibrated", [False, True])
 @pytest.mark.parametrize("step", [2.0**-7, 0.01])
 def test_inputs_that_the_model_scales_itself_are_quantised_where_they_come_in(step, calibrated):

@@ -88,6 +88,12 @@ def test_layer_norms_over_other_axes():
     refused(net, y, r"norm \(LayerNormalization\): axis=-2 .*over several; only over the last")
     net = Net()
     x = net.quant("x", 2.0**-4)
+    centred = net.node("Sub", x, net.node("ReduceMean", x, axes=[1]))
+    variance = net.node("ReduceMean", net.node("Mul", centred, centred), axes=[1])
+    root = net.node("Sqrt", net.node("Add", variance, net.const(1e-5)))
+    refused(net, net.node("Div", centred, root, name="norm"), r"norm \(LayerNormalization\): axis=1 of a tensor with 3")
+    net = Net()
+    x = net.quant("x", 2.0**-4)
     mean = net.node("ReduceMean", x, axes=[1])
     refused(
         net, net.node("Sub", x, mean, name="centred"), r"centred \(Sub\): subtracts something that depends on the input"
