@@ -174,7 +174,7 @@ class Context:
                 "before the division by sqrt(head_dim); take a mean over 2**n rows; scale the inputs before they enter "
                 "the model; or import with --scales power-of-two, which makes it an 8-bit constant"
             )
-        if x.expr.op in RAW:  # only integers can be multiplied
+        if x.expr.op in RAW or n is None:  # only integers can be multiplied; 8 bits more must fit
             x = self.operand(x, step)
         fmt = Fixed(1, n, signed=False) if n is not None else choose_format(np.array([x.factor]), 8, False, cover=True)
         given = np.full((1,) if x.expr.shape else (), x.factor)

@@ -355,6 +355,20 @@ def test_inputs_that_the_model_scales_itself_are_quantised_where_they_come_in(st
     assert found.distance.mean < 0.2 * found.distance.step
 
 
+@pytest.mark.parametrize("width", [16, 256])
+def test_a_sum_is_quantised_before_it_is_scaled(width):
+    """A residual branch times 0.3: its sums have up to 32 bits with the factor, and 24 are held."""
+    net = Net()
+    hidden = net.node("Relu", net.node("MatMul", "x", net.const(net.rng.normal(0, 0.3, (16, width)))))
+    y = net.node("MatMul", hidden, net.const(net.rng.normal(0, 0.3, (width, 16))))
+    y = net.node("Add", y, net.const(net.rng.normal(0, 0.3, 16)))
+    model = net.model(net.node("Add", "x", net.node("Mul", y, net.const(0.3))))
+    data = np.random.default_rng(0).normal(0, 1, (16, 8, 16))
+    found = import_model(model, ImportChoices(calibration=data))
+    assert any("factor 0.3 became" in c.became for c in found.changes)
+    assert found.distance.mean < 0.05 * np.sqrt(width)
+
+
 def test_a_factor_behind_a_softmax_is_refused_or_kept_with_its_quantiser():
     net = Net()
     x = net.quant("x", 2.0**-4)
