@@ -68,7 +68,7 @@ def _quantize_linear(context: Context, step: Step, operands: list[Operand]) -> l
     source = operands[0]
     if not isinstance(source, Value | Const):
         raise UnsupportedError(f"{step.where}: quantises integers")
-    quantiser = _linear(step, operands, None)
+    quantiser = _linear(step, operands)
     return [Coded(source, replace(quantiser, scale=_along(quantiser.scale, step, _axes(source))))]
 
 
@@ -81,7 +81,7 @@ def _clip(context: Context, step: Step, operands: list[Operand]) -> list[Operand
         bounds.append(float(found.ravel()[0]))
     x = operands[0]
     if isinstance(x, Coded):
-        return [replace(x, quantiser=clipped(x.quantiser, *bounds))]
+        return [replace(x, quantiser=clipped(x.quantiser, *(b - x.quantiser.zero_point for b in bounds)))]
     if isinstance(x, Value) and bounds == [-np.inf, np.inf]:
         return [x]
     if isinstance(x, Value) and bounds == [0.0, np.inf]:
@@ -99,11 +99,17 @@ def _dequantize_linear(context: Context, step: Step, operands: list[Operand]) ->
         quantiser = _linear(step, operands, int(kind))
         scale = _along(quantiser.scale, step, x.value.ndim)
         quantiser = replace(quantiser, scale=scale)
-        values = x.value.astype(np.float64) * scale
+        values = (x.value.astype(np.float64) - quantiser.zero_point) * scale
         return [Const(values, x.name, quantiser)]
     if not isinstance(x, Coded):
         raise UnsupportedError(f"{step.where}: no QuantizeLinear before it (or something between them)")
-    scale = _along(_linear(step, operands, None, x.quantiser).scale, step, _axes(x.source))
+    scale, zero_point = _scale_and_zero_point(step, operands)
+    scale = _along(scale, step, _axes(x.source))
+    if np.any((0 if zero_point is None else zero_point) != x.quantiser.zero_point):
+        raise UnsupportedError(
+            f"{step.where}: dequantises with another zero point than {x.quantiser.zero_point}, with which it was "
+            "quantised; both must be the same"
+        )
     if not np.array_equal(scale, x.quantiser.scale):
         raise UnsupportedError(
             f"{step.where}: dequantises with the scale {scale.ravel()[:3]} (shape {scale.shape}) what was quantised "
@@ -113,21 +119,25 @@ def _dequantize_linear(context: Context, step: Step, operands: list[Operand]) ->
     return [apply(context, step, x.source, x.quantiser)]
 
 
-def _linear(step: Step, operands: list[Operand], kind: int | None, like: Quantiser | None = None) -> Quantiser:
-    """The quantiser of scale and zero point; the type is the zero point's, the codes', or uint8 by ONNX's default."""
+def _scale_and_zero_point(step: Step, operands: list[Operand]) -> tuple[Array, Array | None]:
     if step.attributes.get("block_size", 0):
         raise UnsupportedError(f"{step.where}: block quantisation (block_size); per tensor or per channel only")
-    scale = _parameter(step, operands, 1, "scale")
     given = len(operands) > 2 and operands[2] is not None
-    zero_point = _parameter(step, operands, 2, "zero point") if given else np.zeros((), np.uint8)
-    if given:
+    scale = _parameter(step, operands, 1, "scale").astype(np.float64)
+    return scale, _parameter(step, operands, 2, "zero point") if given else None
+
+
+def _linear(step: Step, operands: list[Operand], kind: int | None = None) -> Quantiser:
+    """The quantiser of scale and zero point; the type is the zero point's, the codes', or uint8 by ONNX's default."""
+    scale, zero_point = _scale_and_zero_point(step, operands)
+    if zero_point is not None:
         kind = int(onnx.helper.np_dtype_to_tensor_dtype(zero_point.dtype))
     kind = kind or step.attributes.get("output_dtype", 0) or _TYPE.UINT8
     if kind not in _TYPES:
         raise UnsupportedError(f"{step.where}: codes of type {_TYPE.DataType.Name(kind)}; 4, 8, 16 or 32-bit integers")
-    bits, signed = (like.bits, like.signed) if like else _TYPES[kind]
-    narrow = bool(like and like.narrow)
-    return checked(step.where, scale.astype(np.float64), zero_point.astype(np.float64), bits, signed, narrow, "ROUND")
+    zeros = np.zeros(()) if zero_point is None else zero_point.astype(np.float64)
+    bits, signed = _TYPES[kind]
+    return checked(step.where, scale, zeros, bits, signed, False, "ROUND")
 
 
 def _axes(x: Value | Const) -> int:

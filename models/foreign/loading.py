@@ -57,6 +57,29 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
+    _check_version(made)
+    if made.functions:
+        _check_functions(made)
+        made = inliner.inline_local_functions(made)
+    _one_dialect(made)
+    constants = {t.name for t in made.graph.initializer}
+    inputs = [i.name for i in made.graph.input if i.name not in constants]
+    if len(inputs) != 1 or len(made.graph.output) != 1:
+        outputs = [o.name for o in made.graph.output]
+        raise UnsupportedError(
+            f"The file has the inputs {inputs} and outputs {outputs}; one of each is supported. Cross-attention and "
+            "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
+        )
+    _name_nodes(made)
+    dead = [(n.name, n.op_type, "left out, nothing reads it") for n in drop_unused(made, made.graph.node)]
+    shape, open_batch = _fix_batch(made, inputs[0], batch)
+    original = onnx.ModelProto()
+    original.CopyFrom(made)
+    return Prepared(original, made, dead + fuse_layer_norms(made), inputs[0], shape, open_batch)
+
+
+def _check_version(made: onnx.ModelProto) -> None:
+    """Refuse operator sets that mean something else, and files that need no import."""
     versions = {o.domain: o.version for o in made.opset_import}
     version = versions.get("", versions.get("ai.onnx", 0))
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
@@ -68,9 +91,10 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
         raise UnsupportedError(
             f"The file is in the dialect of this package already (domain {DOMAIN!r}); verify it as it is"
         )
-    if made.functions:
-        _check_functions(made)
-        made = inliner.inline_local_functions(made)
+
+
+def _one_dialect(made: onnx.ModelProto) -> None:
+    """Quantisers of all dialects in one domain, under one name; other domains are refused."""
     for node in made.graph.node:
         if node.domain in QUANT_DOMAINS:
             node.domain = QUANT_DOMAIN
@@ -86,20 +110,6 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
     keep = [o for o in made.opset_import if o.domain not in QUANT_DOMAINS]
     del made.opset_import[:]
     made.opset_import.extend([*keep, helper.make_opsetid(QUANT_DOMAIN, 1)])
-    constants = {t.name for t in made.graph.initializer}
-    inputs = [i.name for i in made.graph.input if i.name not in constants]
-    if len(inputs) != 1 or len(made.graph.output) != 1:
-        outputs = [o.name for o in made.graph.output]
-        raise UnsupportedError(
-            f"The file has the inputs {inputs} and outputs {outputs}; one of each is supported. Cross-attention and "
-            "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
-        )
-    _name_nodes(made)
-    dead = [(n.name, n.op_type, "left out, nothing reads it") for n in drop_unused(made, made.graph.node)]
-    shape, open_batch = _fix_batch(made, inputs[0], batch)
-    original = onnx.ModelProto()
-    original.CopyFrom(made)
-    return Prepared(original, made, dead + fuse_layer_norms(made), inputs[0], shape, open_batch)
 
 
 def _check_functions(model: onnx.ModelProto) -> None:

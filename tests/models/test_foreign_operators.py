@@ -67,6 +67,15 @@ def test_a_scale_may_be_a_number_here_and_a_vector_of_one_there():
     exact(net, net.linear(net.node("Clip", x), 16, 4))
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_weights_counted_from_the_other_end_keep_their_values(kind):
+    net = Net("qdq")
+    zero = -128 if kind is np.int8 else 128
+    codes = net.const(net.rng.integers(*((-128, 128) if kind is np.int8 else (0, 256)), (16, 4)), kind)
+    w = net.node("DequantizeLinear", codes, net.const(2.0**-7), net.const(zero, kind))
+    exact(net, net.quant(net.node("MatMul", net.quant("x", 2.0**-4), w), 2.0**-2))
+
+
 def test_gemm_of_flattened_tokens_and_scales_of_channels():
     net = Net("qdq")
     x = net.quant("x", 2.0**-4)

@@ -10,6 +10,8 @@ from qonnx.custom_op.general.quant import quant as qonnx_quant
 from qonnx.transformation.qcdq_to_qonnx import extract_elem_type
 
 from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.export.reader import read_graph
+from hls4attn.models.foreign import ImportChoices, import_model
 from hls4attn.models.foreign.original import Original
 from hls4attn.models.foreign.quantisers import Quantiser, better_format, checked, clipped, constant_codes, power_of_two
 from tests.models.foreign_nets import Net
@@ -39,6 +41,26 @@ def test_qdq_and_quant_and_the_format_agree_on_all_codes_and_ties(frac, bits, si
     scale = np.float32(2.0**-frac)
     theirs = qonnx_quant(values, scale, np.float32(0), np.float32(bits), signed, narrow, "ROUND")
     np.testing.assert_array_equal(ours, theirs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(FRACS, st.booleans(), st.sampled_from([8, 4]))
+def test_codes_counted_from_the_other_end_are_the_other_type(frac, signed, bits):
+    """What onnxruntime makes of QUInt8 with ActivationSymmetric, or of a Relu in QInt8; with a Clip in between too."""
+    values = np.ldexp(HALVES, -frac).astype(np.float32)
+    zero = -128 if signed else 128
+    net = Net("qdq")
+    parts = [net.const(2.0**-frac), net.const(zero, np.int8 if signed else np.uint8)]
+    codes = net.node("QuantizeLinear", "x", *parts)
+    if bits == 4:
+        bounds = (zero, zero + 15) if signed else (zero - 8, zero + 7)
+        codes = net.node("Clip", codes, *(net.const(b, np.int8 if signed else np.uint8) for b in bounds))
+    output = net.node("DequantizeLinear", codes, *parts)
+    theirs = Original(net.model(output, values.shape), len(values)).run(values)[output][0]
+    y = net.node("MatMul", net.node("Reshape", output, net.ints(-1, 1)), net.weight((1, 1)))
+    found = read_graph(import_model(net.model(y, ("batch", 1)), ImportChoices(samples=4)).model).input.format
+    assert (found.width, found.signed) == (bits, not signed)
+    np.testing.assert_array_equal(found.to_real(found.quantise(values)), theirs)
 
 
 def test_rounding_half_up_would_be_noticed():
@@ -115,7 +137,10 @@ def test_other_scales_are_refused_with_the_nearest_one_or_rounded_to_the_better(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"zero_point": np.array(128.0)}, "zero point 128, an asymmetric.*ActivationSymmetric"),
+        ({"zero_point": np.array(100.0)}, "zero point 100, an asymmetric.*ActivationSymmetric"),
+        ({"zero_point": np.array(128.0)}, "zero point 128"),  # of signed codes
+        ({"zero_point": np.array([0.0, -128.0])}, "zero point -128"),
+        ({"zero_point": np.array(-128.0), "narrow": True}, "zero point -128"),
         ({"scale": np.array([-0.5])}, "scales must be positive"),
         ({"scale": np.array([np.nan])}, "scales must be positive"),
         ({"mode": "FLOOR"}, "rounding mode FLOOR"),

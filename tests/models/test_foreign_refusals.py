@@ -169,7 +169,7 @@ def test_arithmetic_that_no_hardware_does(make, message):
 
 def test_zero_points_and_scales():
     net = Net("qdq")
-    refused(net, net.quant("x", 2.0**-4, signed=False, zero=128, name="tokens"), r"tokens.*zero point 128.*Symmetric")
+    refused(net, net.quant("x", 2.0**-4, signed=False, zero=100, name="tokens"), r"tokens.*zero point 100.*Symmetric")
     net = Net()
     refused(net, net.quant("x", [[2.0**-4], [0.5]] * 4, name="tokens"), r"tokens \(Quant\): 8 scales .*per tensor only")
     net = Net()
@@ -182,6 +182,10 @@ def test_zero_points_and_scales():
     codes = net.node("QuantizeLinear", "x", net.const(0.25), net.const(0, np.int8))
     y = net.node("DequantizeLinear", codes, net.const(0.5), net.const(0, np.int8), name="dq")
     refused(net, y, r"dq \(DequantizeLinear\): dequantises with the scale \[0.5\] .*quantised with \[0.25\] ")
+    net = Net("qdq")
+    codes = net.node("QuantizeLinear", "x", net.const(0.5), net.const(128, np.uint8))
+    y = net.node("DequantizeLinear", codes, net.const(0.5), net.const(0, np.uint8), name="dq")
+    refused(net, y, r"dq \(DequantizeLinear\): dequantises with another zero point than 128")
     net = Net("qdq")
     steps, zeros = net.const(np.ldexp(1.0, -np.arange(16) % 4 - 4)), net.const(np.zeros(16), np.int8)
     codes = net.node("QuantizeLinear", net.const(np.eye(16)), steps, zeros, axis=0)
