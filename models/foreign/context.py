@@ -41,7 +41,7 @@ class Context:
     batch: int
     watched: Sequence[str]
     exprs: Exprs = field(default_factory=Exprs)
-    changes: list[Change] = field(default_factory=list)
+    changes: dict[Change, None] = field(default_factory=dict)
     span: tuple[float, float] | None = None
     input_format: Fixed | None = None
     trace: list[tuple[Step, Value]] = field(default_factory=list)
@@ -59,9 +59,7 @@ class Context:
 
     def changed(self, step: Step, became: str, exact: bool = True) -> None:
         """Note a change."""
-        change = Change(step.name, step.op, became, exact)
-        if change not in self.changes:
-            self.changes.append(change)
+        self.changes[Change(step.name, step.op, became, exact)] = None
 
     @cached_property
     def inputs(self) -> Array:

@@ -131,14 +131,17 @@ class _Pattern:
 
 
 def drop_unused(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Remove those of the nodes that nothing reads; they are returned."""
-    left, dropped = list(nodes), list[onnx.NodeProto]()
-    while True:
-        used = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
-        dead = [n for n in left if not any(o in used for o in n.output)]
-        dropped += dead
-        if not dead:
-            return dropped
-        for node in dead:
-            model.graph.node.remove(node)
-            left.remove(node)
+    """Remove those of the nodes, which have names of their own, that lead to no output; they are returned."""
+    graph, names = model.graph, {n.name for n in nodes}
+    used = {o.name for o in graph.output}
+    kept: list[onnx.NodeProto] = []
+    dropped: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):  # once, from the end: files may hold long chains
+        if node.name in names and used.isdisjoint(node.output):
+            dropped.append(node)
+            continue
+        used.update(node.input)
+        kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    return dropped[::-1]

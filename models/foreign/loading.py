@@ -71,11 +71,12 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
             "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
         )
     _name_nodes(made)
-    dead = [(n.name, n.op_type, "left out, nothing reads it") for n in drop_unused(made, made.graph.node)]
+    dead = drop_unused(made, made.graph.node)
+    left_out = [(n.name, n.op_type, f"left out ({len(dead)} such), nothing reads it") for n in dead[-1:]]
     shape, open_batch = _fix_batch(made, inputs[0], batch)
     original = onnx.ModelProto()
     original.CopyFrom(made)
-    return Prepared(original, made, dead + fuse_layer_norms(made), inputs[0], shape, open_batch)
+    return Prepared(original, made, left_out + fuse_layer_norms(made), inputs[0], shape, open_batch)
 
 
 def _check_version(made: onnx.ModelProto) -> None:

@@ -165,10 +165,12 @@ def test_nodes_that_nothing_reads_are_left_out_and_that_is_said():
     net = Net()
     x = net.quant("x", 2.0**-4)
     net.node("Tanh", net.node("Gelu", "x", name="first"), name="second")
-    found = import_model(net.model(net.linear(x, 16, 4)))
-    assert {(c.node, c.became) for c in found.changes} == {
-        (n, "left out, nothing reads it") for n in ("first", "second")
-    }
+    model = net.model(net.linear(x, 16, 4))
+    found = import_model(model)
+    assert [(c.node, c.became) for c in found.changes] == [("second", "left out (2 such), nothing reads it")]
+    read = net.node("MatMul", net.node("Tanh", x), net.weight((16, 4)))
+    with pytest.raises(UnsupportedError, match="Tanh has no integer twin"):
+        import_model(net.model(read))
 
 
 EQUATIONS = {
