@@ -131,6 +131,8 @@ def _concat(context: Context, step: Step, operands: list[Operand]) -> list[Opera
             "here does. A class token: take the mean over the rows, x.mean(1), or a row that is there, x[:, 0]; heads: "
             "reshape instead of joining"
         )
+    if sum(v.index.size for v in values) > MOST_ELEMENTS:
+        raise UnsupportedError(f"{step.where}: {len(values)} times {values[0].index.shape}; {MOST_ELEMENTS} at most")
     return [_view(values[0], np.concatenate([v.index for v in values], step.attributes["axis"]), step)]
 
 

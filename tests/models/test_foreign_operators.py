@@ -76,6 +76,17 @@ def test_weights_counted_from_the_other_end_keep_their_values(kind):
     exact(net, net.quant(net.node("MatMul", net.quant("x", 2.0**-4), w), 2.0**-2))
 
 
+def test_position_codes_may_be_computed_in_the_file():
+    """As exporters leave them, that fold no Range, Exp or Sin."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    place = net.node("Unsqueeze", net.node("Range", *(net.const(v) for v in (0.0, 8.0, 1.0))), net.ints(1))
+    rate = net.node("Exp", net.node("Mul", net.const(np.arange(8)), net.node("Neg", net.node("Log", net.const(3.0)))))
+    angle = net.node("Mul", place, rate)
+    codes = net.node("Concat", net.node("Sin", angle), net.node("Cos", angle), axis=-1)
+    exact(net, net.quant(net.node("Add", x, net.quant(codes, 2.0**-6)), 2.0**-4))
+
+
 def test_gemm_of_flattened_tokens_and_scales_of_channels():
     net = Net("qdq")
     x = net.quant("x", 2.0**-4)

@@ -354,6 +354,14 @@ def test_damaged_files_never_raise_anything_but_typed_errors():
             r"t \(Range\): a constant of 1e\+12 elements",
         ),
         (
+            lambda n, x: n.node("Reshape", x, n.node("Concat", *[n.const(np.zeros(1 << 20))] * 17, axis=0, name="t")),
+            r"t \(Concat\): a constant of 1.78e\+07 elements",
+        ),
+        (
+            lambda n, x: n.node("Concat", *[n.node("Concat", *[x] * 256, axis=1)] * 512, axis=1, name="t"),
+            r"t \(Concat\): 512 times \(2, 2048, 16\)",
+        ),
+        (
             lambda n, x: n.node("MatMul", x, n.quant(n.const(np.ones((16, 4))), 1e-45), name="m"),
             r"quant\d+ \(Quant\): ",
         ),
