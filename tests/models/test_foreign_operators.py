@@ -336,6 +336,25 @@ def test_layer_norms_become_the_chosen_operator_near_the_file(layernorm, written
     assert found.distance.mean < (0.3 if layernorm == "layernorm" else 1.5) * found.distance.step
 
 
+def test_a_factor_behind_the_quantiser_of_a_norm_is_none_of_its_gamma():
+    net = Net()
+    y = net.quant(net.norm(net.quant("x", 2.0**-4), 16), 2.0**-5)
+    y = net.node("Add", net.node("Mul", y, net.weight((16,), 2.0**-5)), net.weight((16,), 2.0**-6))
+    found = import_model(net.model(net.quant(y, 2.0**-4)))
+    ops = [n.op for n in read_graph(found.model).nodes if n.op != "Quant"]
+    assert ops == ["Norm", "Mul", "Add"] and found.distance.mean < 0.3 * found.distance.step
+
+
+def test_a_factor_of_each_token_is_none_of_the_gamma_of_a_norm():
+    """A norm that was turned: its last axis is that of the tokens."""
+    net = Net()
+    turned = net.node("Transpose", net.norm(net.quant("x", 2.0**-4), 16), perm=[0, 2, 1])
+    y = net.node("Mul", turned, net.weight((8,), 2.0**-5), name="tokens")
+    message = r"tokens \(Mul\): its input '.*' \(from norm\) has no quantiser behind it"
+    with pytest.raises(UnsupportedError, match=message):
+        import_model(net.model(net.quant(y, 2.0**-4)))
+
+
 @pytest.mark.parametrize("own_mean", [False, True])
 @pytest.mark.parametrize("root", ["Div", "Reciprocal", "Pow"])
 def test_layer_norms_written_by_hand_are_the_operator(root, own_mean):
