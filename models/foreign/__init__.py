@@ -7,7 +7,7 @@ How a file goes through, module by module:
 * `importer` walks through the nodes. A tensor is one of `values`: a constant, or a factor times an expression seen
   through an index array (`views`). `context` is what all handlers share; `choices` what was asked for and is told.
 * Handlers by operator: `moving` (Reshape, Transpose, Split ...), `arithmetic` (Add, Mul, means), `products` (MatMul,
-  Gemm), `coding` (quantiser nodes; `quantisers` has their arithmetic), `softmax`, `masks`, `normalisation`;
+  Gemm), `einsum`, `coding` (quantiser nodes; `quantisers` has their arithmetic), `softmax`, `masks`, `normalisation`;
   `constants` computes what does not depend on the input; `nearest` refuses the rest.
 * `exprs` is the integer model being built; `emit` writes it.
 * `translation` compares every node with the file in real arithmetic, `distance` the written integers.

@@ -135,8 +135,6 @@ def _sum(context: Context, step: Step, a: Value, b: Value) -> Value:
     if a.factor != b.factor:
         a, b = context.applied(a, step), context.applied(b, step)
     a, b = context.operand(a, step, SUM_BITS), context.operand(b, step, SUM_BITS)
-    if a.factor != b.factor:
-        a, b = context.applied(a, step), context.applied(b, step)
     frame = context.frame(a, step)
     if a.index.shape != b.index.shape or frame != context.frame(b, step):
         raise UnsupportedError(f"{step.where}: sum of {a.index.shape} and {b.index.shape}; equal shapes only")
@@ -212,6 +210,7 @@ def _mean(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     reduced = sorted(int(a) % x.index.ndim for a in np.ravel(axes))
     if frame.axis in reduced and context.batch * frame.rest != frame.rest:
         raise UnsupportedError(f"{step.where}: over the batch (axes {reduced})")
+    gone = tuple(reduced)
     reduced = [a for a in reduced if not (a == frame.axis and frame.rest == 1)]
     offset = 0 if frame.rest != 1 else 1
     inner = tuple(a - offset if a > frame.axis else a for a in reduced)
@@ -221,7 +220,7 @@ def _mean(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     made = context.exprs.sum(made, inner, step.name) if inner else made
     kept = tuple(1 if a in reduced else n for a, n in enumerate(x.index.shape))
     full = context.fresh(made, kept, _without(frame, reduced), step.proto.output[0])
-    index = full.index if step.attributes.get("keepdims", 1) else full.index.squeeze(tuple(reduced))
+    index = full.index if step.attributes.get("keepdims", 1) else full.index.squeeze(gone)
     factor = x.factor / count if step.op == "ReduceMean" else x.factor
     return [replace(full, index=index, factor=snapped(factor))]
 

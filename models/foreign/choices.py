@@ -10,8 +10,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from hls4attn.models.errors import SpecError
-from hls4attn.models.quantise.plan import NORMS, SCORES
+from hls4attn.models.quantise.plan import BITS, NORMS, SCORES, check_options
 
 SCALES = ("exact", "power-of-two")
 
@@ -48,18 +47,8 @@ class ImportChoices:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("softmax", SCORES), ("layernorm", NORMS), ("scales", SCALES)):
-            if getattr(self, name) not in known:
-                raise SpecError(f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)!r}")
-        for name, low, high in (
-            ("activation_bits", 4, 12),
-            ("weight_bits", 2, 12),
-            ("bias_bits", 4, 16),
-            ("samples", 1, 4096),
-            ("seed", 0, (1 << 32) - 1),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise SpecError(f"{name} must be {low} to {high}. Received: {getattr(self, name)}")
+        known = {"softmax": SCORES, "layernorm": NORMS, "scales": SCALES}
+        check_options(self, known, BITS | {"samples": (1, 4096), "seed": (0, (1 << 32) - 1)})
 
     def to_metadata(self) -> dict[str, str]:
         """The choices as properties of an ONNX file."""

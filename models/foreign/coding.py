@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.foreign.arithmetic import relu
-from hls4attn.models.foreign.context import Context, Handler
+from hls4attn.models.foreign.context import RAW, Context, Handler
 from hls4attn.models.foreign.quantisers import Quantiser, better_format, checked, clipped, power_of_two, refuse_scale
 from hls4attn.models.foreign.values import Coded, Const, Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
@@ -34,6 +34,8 @@ _TYPES: dict[int, tuple[int, bool]] = {
 
 def _parameter(step: Step, operands: list[Operand], place: int, what: str) -> Array:
     found = operands[place] if place < len(operands) else None
+    if found is None:
+        raise UnsupportedError(f"{step.where}: has no {what} (operand {place}); export the model again")
     if not isinstance(found, Const):
         raise UnsupportedError(
             f"{step.where}: its {what} depends on the input (dynamic quantisation); use static scales"
@@ -66,8 +68,8 @@ def _quantize_linear(context: Context, step: Step, operands: list[Operand]) -> l
     source = operands[0]
     if not isinstance(source, Value | Const):
         raise UnsupportedError(f"{step.where}: quantises integers")
-    quantiser = _linear(step, operands, None)
-    return [Coded(source, quantiser)]
+    quantiser = _linear(step, operands)
+    return [Coded(source, replace(quantiser, scale=_along(quantiser.scale, step, _axes(source))))]
 
 
 def _clip(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
@@ -79,7 +81,9 @@ def _clip(context: Context, step: Step, operands: list[Operand]) -> list[Operand
         bounds.append(float(found.ravel()[0]))
     x = operands[0]
     if isinstance(x, Coded):
-        return [replace(x, quantiser=clipped(x.quantiser, *bounds))]
+        return [replace(x, quantiser=clipped(x.quantiser, *(b - x.quantiser.zero_point for b in bounds)))]
+    if isinstance(x, Value) and bounds == [-np.inf, np.inf]:
+        return [x]
     if isinstance(x, Value) and bounds == [0.0, np.inf]:
         return relu(context, step, [x])
     raise UnsupportedError(
@@ -95,35 +99,49 @@ def _dequantize_linear(context: Context, step: Step, operands: list[Operand]) ->
         quantiser = _linear(step, operands, int(kind))
         scale = _along(quantiser.scale, step, x.value.ndim)
         quantiser = replace(quantiser, scale=scale)
-        values = x.value.astype(np.float64) * scale
+        values = (x.value.astype(np.float64) - quantiser.zero_point) * scale
         return [Const(values, x.name, quantiser)]
     if not isinstance(x, Coded):
         raise UnsupportedError(f"{step.where}: no QuantizeLinear before it (or something between them)")
-    scale = _linear(step, operands, None, x.quantiser).scale
+    scale, zero_point = _scale_and_zero_point(step, operands)
+    scale = _along(scale, step, _axes(x.source))
+    if np.any((0 if zero_point is None else zero_point) != x.quantiser.zero_point):
+        raise UnsupportedError(
+            f"{step.where}: dequantises with another zero point than {x.quantiser.zero_point}, with which it was "
+            "quantised; both must be the same"
+        )
     if not np.array_equal(scale, x.quantiser.scale):
         raise UnsupportedError(
-            f"{step.where}: dequantises with the scale {scale.ravel()[:3]} what was quantised with "
-            f"{x.quantiser.scale.ravel()[:3]}; both must be the same"
+            f"{step.where}: dequantises with the scale {scale.ravel()[:3]} (shape {scale.shape}) what was quantised "
+            f"with {x.quantiser.scale.ravel()[:3]} (shape {x.quantiser.scale.shape}); both must be the same, along the "
+            "same axis"
         )
-    ndim = x.source.value.ndim if isinstance(x.source, Const) else x.source.index.ndim
-    return [apply(context, step, x.source, replace(x.quantiser, scale=_along(scale, step, ndim)))]
+    return [apply(context, step, x.source, x.quantiser)]
 
 
-def _linear(step: Step, operands: list[Operand], kind: int | None, like: Quantiser | None = None) -> Quantiser:
-    """The quantiser of scale and zero point; the type is the zero point's, the codes', or uint8 by ONNX's default."""
+def _scale_and_zero_point(step: Step, operands: list[Operand]) -> tuple[Array, Array | None]:
     if step.attributes.get("block_size", 0):
         raise UnsupportedError(f"{step.where}: block quantisation (block_size); per tensor or per channel only")
-    scale = _parameter(step, operands, 1, "scale")
     given = len(operands) > 2 and operands[2] is not None
-    zero_point = _parameter(step, operands, 2, "zero point") if given else np.zeros((), np.uint8)
-    if given:
+    scale = _parameter(step, operands, 1, "scale").astype(np.float64)
+    return scale, _parameter(step, operands, 2, "zero point") if given else None
+
+
+def _linear(step: Step, operands: list[Operand], kind: int | None = None) -> Quantiser:
+    """The quantiser of scale and zero point; the type is the zero point's, the codes', or uint8 by ONNX's default."""
+    scale, zero_point = _scale_and_zero_point(step, operands)
+    if zero_point is not None:
         kind = int(onnx.helper.np_dtype_to_tensor_dtype(zero_point.dtype))
     kind = kind or step.attributes.get("output_dtype", 0) or _TYPE.UINT8
     if kind not in _TYPES:
         raise UnsupportedError(f"{step.where}: codes of type {_TYPE.DataType.Name(kind)}; 4, 8, 16 or 32-bit integers")
-    bits, signed = (like.bits, like.signed) if like else _TYPES[kind]
-    narrow = bool(like and like.narrow)
-    return checked(step.where, scale.astype(np.float64), zero_point.astype(np.float64), bits, signed, narrow, "ROUND")
+    zeros = np.zeros(()) if zero_point is None else zero_point.astype(np.float64)
+    bits, signed = _TYPES[kind]
+    return checked(step.where, scale, zeros, bits, signed, False, "ROUND")
+
+
+def _axes(x: Value | Const) -> int:
+    return x.value.ndim if isinstance(x, Const) else x.index.ndim
 
 
 def _along(scale: Array, step: Step, ndim: int) -> Array:
@@ -156,16 +174,16 @@ def apply(context: Context, step: Step, x: Operand, quantiser: Quantiser) -> Ope
     if n is None and context.exact:
         raise refuse_scale(step.where, quantiser.step)
     fmt = _rounded(context, step, x, quantiser) if n is None else quantiser.fixed(n)
-    if power_of_two(x.factor) is None and x.expr.op not in ("Input", "Pending", "ReduceSum"):
+    raw = x.expr.op in RAW
+    if power_of_two(x.factor) is None and x.expr.op != "ReduceSum" and not (raw and context.exact):
         return _regridded(context, step, x, fmt, quantiser)
     return context.quantised(x, fmt, step.name, step)
 
 
 def _rounded(context: Context, step: Step, x: Value, quantiser: Quantiser) -> Fixed:
     """The power-of-two format beside a quantiser's, with the smaller error on the data."""
-    if x.expr.op == "Input" and not context.calibrated:  # the random inputs cover the file's own range
-        fmt = quantiser.fixed(0)
-        context.span = (fmt.min * quantiser.step, fmt.max * quantiser.step)
+    if x.expr.op == "Input":  # the random inputs cover the file's own range
+        context.covers(quantiser.fixed(0), quantiser.step / x.factor)
     fmt = better_format(quantiser, context.values(x.tensor))
     context.changed(step, f"scale {quantiser.step:.6g} rounded to {fmt.step:g} = 2**{-fmt.frac}", False)
     return fmt
@@ -179,16 +197,19 @@ def _regridded(context: Context, step: Step, x: Value, fmt: Fixed, quantiser: Qu
             "power of two. Put the quantiser before the division (then the softmax takes the factor exactly), use a "
             "head_dim that is a power of four, or import with --scales power-of-two"
         )
+    if x.expr.op == "Input":
+        context.covers(fmt, fmt.step / x.factor)
     values = context.values(x.tensor) / x.factor
     grid = better_format(replace(quantiser, scale=np.asarray(fmt.step / x.factor)), values)
     inner = context.quantised(replace(x, factor=1.0), grid, step.name, step)
     context.changed(step, f"quantised before the factor {x.factor:.6g}, {short(inner.expr.format)}", False)
-    return replace(inner, factor=x.factor)
+    inner = replace(inner, factor=x.factor)
+    # Between the input and its first bias there is no softmax that could take the factor.
+    return context.quantised(inner, fmt, step.name, step) if x.expr.op == "Input" else inner
 
 
 HANDLERS: dict[str, Handler] = {
     "Quant": _quant,
-    "IntQuant": _quant,
     "QuantizeLinear": _quantize_linear,
     "Clip": _clip,
     "DequantizeLinear": _dequantize_linear,

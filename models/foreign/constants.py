@@ -24,6 +24,7 @@ _COMPUTED = (
     *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Sqrt", "Neg", "Abs", "Reciprocal", "Exp", "Min", "Max", "Clip"),
     *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "IsNaN", "Floor", "Ceil"),
     *("Concat", "Expand", "Tile", "MatMul", "ReduceSum", "ReduceMean", "ReduceProd", "Round", "Sign", "CumSum"),
+    *("Sin", "Cos", "Log", "ScatterND"),  # position codes
     *_MOVING,
 )
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Where", "Min", "Max", "And", "Or")
@@ -86,6 +87,8 @@ def _check_size(step: Step, values: Sequence[NDArray[Any] | None]) -> None:
         size = float(np.abs(given[-1].astype(np.float64)).prod()) * (
             given[0].size if step.op != "ConstantOfShape" else 1
         )
+    elif step.op == "Concat":
+        size = float(sum(v.size for v in given))
     elif step.op == "Range" and len(given) == 3:
         start, limit, delta = (float(v.ravel()[0]) for v in given)
         size = abs((limit - start) / delta) if delta else np.inf

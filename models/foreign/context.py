@@ -28,6 +28,8 @@ Array = NDArray[Any]
 
 #: Wider operands of a product are sums that nobody quantised.
 OPERAND_BITS = 16
+#: Expressions that are no integers yet: their quantiser comes later.
+RAW = ("Input", "Pending")
 
 
 @dataclass(eq=False)
@@ -39,7 +41,7 @@ class Context:
     batch: int
     watched: Sequence[str]
     exprs: Exprs = field(default_factory=Exprs)
-    changes: list[Change] = field(default_factory=list)
+    changes: dict[Change, None] = field(default_factory=dict)
     span: tuple[float, float] | None = None
     input_format: Fixed | None = None
     trace: list[tuple[Step, Value]] = field(default_factory=list)
@@ -57,9 +59,7 @@ class Context:
 
     def changed(self, step: Step, became: str, exact: bool = True) -> None:
         """Note a change."""
-        change = Change(step.name, step.op, became, exact)
-        if change not in self.changes:
-            self.changes.append(change)
+        self.changes[Change(step.name, step.op, became, exact)] = None
 
     @cached_property
     def inputs(self) -> Array:
@@ -83,6 +83,10 @@ class Context:
             self._known.update(self.original.run(self.inputs, [tensor]))
         return self._known[tensor]
 
+    def covers(self, fmt: Fixed, step: float) -> None:
+        """Random inputs are to cover what a quantiser of the input tells apart."""
+        self.span = (fmt.min * step, fmt.max * step)
+
     def fresh(self, expr: Expr, shape: Shape, frame: Frame, tensor: str, factor: float = 1.0) -> Value:
         """A new expression as the ONNX tensor of a shape."""
         return Value(expr, restored(shape, frame, self.batch), tensor, factor)
@@ -95,7 +99,7 @@ class Context:
         """The expression of a sample's part of a value, in that shape (its own without the batch)."""
         frame = self.frame(x, step)
         index = sample_index(x.index, prod(x.expr.shape), self.batch, frame, step.where)
-        return self.exprs.arranged(x.expr, index if shape is None else index.reshape(shape))
+        return self.exprs.arranged(x.expr, index if shape is None else index.reshape(shape), step.where)
 
     def input_value(self, name: str, shape: Shape) -> Value:
         """The input before its quantiser."""
@@ -109,7 +113,7 @@ class Context:
         Raises:
             UnsupportedError: if no quantiser made it one, and there is no calibration data to choose a format from.
         """
-        raw = x.expr.op in ("Input", "Pending")
+        raw = x.expr.op in RAW
         if x.causal and step.op != "Softmax":
             raise UnsupportedError(f"{step.where}: reads masked scores; only a softmax may")
         if not raw and x.expr.format.width <= bits:
@@ -121,11 +125,17 @@ class Context:
                 f"a softmax or a normalisation needs one. Put {BREVITAS_ACTIVATION} there in Brevitas, or a "
                 "QuantizeLinear/DequantizeLinear pair, or import with --calibration DATA.npy to choose a format"
             )
-        values = self.values(x.tensor) / x.factor  # the factor stays where it is: a softmax may take it
-        fmt = choose_format(values, self.choices.activation_bits, bool(values.min() < 0))
+        fmt = self._chosen(x)
         self.changed(step, f"input {x.tensor} quantised to {short(fmt)}, chosen on the calibration data", False)
         inner = self.quantised(replace(x, factor=1.0), fmt, f"{x.expr.name}_codes", step, True)
         return replace(inner, factor=x.factor)
+
+    def _chosen(self, x: Value) -> Fixed:
+        """The format that the calibration data chooses for an expression; its factor waits: a softmax may take it."""
+        values = self.values(x.tensor) / x.factor
+        # Only of the input is the data the whole truth: a sum that was never negative in it may still be.
+        signed = bool(values.min() < 0) if x.expr.op == "Input" else x.expr.format.min < 0
+        return choose_format(values, self.choices.activation_bits, signed)
 
     def quantised(self, x: Value, fmt: Fixed, name: str, step: Step, chosen: bool = False) -> Value:
         """A value in a format; its factor moves into the format's step if that is a power of two."""
@@ -140,7 +150,7 @@ class Context:
                     f"{short(self.input_format or inner)}; quantise it once and use the result"
                 )
             self.input_format = inner
-            self.span = (float(inner.to_real(inner.min)), float(inner.to_real(inner.max)))
+            self.covers(inner, inner.step)
         if x.expr.resolve is not None:
             return replace(x, expr=x.expr.resolve(inner, chosen))
         return replace(x, expr=self.exprs.quant(x.expr, inner, name, chosen))
@@ -159,14 +169,17 @@ class Context:
             raise UnsupportedError(
                 f"{step.where}: its input {x.tensor!r} carries the factor {x.factor:.6g}, which is no power of two "
                 f"(nearest: {near:g}) and ends in no softmax that could take it. Put the quantiser of attention scores "
-                "before the division by sqrt(head_dim); take a mean over 2**n rows; or import with --scales "
-                "power-of-two, which makes it an 8-bit constant"
+                "before the division by sqrt(head_dim); take a mean over 2**n rows; scale the inputs before they enter "
+                "the model; or import with --scales power-of-two, which makes it an 8-bit constant"
             )
+        if x.expr.op in RAW or n is None:  # only integers can be multiplied; 8 bits more must fit
+            x = self.operand(x, step)
         fmt = Fixed(1, n, signed=False) if n is not None else choose_format(np.array([x.factor]), 8, False, cover=True)
-        codes = fmt.quantise(np.array([x.factor]))
+        given = np.full((1,) if x.expr.shape else (), x.factor)
+        codes = fmt.quantise(given)
         if n is None:
-            self.changed(step, f"factor {x.factor:.6g} became {float(fmt.to_real(codes)[0]):.6g}, 8 bits", False)
-        constant = self.exprs.constant(codes, fmt, f"{x.expr.name}_factor", np.array([x.factor]))
+            self.changed(step, f"factor {x.factor:.6g} became {fmt.to_real(codes).item():.6g}, 8 bits", False)
+        constant = self.exprs.constant(codes, fmt, f"{x.expr.name}_factor", given)
         return replace(x, expr=self.exprs.multiply(x.expr, constant, f"{x.expr.name}_scaled"), factor=1.0)
 
     def constant_format(self, values: Array, const: Const, step: Step, bits: int, what: str) -> Fixed:

@@ -29,7 +29,7 @@ class Expr:
             output format the next quantiser tells), or one of a typed graph's.
         name: what to call it.
         inputs: operands.
-        tensor: shape and format; of Input and Pending only the shape means anything.
+        tensor: shape and format; of Input and Pending only the shape and the format's sign mean anything.
         details: what `Node` wants beyond that.
         resolve: of Pending: the expression for an output format, and whether the import chose that.
         real: of Pending: its float function.
@@ -140,9 +140,10 @@ class Exprs:
         inputs: tuple[Expr, ...],
         resolve: Callable[[Fixed], Expr],
         real: Callable[..., Any],
+        signed: bool = True,
         **details: Any,
     ) -> Expr:
-        """An operator whose output format is not known yet."""
+        """An operator whose output format is not known yet; `signed` if its results may be negative."""
         known: dict[tuple[Fixed, bool], Expr] = {}
 
         def once(fmt: Fixed, chosen: bool) -> Expr:
@@ -150,11 +151,12 @@ class Exprs:
                 known[fmt, chosen] = replace(resolve(fmt), chosen=chosen, stands_for=(made, None))
             return known[fmt, chosen]
 
-        made = Expr("Pending", name, inputs, Tensor(name, shape, Fixed(2, 0)), details, resolve=once, real=real)
+        tensor = Tensor(name, shape, Fixed(2, 0, signed))
+        made = Expr("Pending", name, inputs, tensor, details, resolve=once, real=real)
         return made
 
-    def arranged(self, x: Expr, index: Index) -> Expr:
-        """The tensor that a sample's index array over x describes."""
+    def arranged(self, x: Expr, index: Index, where: str) -> Expr:
+        """The tensor that a sample's index array over x describes; `where` it is read, for messages."""
         found = moves(index, x.shape)
         if found is not None:
             return self._moved(x, found)
@@ -163,9 +165,8 @@ class Exprs:
         if len(used) < columns:
             position = np.zeros(columns, dtype=np.int64)
             position[used] = np.arange(len(used))
-            return self.arranged(
-                self.narrowed(x, tuple(map(int, used))), index // columns * len(used) + position[index % columns]
-            )
+            narrow = self.narrowed(x, tuple(map(int, used)))
+            return self.arranged(narrow, index // columns * len(used) + position[index % columns], where)
         chosen = np.unique(index // columns)
         if len(rows) >= 1 and len(chosen) < np.prod(rows):
             flat = self.transpose(
@@ -175,10 +176,11 @@ class Exprs:
                 self.narrowed(flat, tuple(map(int, chosen))), (1, 0), f"{x.name}_row_{int(chosen[0])}"
             )
             place = np.searchsorted(chosen, index // columns)
-            return self.arranged(picked, place * columns + index % columns)
+            return self.arranged(picked, place * columns + index % columns, where)
         raise UnsupportedError(
-            f"{x.name}: its elements are rearranged from {x.shape} to {index.shape} in a way that is no Reshape, "
-            "Transpose and choice of rows or columns (repeated elements?); write it with those"
+            f"{where}: elements of {x.name} are rearranged from {x.shape} to {index.shape} in a way that is no "
+            "Reshape, Transpose and choice of rows or columns in their order (repeated or reversed elements?); write "
+            "it with those"
         )
 
     def _moved(self, x: Expr, found: Moves) -> Expr:

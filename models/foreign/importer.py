@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from hls4attn.models.errors import FormatError, Hls4attnError, ModelFileError, UnsupportedError
-from hls4attn.models.foreign import arithmetic, coding, masks, moving, normalisation, products, softmax
+from hls4attn.models.foreign import arithmetic, coding, einsum, masks, moving, normalisation, products, softmax
 from hls4attn.models.foreign.choices import Change, ImportChoices, Imported
 from hls4attn.models.foreign.constants import evaluated
 from hls4attn.models.foreign.context import Context, Handler
@@ -32,6 +32,7 @@ _HANDLERS: dict[str, Handler] = {
     **coding.HANDLERS,
     **arithmetic.HANDLERS,
     **products.HANDLERS,
+    **einsum.HANDLERS,
     **masks.HANDLERS,
     **softmax.HANDLERS,
     **normalisation.HANDLERS,
@@ -80,9 +81,7 @@ def import_model(
                 raise
         # The exporter wrote the batch of its example, 1, into a Reshape; else this fails for the same reason.
         found = _Import(prepared(model, 1), choices).run(dict(metadata or {}))
-        fixed = Change(
-            ready.original.graph.input[0].name, "input", "batch axis taken as 1, which the file fixes inside"
-        )
+        fixed = Change(ready.input, "input", "batch axis taken as 1, which the file fixes inside")
         return replace(found, changes=(fixed, *found.changes))
     except Hls4attnError:
         raise
@@ -120,7 +119,8 @@ class _Import:
         self.context = Context(choices, Original(ready.original, shape[0]), shape[0], list(dict.fromkeys(watched)))
         for node, op, became in ready.rewritten:
             self.context.changed(Step(helper.make_node(op, [], [], name=node), self.version), became)
-        source = self.context.original.input
+        self.left_out: dict[str, str] = {}
+        source = ready.input
         self.values[source] = self.context.input_value(source, shape[1:])
 
     def run(self, metadata: dict[str, str]) -> Imported:
@@ -157,6 +157,7 @@ class _Import:
     def _visit(self, step: Step) -> None:
         operands = [self._operand(name, step) for name in step.proto.input]
         outputs = self._computed(step, operands)
+        self.left_out |= dict.fromkeys(step.proto.output[len(outputs) :], step.where)
         for name, value in zip(step.proto.output, outputs, strict=False):
             self.values[name] = value
             if isinstance(value, Value):
@@ -167,6 +168,10 @@ class _Import:
     def _operand(self, name: str, step: Step) -> Operand:
         if not name:
             return None
+        if name in self.left_out:
+            raise UnsupportedError(
+                f"{step.where}: reads {name!r}, a further output of {self.left_out[name]}; only its first is read here"
+            )
         if name not in self.values:
             raise ModelFileError(f"{step.where}: reads {name!r}, which nothing before it computes")
         return self.values[name]

@@ -11,7 +11,7 @@ from onnx import helper, inliner, numpy_helper
 
 from hls4attn.models.errors import ModelFileError, UnsupportedError
 from hls4attn.models.export.functions import DOMAIN, QUANT_DOMAIN
-from hls4attn.models.foreign.layernorm import fuse_layer_norms
+from hls4attn.models.foreign.layernorm import drop_unused, fuse_layer_norms
 
 #: Operator sets whose Softmax, ReduceMean, Squeeze ... mean what they mean here.
 OLDEST_OPSET, NEWEST_OPSET = 13, 23
@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
         original: what onnxruntime runs, all operators as they came.
         model: what the importer walks through.
         rewritten: node, operator and what became of it.
+        input: name of the input.
         shape: of the input, batch included.
         open_batch: whether the file leaves the batch open.
     """
@@ -39,6 +40,7 @@ class Prepared(NamedTuple):
     original: onnx.ModelProto
     model: onnx.ModelProto
     rewritten: list[tuple[str, str, str]]
+    input: str
     shape: tuple[int, ...]
     open_batch: bool
 
@@ -55,6 +57,30 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
+    _check_version(made)
+    if made.functions:
+        _check_functions(made)
+        made = inliner.inline_local_functions(made)
+    _one_dialect(made)
+    constants = {t.name for t in made.graph.initializer}
+    inputs = [i.name for i in made.graph.input if i.name not in constants]
+    if len(inputs) != 1 or len(made.graph.output) != 1:
+        outputs = [o.name for o in made.graph.output]
+        raise UnsupportedError(
+            f"The file has the inputs {inputs} and outputs {outputs}; one of each is supported. Cross-attention and "
+            "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
+        )
+    _name_nodes(made)
+    dead = drop_unused(made, made.graph.node)
+    left_out = [(n.name, n.op_type, f"left out ({len(dead)} such), nothing reads it") for n in dead[-1:]]
+    shape, open_batch = _fix_batch(made, inputs[0], batch)
+    original = onnx.ModelProto()
+    original.CopyFrom(made)
+    return Prepared(original, made, left_out + fuse_layer_norms(made), inputs[0], shape, open_batch)
+
+
+def _check_version(made: onnx.ModelProto) -> None:
+    """Refuse operator sets that mean something else, and files that need no import."""
     versions = {o.domain: o.version for o in made.opset_import}
     version = versions.get("", versions.get("ai.onnx", 0))
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
@@ -66,12 +92,15 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
         raise UnsupportedError(
             f"The file is in the dialect of this package already (domain {DOMAIN!r}); verify it as it is"
         )
-    if made.functions:
-        _check_functions(made)
-        made = inliner.inline_local_functions(made)
+
+
+def _one_dialect(made: onnx.ModelProto) -> None:
+    """Quantisers of all dialects in one domain, under one name; other domains are refused."""
     for node in made.graph.node:
         if node.domain in QUANT_DOMAINS:
             node.domain = QUANT_DOMAIN
+            if node.op_type == "IntQuant":  # its newer name
+                node.op_type = "Quant"
         elif node.domain == _MICROSOFT and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
         elif node.domain not in _STANDARD:
@@ -82,19 +111,6 @@ def prepared(model: onnx.ModelProto, batch: int) -> Prepared:
     keep = [o for o in made.opset_import if o.domain not in QUANT_DOMAINS]
     del made.opset_import[:]
     made.opset_import.extend([*keep, helper.make_opsetid(QUANT_DOMAIN, 1)])
-    constants = {t.name for t in made.graph.initializer}
-    inputs = [i.name for i in made.graph.input if i.name not in constants]
-    if len(inputs) != 1 or len(made.graph.output) != 1:
-        outputs = [o.name for o in made.graph.output]
-        raise UnsupportedError(
-            f"The file has the inputs {inputs} and outputs {outputs}; one of each is supported. Cross-attention and "
-            "masks given at run time have no hardware here: use self-attention, and a causal mask as a constant"
-        )
-    _name_nodes(made)
-    shape, open_batch = _fix_batch(made, batch)
-    original = onnx.ModelProto()
-    original.CopyFrom(made)
-    return Prepared(original, made, fuse_layer_norms(made), shape, open_batch)
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
@@ -134,7 +150,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
         taken.add(name)
 
 
-def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], bool]:
+def _fix_batch(model: onnx.ModelProto, name: str, batch: int) -> tuple[tuple[int, ...], bool]:
     """Give the batch axis of the input a length, in place.
 
     Returns:
@@ -143,8 +159,7 @@ def _fix_batch(model: onnx.ModelProto, batch: int) -> tuple[tuple[int, ...], boo
     Raises:
         UnsupportedError: if another axis is not fixed.
     """
-    constants = {t.name for t in model.graph.initializer}
-    info = next(i for i in model.graph.input if i.name not in constants)
+    info = next(i for i in model.graph.input if i.name == name)
     dims = info.type.tensor_type.shape.dim
     open_axes = [n for n, d in enumerate(dims) if not d.dim_value]
     if len(dims) < 2 or any(n > 0 for n in open_axes):

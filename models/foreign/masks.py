@@ -35,18 +35,31 @@ def mask_constant(context: Context, step: Step, x: Value, const: Const) -> Value
 
 
 def _where(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
-    """Where with a constant condition: scores or minus infinity."""
-    condition, first, second = operands
+    """Where with a constant condition: scores or minus infinity; or one operand everywhere."""
+    condition, x, other = operands
     if isinstance(condition, Const):
-        keep = condition.value.astype(bool)
-        if isinstance(first, Value) and isinstance(second, Const) and is_mask(second.value):
-            return [_causal(context, step, first, ~keep)]
-        if isinstance(second, Value) and isinstance(first, Const) and is_mask(first.value):
-            return [_causal(context, step, second, keep)]
+        hidden = ~condition.value.astype(bool)
+        if isinstance(other, Value):
+            hidden, x, other = ~hidden, other, x
+        if isinstance(x, Value) and isinstance(other, Const):
+            hidden, shown = np.broadcast_arrays(hidden, other.value)
+            if not np.any(hidden) and np.broadcast_shapes(hidden.shape, x.index.shape) == x.index.shape:
+                context.changed(step, f"left out, {other.name} is chosen nowhere")
+                return [x]
+            if np.all(shown[hidden] <= _MASKED):
+                return [_causal(context, step, x, hidden)]
     raise UnsupportedError(
         f"{step.where}: a choice that is no constant mask of scores. Masks given at run time (padding) have no "
         "hardware here; a causal mask as a constant (is_causal=True, or torch.triu) does"
     )
+
+
+def _is_nan(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
+    """Exporters guard softmax against rows that are masked as a whole; a causal mask leaves none."""
+    (x,) = operands
+    if not isinstance(x, Value):
+        raise UnsupportedError(f"{step.where}: of integers; dequantise first")
+    return [Const(np.zeros(x.index.shape, dtype=bool), step.name)]
 
 
 def _causal(context: Context, step: Step, x: Value, masked: Array) -> Value:
@@ -66,4 +79,4 @@ def _causal(context: Context, step: Step, x: Value, masked: Array) -> Value:
     return replace(x, causal=True, tensor=step.proto.output[0])
 
 
-HANDLERS: dict[str, Handler] = {"Where": _where}
+HANDLERS: dict[str, Handler] = {"Where": _where, "IsNaN": _is_nan}

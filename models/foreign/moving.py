@@ -36,6 +36,8 @@ def _numbers(step: Step, rest: Sequence[Const | None], place: int, attribute: st
 def _view(x: Value, index: Index, step: Step) -> Value:
     if x.causal and (index.shape[-2:] != x.index.shape[-2:] or step.op in ("Transpose", "Slice", "Gather")):
         raise UnsupportedError(f"{step.where}: rearranges masked scores; put the softmax right behind the mask")
+    if not index.size:
+        raise UnsupportedError(f"{step.where}: nothing is left of {x.index.shape} (shape {index.shape}); choose some")
     return replace(x, index=np.ascontiguousarray(index), tensor=step.proto.output[0])
 
 
@@ -60,8 +62,8 @@ def _transpose(context: Context, step: Step, operands: list[Operand]) -> list[Op
 
 def _flatten(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
     x, _ = _moving(step, operands)
-    axis = step.attributes.get("axis", 1) % (x.index.ndim + 1)
-    return [_view(x, x.index.reshape(int(np.prod(x.index.shape[:axis])), -1), step)]
+    rows = int(np.prod(x.index.shape[: step.attributes.get("axis", 1)]))  # from the back if it is negative
+    return [_view(x, x.index.reshape(rows, -1), step)]
 
 
 def _squeeze(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
@@ -129,11 +131,13 @@ def _concat(context: Context, step: Step, operands: list[Operand]) -> list[Opera
             "here does. A class token: take the mean over the rows, x.mean(1), or a row that is there, x[:, 0]; heads: "
             "reshape instead of joining"
         )
+    if sum(v.index.size for v in values) > MOST_ELEMENTS:
+        raise UnsupportedError(f"{step.where}: {len(values)} times {values[0].index.shape}; {MOST_ELEMENTS} at most")
     return [_view(values[0], np.concatenate([v.index for v in values], step.attributes["axis"]), step)]
 
 
 def _same(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
-    return [operands[0], *[None] * (len(step.proto.output) - 1)]
+    return [operands[0]]
 
 
 def _dropout(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:

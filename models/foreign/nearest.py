@@ -19,7 +19,6 @@ _NEAREST = {
     "If": _CONTROL,
     "Loop": _CONTROL,
     "Scan": _CONTROL,
-    "Einsum": "write it as transpose and torch.matmul",
     "Attention": "export with the scores written out: torch.matmul, softmax, torch.matmul (opset 17)",
     "MultiHeadAttention": "export without onnxruntime's transformer fusions",
     "Conv": "a patch embedding: reshape the image into patches and use nn.Linear",
@@ -43,8 +42,8 @@ _NEAREST = {
     "Cos": "rotary positions: use learnt position embeddings, which are added",
 }
 _SUPPORTED = (
-    "MatMul, Gemm, Add, Sub, Mul, Div (by constants), Relu, Softmax, LayerNormalization, ReduceMean, ReduceSum, Where "
-    "(causal masks), Quant, QuantizeLinear, DequantizeLinear, Clip, and everything that moves elements"
+    "MatMul, Gemm, Einsum, Add, Sub, Mul, Div (by constants), Relu, Softmax, LayerNormalization, ReduceMean, "
+    "ReduceSum, Where (causal masks), Quant, QuantizeLinear, DequantizeLinear, Clip, and everything that moves elements"
 )
 
 

@@ -17,11 +17,10 @@ from hls4attn.models.foreign.values import Const, Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import AILayerNormSpec, IntegerLayerNormSpec, NormSpec
 from hls4attn.models.operators.ptf import calibrate_ptf
+from hls4attn.models.quantise.calibration import visible_epsilon
 
 Array = NDArray[Any]
 
-#: Integer norms have no epsilon; a larger share of it in the smallest variance is said.
-EPSILON_SHARE = 0.01
 _BITS = {"layernorm": 16, "ailayernorm": 24}
 
 
@@ -56,8 +55,8 @@ def _layer_norm(context: Context, step: Step, operands: list[Operand]) -> list[O
 
 
 def _tell_epsilon(context: Context, step: Step, x: Value, epsilon: float) -> None:
-    smallest = float(context.values(x.tensor).var(axis=-1).min())
-    if epsilon > EPSILON_SHARE * smallest:
+    smallest = visible_epsilon(context.values(x.tensor), epsilon)
+    if smallest is not None:
         share = f"{epsilon / smallest:.0%}" if smallest else "all"
         context.changed(
             step,
@@ -108,13 +107,13 @@ def _spec(context: Context, rows: Expr, x: Value, fmt: Fixed, gamma: Array, beta
 
 def affine_of_pending(context: Context, step: Step, x: Value, values: Array, sign: int) -> Value | None:
     """A Mul (sign 0) or Add of a constant a channel right behind a normalisation: its gamma or beta. Else None."""
-    if "norm" not in x.expr.details or x.factor != 1.0:
+    if x.expr.op != "Pending" or "norm" not in x.expr.details or x.factor != 1.0:
         return None
     rows, source, (gamma, beta, epsilon) = x.expr.details["norm"]
     channels = len(gamma)
     wide = np.broadcast_shapes(values.shape, x.index.shape)
     per_channel = values.size in (1, channels) and (values.size == 1 or values.shape[-1] == channels)
-    in_place = np.array_equal(x.index % channels, np.broadcast_to(np.arange(channels), x.index.shape))
+    in_place = x.index.shape[-1] == channels and bool(np.all(x.index % channels == np.arange(channels)))
     if wide != x.index.shape or not per_channel or not in_place:
         return None
     flat = np.broadcast_to(values.ravel(), channels).astype(np.float64)

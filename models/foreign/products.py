@@ -5,35 +5,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.foreign.arithmetic import coded, pair, shifted
 from hls4attn.models.foreign.context import Context, Handler
 from hls4attn.models.foreign.quantisers import power_of_two
 from hls4attn.models.foreign.softmax import shift_product
-from hls4attn.models.foreign.values import Const, Operand, Step, Value, snapped
-
-Array = NDArray[Any]
+from hls4attn.models.foreign.values import Const, Operand, Step, Value, moved, snapped
 
 
 def _matmul(context: Context, step: Step, operands: list[Operand]) -> list[Operand]:
     a, b = pair(step, operands)
     if isinstance(a, Value) and isinstance(b, Const):
-        return [dense(context, step, a, b, b.value)]
+        return [dense(context, step, a, b)]
     if isinstance(a, Value) and isinstance(b, Value):
-        return [_product(context, step, a, b)]
+        return [product(context, step, a, b)]
     raise UnsupportedError(f"{step.where}: a constant left operand; transpose the product: x @ W, not W @ x")
 
 
-def dense(context: Context, step: Step, x: Value, const: Const, weights: Array) -> Value:
+def dense(context: Context, step: Step, x: Value, const: Const) -> Value:
     """A product with constant weights."""
-    while weights.ndim > 2 and weights.shape[0] == 1:
-        weights = weights[0]
-        const = replace(const, quantiser=_first(const))
+    while const.value.ndim > 2 and const.value.shape[0] == 1:
+        const = moved(const, lambda a: a[0])
+    weights = const.value
     if weights.ndim != 2:
         raise UnsupportedError(f"{step.where}: weights of shape {weights.shape}; a matrix (in, out)")
     x = context.operand(x, step)
@@ -52,16 +48,16 @@ def dense(context: Context, step: Step, x: Value, const: Const, weights: Array) 
     return context.fresh(made, shape, frame, step.proto.output[0], 1.0 if factor != 1.0 else x.factor)
 
 
-def _first(const: Const) -> Any:
-    q = const.quantiser
-    return q if q is None or q.scale.ndim < 3 else replace(q, scale=q.scale[0])
-
-
-def _product(context: Context, step: Step, a: Value, b: Value) -> Value:
+def product(context: Context, step: Step, a: Value, b: Value) -> Value:
     """Scores, or probabilities and values."""
     a, b = context.operand(a, step), context.operand(b, step)
     frame = context.frame(a, step)
-    if frame != context.frame(b, step) or frame.axis >= a.index.ndim - 2 or a.index.shape[:-2] != b.index.shape[:-2]:
+    if context.batch > 1 and max(frame.axis, context.frame(b, step).axis) >= a.index.ndim - 2:
+        raise UnsupportedError(
+            f"{step.where}: product of shapes {a.index.shape} and {b.index.shape} mixes samples: the input's axis 0 is "
+            "the batch; export with an input of (batch, rows, channels)"
+        )
+    if a.index.shape[:-2] != b.index.shape[:-2] or (context.batch > 1 and frame != context.frame(b, step)):
         raise UnsupportedError(
             f"{step.where}: product of shapes {a.index.shape} and {b.index.shape}; leading axes (batch, heads) must be "
             "the same"
@@ -79,15 +75,12 @@ def _gemm(context: Context, step: Step, operands: list[Operand]) -> list[Operand
     a = step.attributes
     if not isinstance(x, Value) or not isinstance(weight, Const) or a.get("transA", 0):
         raise UnsupportedError(f"{step.where}: only x @ W + b with constant W, x not transposed")
-    if a.get("alpha", 1.0) != 1.0 or a.get("beta", 1.0) != 1.0:
-        raise UnsupportedError(f"{step.where}: alpha={a.get('alpha')}, beta={a.get('beta')}; 1 and 1 (nn.Linear)")
+    alpha, beta = (float(a.get(name, 1.0)) for name in ("alpha", "beta"))
+    if alpha != 1.0 or beta != 1.0:
+        raise UnsupportedError(f"{step.where}: alpha={alpha:g}, beta={beta:g}; 1 and 1 (nn.Linear)")
     if a.get("transB", 0):
-        q = weight.quantiser
-        scale = np.broadcast_to(q.scale, weight.value.shape).T if q is not None and q.scale.size > 1 else None
-        weight = replace(
-            weight, value=weight.value.T, quantiser=replace(q, scale=scale) if scale is not None and q else q
-        )
-    y = dense(context, step, x, weight, weight.value)
+        weight = moved(weight, lambda a: a.T)
+    y = dense(context, step, x, weight)
     if rest and rest[0] is not None:
         if not isinstance(rest[0], Const):
             raise UnsupportedError(f"{step.where}: a bias that depends on the input; use MatMul and Add")

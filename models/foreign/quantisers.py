@@ -42,6 +42,7 @@ class Quantiser:
         bits: width.
         signed: whether codes may be negative.
         narrow: whether the most negative code is given up.
+        zero_point: what the file's codes have added to these.
     """
 
     where: str
@@ -49,6 +50,7 @@ class Quantiser:
     bits: int
     signed: bool
     narrow: bool = False
+    zero_point: int = 0
 
     def fixed(self, frac: int) -> Fixed:
         """The format with that many fraction bits."""
@@ -97,13 +99,6 @@ def checked(
     Raises:
         UnsupportedError: saying what was found and the nearest thing that works.
     """
-    if zero_point.size and np.any(zero_point != 0):
-        found = zero_point.ravel()[np.flatnonzero(zero_point.ravel())[0]]
-        raise UnsupportedError(
-            f"{where}: zero point {found:g}, an asymmetric quantiser; hardware here has none. Use a symmetric one: "
-            "Brevitas' ...ActPerTensor quantisers without 'Shifted', onnxruntime's quantize_static with "
-            "extra_options={'ActivationSymmetric': True, 'WeightSymmetric': True} and QInt8"
-        )
     if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
         raise UnsupportedError(f"{where}: scales must be positive numbers. Received: {scale.ravel()[:4]}")
     if mode.upper() not in ("ROUND", "HALF_EVEN"):
@@ -113,23 +108,34 @@ def checked(
             f"{where}: {bits:g} bits, signed={int(signed)}, narrow={int(narrow)} is no integer format here; use 2 bits "
             "or more, narrow_range only with signed codes"
         )
-    return Quantiser(where, np.asarray(scale, dtype=np.float64), int(bits), signed, narrow)
+    zeros = np.unique(zero_point) if zero_point.size else np.zeros(1)
+    if np.any(zeros != 0):
+        # Codes counted from another end: uint8 around 128 is int8 around 0, and int8 from -128 is uint8 from 0.
+        other = 2.0 ** (bits - 1) * (-1 if signed else 1)
+        if narrow or bits < 2 or np.any(zeros != other):
+            raise UnsupportedError(
+                f"{where}: zero point {zeros[np.flatnonzero(zeros)[0]]:g}, an asymmetric quantiser; hardware here has "
+                "none. Use a symmetric one: Brevitas' ...ActPerTensor quantisers without 'Shifted', onnxruntime's "
+                "quantize_static with extra_options={'ActivationSymmetric': True, 'WeightSymmetric': True} and QInt8"
+            )
+        signed = not signed
+    return Quantiser(where, np.asarray(scale, dtype=np.float64), int(bits), signed, narrow, int(zeros[0]))
 
 
 def clipped(quantiser: Quantiser, low: float, high: float) -> Quantiser:
-    """The narrower quantiser that a Clip between QuantizeLinear and DequantizeLinear makes.
+    """The narrower quantiser that a Clip between QuantizeLinear and DequantizeLinear makes; a bound may be infinite.
 
     Raises:
         UnsupportedError: for bounds that are those of no format.
     """
+    whole = quantiser.fixed(0)
+    wanted = max(low, whole.min), min(high, whole.max)
     for bits in range(1, quantiser.bits + 1):
         for signed, narrow in ((False, False), (True, False), (True, True)):
             if bits - signed < 1:
                 continue
             smaller = replace(quantiser, bits=bits, signed=signed, narrow=narrow)
-            if (smaller.fixed(0).min, smaller.fixed(0).max) == (low, high):
-                if signed and not quantiser.signed:
-                    break
+            if (smaller.fixed(0).min, smaller.fixed(0).max) == wanted:
                 return smaller
     raise UnsupportedError(
         f"{quantiser.where}: clipped to [{low:g}, {high:g}], which is the range of no format; use those of n bits, "

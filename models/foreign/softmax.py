@@ -16,10 +16,9 @@ from hls4attn.models.foreign.exprs import Expr
 from hls4attn.models.foreign.values import Operand, Step, Value, short
 from hls4attn.models.formats import Fixed
 from hls4attn.models.operators import E2ContextSpec, E2SoftmaxSpec, ScoreSpec, SoftmaxSpec
-from hls4attn.models.operators.base import causal_mask
+from hls4attn.models.operators.base import float_softmax
+from hls4attn.models.operators.e2core import ONLINE_SLICE
 
-#: Slice of the online form: the paper's vector size.
-ONLINE_SLICE = 32
 SCORE_BITS = 12
 
 
@@ -54,10 +53,10 @@ def _softmax(context: Context, step: Step, operands: list[Operand]) -> list[Oper
             raise UnsupportedError(f"{step.where}: {error}") from error
 
     def real(values: Any) -> Any:
-        return float_softmax(values, x.factor, x.causal)
+        return float_softmax(np.asarray(values) * x.factor, x.causal)
 
     leak = {"leak": True} if x.leaks else {}
-    pending = context.exprs.pending(scores.shape, step.name, (scores,), resolve, real, **leak)
+    pending = context.exprs.pending(scores.shape, step.name, (scores,), resolve, real, False, **leak)
     return [context.fresh(pending, x.index.shape, frame, step.proto.output[0])]
 
 
@@ -103,16 +102,7 @@ def shift_product(context: Context, step: Step, left: Expr, right: Expr) -> Expr
         return context.exprs.context(scores, right, spec, left.name)
 
     shape = (*scores.shape[:-1], right.shape[-1])
-    return context.exprs.pending(shape, step.name, (left, right), resolve, np.matmul)
-
-
-def float_softmax(x: Any, factor: float, causal: bool) -> Any:
-    """Softmax of ``factor * x`` over the last axis."""
-    s = np.asarray(x) * factor
-    if causal:
-        s = np.where(causal_mask(s.shape[-2], s.shape[-1]), s, -np.inf)
-    e = np.exp(s - s.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    return context.exprs.pending(shape, step.name, (left, right), resolve, np.matmul, right.format.min < 0)
 
 
 HANDLERS: dict[str, Handler] = {"Softmax": _softmax}

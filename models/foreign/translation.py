@@ -36,7 +36,7 @@ OTHER_GRID = 1.6
 LEAK = 0.02
 #: Samples that it is done on.
 SAMPLES = 16
-QUANTISERS = ("Quant", "IntQuant", "DequantizeLinear")
+QUANTISERS = ("Quant", "DequantizeLinear")
 
 
 def check_translation(context: Context) -> int:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -52,6 +54,14 @@ class Const:
     value: Array
     name: str
     quantiser: Quantiser | None = None
+
+
+def moved(const: Const, move: Callable[[Array], Array]) -> Const:
+    """A constant whose elements were moved, and the scales of channels with them."""
+    quantiser = const.quantiser
+    if quantiser is not None and quantiser.scale.size > 1:
+        quantiser = replace(quantiser, scale=move(np.broadcast_to(quantiser.scale, const.value.shape)))
+    return replace(const, value=move(const.value), quantiser=quantiser)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,9 @@ from hls4attn.models.formats import Fixed
 from hls4attn.models.layers.quantizers import format_of, straight_through
 from hls4attn.models.layers.score import SCORES, ScoreLayer
 from hls4attn.models.operators import E2ContextSpec, E2SoftmaxSpec
-from hls4attn.models.operators.e2core import E2Core
+from hls4attn.models.operators.e2core import ONLINE_SLICE, E2Core
 from hls4attn.models.operators.e2stages import PAPER_DIVIDER, numerators
 
-#: Slice of the online form: the paper's vector size.
-ONLINE_SLICE = 32
 _CORE = ("code_width", "sum_frac", "divider", "divider_frac", "slice_length", "log2e", "scale_bits", "max_length")
 
 

@@ -163,6 +163,15 @@ def causal_mask(rows: int, cols: int) -> NDArray[np.bool_]:
     return np.tri(rows, cols, dtype=bool)
 
 
+def float_softmax(scores: ArrayLike, causal: bool = False) -> Reals:
+    """Softmax over the last axis in float64; with `causal` only over the keys that a query may see."""
+    x = np.asarray(scores, dtype=np.float64)
+    if causal:
+        x = np.where(causal_mask(*x.shape[-2:]), x, -np.inf)
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
 def per_head(name: str, values: Any, heads: int, op_type: str) -> tuple[float, ...]:
     """One finite number a head; a scalar is repeated."""
     a = np.asarray(values, dtype=np.float64)

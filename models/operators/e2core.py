@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,7 @@ from hls4attn.models.operators.base import (
     causal_mask,
     check_same_attributes,
     check_scores,
+    float_softmax,
     per_head,
     take_attributes,
 )
@@ -36,6 +37,8 @@ from hls4attn.models.operators.e2stages import (
     two_pass,
 )
 
+#: Slice of the online form: the paper's vector size.
+ONLINE_SLICE = 32
 Log2e = Literal["shift", "folded"]
 CoreT = TypeVar("CoreT", bound="E2Core")
 
@@ -187,11 +190,7 @@ class E2Core:
 
     def softmax(self, scores: ArrayLike) -> Reals:
         """Softmax over the last axis of ``score_scale * x``, masked if causal."""
-        x = np.asarray(scores, dtype=np.float64) * np.reshape(self.score_scale, (self.heads, 1, 1))
-        if self.causal:
-            x = np.where(causal_mask(*x.shape[-2:]), x, -np.inf)
-        e = np.exp(x - x.max(axis=-1, keepdims=True))
-        return cast(Reals, e / e.sum(axis=-1, keepdims=True))
+        return float_softmax(np.asarray(scores) * np.reshape(self.score_scale, (self.heads, 1, 1)), self.causal)
 
     def row_grid(self) -> tuple[Codes, Codes, Codes]:
         """For every row index ``ks * len(divider) + q``: the smallest sum S that has it, ks and q."""

@@ -33,6 +33,7 @@ from hls4attn.models.operators.base import (
     causal_mask,
     check_same_attributes,
     check_scores,
+    float_softmax,
     per_head,
     register_score,
     take_attributes,
@@ -127,11 +128,7 @@ class SoftmaxSpec(OneGrid):
 
     def real(self, scores: ArrayLike) -> Reals:
         """Softmax over the last axis of ``score_scale * x``, masked if causal."""
-        x = np.asarray(scores, dtype=np.float64) * np.reshape(self.score_scale, (self.heads, 1, 1))
-        if self.causal:
-            x = np.where(causal_mask(*x.shape[-2:]), x, -np.inf)
-        e = np.exp(x - x.max(axis=-1, keepdims=True))
-        return cast(Reals, e / e.sum(axis=-1, keepdims=True))
+        return float_softmax(np.asarray(scores) * np.reshape(self.score_scale, (self.heads, 1, 1)), self.causal)
 
     def saturations(self, codes: ArrayLike) -> int:
         """Number of results that exceed the largest output code."""

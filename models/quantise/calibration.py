@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,8 @@ from hls4attn.models.formats import Fixed
 
 #: How many finer steps than the one that covers every value are tried.
 FINER_STEPS = 3
+#: Integer norms have no epsilon; a larger share of it in the smallest variance would be a visible difference.
+EPSILON_SHARE = 0.01
 
 
 def check_calibration(values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -28,11 +31,19 @@ def check_calibration(values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.f
         )
     if len(a) == 0:
         raise InputError("The calibration set is empty; give representative inputs, 100 or more")
-    if not np.all(np.isfinite(a)):
-        raise InputError("The calibration set holds NaN or infinity")
-    if np.ptp(a) == 0:
+    with np.errstate(over="ignore"):
+        values32 = a.astype(np.float32)
+    if not np.all(np.isfinite(values32)):
+        raise InputError("The calibration set holds NaN or infinity, or numbers that float32 does not hold")
+    if np.ptp(values32) == 0:
         raise InputError(f"The calibration set is constant ({a.ravel()[0]}); give representative inputs")
-    return a.astype(np.float32)
+    return values32
+
+
+def visible_epsilon(values: NDArray[Any], epsilon: float) -> float | None:
+    """The smallest variance over the last axis of what a LayerNorm reads, if epsilon is a visible share of it."""
+    smallest = float(values.var(axis=-1).min())
+    return smallest if epsilon > EPSILON_SHARE * smallest else None
 
 
 def covering_frac(values: NDArray[np.floating], width: int, signed: bool) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,10 @@ from hls4attn.models.layers import (
     calibrate_norms,
 )
 from hls4attn.models.quantise.attention import quantise_attention
-from hls4attn.models.quantise.calibration import check_calibration, choose_format
+from hls4attn.models.quantise.calibration import EPSILON_SHARE, check_calibration, choose_format, visible_epsilon
 from hls4attn.models.quantise.plan import QuantisePlan
 
 Array = NDArray[np.floating[Any]]
-
-#: A larger share of epsilon in the smallest variance would be a visible difference: integer norms have none.
-MAX_EPSILON_SHARE = 0.01
 
 
 def quantise_model(
@@ -42,7 +40,7 @@ def quantise_model(
     """The integer model of a trained float model.
 
     Layers taken: Dense (linear or ReLU), MultiHeadAttention (self-attention without mask), LayerNormalization, Add,
-    ReLU, GlobalAveragePooling1D, Reshape, Permute, Flatten, Dropout, `PositionEmbedding`.
+    ReLU, Activation, GlobalAveragePooling1D, Reshape, Permute, Flatten, Dropout, `PositionEmbedding`.
 
     Args:
         model: functional Keras model with float weights.
@@ -111,11 +109,7 @@ class _Quantiser:
         return ClippedActivation(str(choose_format(values, bits or self.plan.activation_bits, signed)), name=name)(x)
 
     def dense(self, layer: keras.layers.Dense) -> Any:
-        if layer.activation not in (keras.activations.linear, keras.activations.relu):
-            raise UnsupportedError(
-                f"{layer.name}: activation {layer.activation.__name__} has no integer twin; use linear or relu "
-                "(for a classifier, drop the final softmax: the largest logit is the same)"
-            )
+        signed = _is_linear(layer)
         kernel = layer.kernel.numpy()
         bias = layer.bias.numpy() if layer.use_bias else np.zeros(layer.units, np.float32)
         twin = QDense(
@@ -126,7 +120,6 @@ class _Quantiser:
         )
         y = twin(self.source(layer))
         twin.set_weights([kernel, bias])
-        signed = layer.activation is keras.activations.linear
         return self.activation(y, self.values[id(layer.output)], f"{layer.name}_codes", signed=signed)
 
     def attention(self, layer: keras.layers.MultiHeadAttention) -> Any:
@@ -135,9 +128,12 @@ class _Quantiser:
             raise UnsupportedError(
                 f"{layer.name}: only self-attention is supported (query, key and value the same tensor)"
             )
-        call = layer.inbound_nodes[0].call_kwargs
+        node = layer.inbound_nodes[0]
+        call = signature(layer.call).bind_partial(*node.call_args, **node.call_kwargs).arguments
         if call.get("attention_mask") is not None or call.get("use_causal_mask"):
             raise UnsupportedError(f"{layer.name}: masks are not supported here; use QSelfAttention with causal=True")
+        if call.get("return_attention_scores"):
+            raise UnsupportedError(f"{layer.name}: return_attention_scores=True; only the attention's result is given")
         return quantise_attention(layer, self.values[id(sources[0])], self.source(layer), self.plan)
 
     def norm(self, layer: keras.layers.LayerNormalization) -> Any:
@@ -146,10 +142,10 @@ class _Quantiser:
             raise UnsupportedError(
                 f"{layer.name}: LayerNormalization over the last axis of (batch, rows, channels) only"
             )
-        smallest = float(values.var(axis=-1).min())
-        if layer.epsilon > MAX_EPSILON_SHARE * smallest:
+        smallest = visible_epsilon(values, layer.epsilon)
+        if smallest is not None:
             raise UnsupportedError(
-                f"{layer.name}: epsilon={layer.epsilon:g} is more than {MAX_EPSILON_SHARE:.0%} of the smallest "
+                f"{layer.name}: epsilon={layer.epsilon:g} is more than {EPSILON_SHARE:.0%} of the smallest "
                 f"variance ({smallest:.3g}); integer normalisation has no epsilon. Train with epsilon=1e-6"
             )
         in_format = choose_format(values, self.plan.residual_bits, cover=True)
@@ -182,8 +178,28 @@ class _Quantiser:
         _refuse_options(layer, max_value=None, negative_slope=0.0, threshold=0.0)
         return self.activation(self.source(layer), self.values[id(layer.output)], layer.name, signed=False)
 
+    def activated(self, layer: keras.layers.Activation) -> Any:
+        if _is_linear(layer):
+            return self.source(layer)
+        return self.activation(self.source(layer), self.values[id(layer.output)], layer.name, signed=False)
+
     def rearranged(self, layer: Any) -> Any:
         return type(layer).from_config(layer.get_config())(self.source(layer))
+
+
+def _is_linear(layer: Any) -> bool:
+    """Whether a layer's activation is none at all; else it is a ReLU.
+
+    Raises:
+        UnsupportedError: for another one.
+    """
+    if layer.activation not in (keras.activations.linear, keras.activations.relu):
+        name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
+        raise UnsupportedError(
+            f"{layer.name}: activation {name} has no integer twin; use linear or relu, by name (for a classifier, drop "
+            "the final softmax: the largest logit is the same)"
+        )
+    return layer.activation is keras.activations.linear
 
 
 def _refuse_options(layer: Any, **only: Any) -> None:
@@ -203,6 +219,7 @@ _CONVERTERS: dict[type, Callable[[_Quantiser, Any], Any]] = {
     keras.layers.LayerNormalization: _Quantiser.norm,
     keras.layers.Add: _Quantiser.add,
     keras.layers.ReLU: _Quantiser.relu,
+    keras.layers.Activation: _Quantiser.activated,
     keras.layers.GlobalAveragePooling1D: _Quantiser.pool,
     keras.layers.Reshape: _Quantiser.rearranged,
     keras.layers.Permute: _Quantiser.rearranged,

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from hls4attn.models.errors import SpecError
 
 SCORES = ("softmax", "e2softmax", "e2softmax-online", "e2softmax-shift")
 NORMS = ("layernorm", "ailayernorm")
+#: Widths that a tensor may be given, smallest and largest.
+BITS = {"weight_bits": (2, 12), "activation_bits": (4, 12), "bias_bits": (4, 16)}
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,24 @@ class QuantisePlan:
     residual_bits: int = 12
 
     def __post_init__(self) -> None:
-        for name, value, known in (("score", self.score, SCORES), ("norm", self.norm, NORMS)):
-            if value not in known:
-                raise SpecError(f"{name} must be one of {', '.join(known)}. Received: {value!r}")
-        for name, low, high in (
-            ("weight_bits", 2, 12),
-            ("activation_bits", 4, 12),
-            ("bias_bits", 4, 16),
-            ("residual_bits", 8, 16),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise SpecError(f"{name} must be {low} to {high}. Received: {getattr(self, name)}")
+        check_options(self, {"score": SCORES, "norm": NORMS}, BITS | {"residual_bits": (8, 16)})
+
+
+def check_options(options: object, known: Mapping[str, Sequence[str]], limits: Mapping[str, tuple[int, int]]) -> None:
+    """Check the fields of a plan.
+
+    Args:
+        options: the plan.
+        known: names that a field may have.
+        limits: smallest and largest value of fields that are integers.
+
+    Raises:
+        SpecError: naming the field.
+    """
+    for name, names in known.items():
+        if getattr(options, name) not in names:
+            raise SpecError(f"{name} must be one of {', '.join(names)}. Received: {getattr(options, name)!r}")
+    for name, (low, high) in limits.items():
+        value = getattr(options, name)
+        if not isinstance(value, int | np.integer) or not low <= value <= high:
+            raise SpecError(f"{name} must be {low} to {high}. Received: {value!r}")

@@ -6,10 +6,12 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from hls4attn.models.errors import UnsupportedError
-from hls4attn.models.export.execute import Reference, quantise_input
+from hls4attn.models.export.execute import Reference, quantise_input, random_codes
 from hls4attn.models.export.reader import read_graph
+from hls4attn.models.export.stages import OnnxRuntimeStage
 from hls4attn.models.foreign import ImportChoices, import_model
 from hls4attn.models.foreign.original import Original
 from hls4attn.models.foreign.views import Frame, find_frame, moves, restored, sample_index, whole
@@ -46,6 +48,43 @@ def test_dense_layers_and_residual_sums_are_bit_exact(dialect):
     y = net.quant(net.node("Relu", net.linear(x, 16, 24, None)), 2.0**-4, signed=False, bits=6)
     y = net.quant(net.node("Add", x, net.linear(y, 24, 16)), 2.0**-3)
     exact(net, net.quant(net.node("Sub", y, net.weight((8, 16), 2.0**-3)), 2.0**-3))
+
+
+def test_the_newer_name_of_quant_nodes_means_the_same():
+    net = Net()
+    y = net.linear(net.quant("x", 2.0**-4), 16, 4)
+    model = net.model(y)
+    before = import_model(model).model
+    for node in model.graph.node:
+        node.op_type = {"Quant": "IntQuant"}.get(node.op_type, node.op_type)
+    assert import_model(model).model == before
+
+
+def test_a_scale_may_be_a_number_here_and_a_vector_of_one_there():
+    net = Net("qdq")
+    codes = net.node("QuantizeLinear", "x", net.const(2.0**-4), net.const(0, np.int8))
+    x = net.node("DequantizeLinear", codes, net.const([2.0**-4]), net.const([0], np.int8))
+    exact(net, net.linear(net.node("Clip", x), 16, 4))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_weights_counted_from_the_other_end_keep_their_values(kind):
+    net = Net("qdq")
+    zero = -128 if kind is np.int8 else 128
+    codes = net.const(net.rng.integers(*((-128, 128) if kind is np.int8 else (0, 256)), (16, 4)), kind)
+    w = net.node("DequantizeLinear", codes, net.const(2.0**-7), net.const(zero, kind))
+    exact(net, net.quant(net.node("MatMul", net.quant("x", 2.0**-4), w), 2.0**-2))
+
+
+def test_position_codes_may_be_computed_in_the_file():
+    """As exporters leave them, that fold no Range, Exp or Sin."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    place = net.node("Unsqueeze", net.node("Range", *(net.const(v) for v in (0.0, 8.0, 1.0))), net.ints(1))
+    rate = net.node("Exp", net.node("Mul", net.const(np.arange(8)), net.node("Neg", net.node("Log", net.const(3.0)))))
+    angle = net.node("Mul", place, rate)
+    codes = net.node("Concat", net.node("Sin", angle), net.node("Cos", angle), axis=-1)
+    exact(net, net.quant(net.node("Add", x, net.quant(codes, 2.0**-6)), 2.0**-4))
 
 
 def test_gemm_of_flattened_tokens_and_scales_of_channels():
@@ -102,6 +141,79 @@ def test_a_batch_of_one_inside_a_file_with_an_open_batch_is_said():
     found = import_model(net.model(y))
     assert found.distance.largest == 0
     assert [c.became for c in found.changes] == ["batch axis taken as 1, which the file fixes inside"]
+
+
+def test_the_name_of_the_input_is_told_whatever_else_stands_among_the_inputs():
+    """Before IR version 4 the initialisers are inputs too, in any order."""
+    net = Net()
+    model = net.model(net.linear(net.node("Reshape", net.quant("x", 2.0**-4), net.ints(1, 8, 16)), 16, 4))
+    for tensor in model.graph.initializer:
+        model.graph.input.insert(0, helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    assert [c.node for c in import_model(model).changes] == ["x"]
+
+
+def test_a_mean_over_everything_is_one_number_a_sample():
+    net = Net()
+    pooled = net.quant(net.node("ReduceMean", net.quant("x", 2.0**-4), axes=[1, 2], keepdims=0), 2.0**-6)
+    model = net.model(pooled)
+    found = import_model(model)
+    graph = read_graph(found.model)
+    codes = random_codes(graph.input, 6, 1)
+    np.testing.assert_array_equal(OnnxRuntimeStage(graph, found.model).run(codes), Reference(graph).run(codes))
+    assert found.distance.largest == 0 and found.distance.equal == 1
+
+
+def test_a_batch_axis_of_one_may_go():
+    """Then the first axis is that of the tokens."""
+    for op, options in (("Squeeze", {}), ("ReduceMean", {"keepdims": 0})):
+        net = Net(opset=18)
+        x = net.node(op, net.quant("x", 2.0**-4), net.ints(0), **options)
+        y = net.node("MatMul", x, net.node("Transpose", x, perm=[1, 0]))
+        assert import_model(net.model(net.quant(y, 2.0**-1), (1, 8, 16))).distance.largest == 0
+
+
+def test_nodes_that_nothing_reads_are_left_out_and_that_is_said():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    net.node("Tanh", net.node("Gelu", "x", name="first"), name="second")
+    model = net.model(net.linear(x, 16, 4))
+    found = import_model(model)
+    assert [(c.node, c.became) for c in found.changes] == [("second", "left out (2 such), nothing reads it")]
+    read = net.node("MatMul", net.node("Tanh", x), net.weight((16, 4)))
+    with pytest.raises(UnsupportedError, match="Tanh has no integer twin"):
+        import_model(net.model(read))
+
+
+EQUATIONS = {
+    "bhid,bhjd->bhij": ((2, 8, 4), (2, 8, 4)),  # scores
+    "bhij,bhjd->bihd": ((2, 8, 4), (2, 4, 8)),  # heads back behind the tokens at once
+    "bihd,bjhd->bhij": ((8, 2, 4), (8, 2, 4)),
+    "bid , bd -> bi": ((8, 16), (16,)),
+}
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_einsum_of_two_activations_is_a_product(equation):
+    """As hand-written attention has it, by onnxruntime's own Einsum; other letters and orders alike."""
+    first, second = EQUATIONS[equation]
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    rows = net.linear(x, 16, 8)
+    parts = []
+    for shape in (first, second):
+        whole_of = x if np.prod(shape) == 128 else net.node("Gather", x, net.const(0, np.int64), axis=1)
+        parts.append(net.node("Reshape", rows if np.prod(shape) == 64 else whole_of, net.ints(-1, *shape)))
+    exact(net, net.quant(net.node("Einsum", *parts, equation=equation), 2.0**-1))
+
+
+@pytest.mark.parametrize("equation", ["bnd,hdk->bhnk", "hdk,bnd->nbhk"])
+def test_einsum_with_weights_keeps_their_scales_of_channels(equation):
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    w = net.weight((2, 16, 4), np.ldexp(1.0, -np.array([[[4, 5, 6, 7]], [[7, 6, 5, 4]]])))
+    y = net.node("Einsum", *((x, w) if equation[0] == "b" else (w, x)), equation=equation)
+    y = net.node("Transpose", y, perm=[0, 1, 2, 3] if equation[0] == "b" else [1, 0, 2, 3])
+    exact(net, net.quant(y, 2.0**-3))
 
 
 def test_one_token_and_a_part_of_the_channels_can_be_chosen():
@@ -175,6 +287,30 @@ def test_masks_may_come_from_a_choice_as_well():
     assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
 
 
+def test_a_guard_against_rows_without_any_score_is_left_out():
+    """PyTorch writes it behind the softmax of scaled_dot_product_attention with a boolean mask."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.quant(net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), 2.0**-1)
+    p = net.node("Softmax", net.node("Add", scores, net.const(np.triu(np.full((8, 8), -np.inf), 1))))
+    p = net.quant(net.node("Where", net.node("IsNaN", p), net.const(0.0), p, name="guard"), 2.0**-8, signed=False)
+    found = import_model(net.model(net.quant(net.node("MatMul", p, x), 2.0**-4)))
+    assert next(n.spec for n in read_graph(found.model).nodes if n.spec).causal
+    assert [(c.became, c.exact) for c in found.changes if c.node == "guard"] == [
+        ("left out, c7 is chosen nowhere", True)
+    ]
+    assert found.distance.mean < 0.6 * found.distance.step
+
+
+@pytest.mark.parametrize("axis", [-2, -1, 1, 2])
+def test_flatten_counts_its_axis_from_either_end(axis):
+    net = Net()
+    flat = net.node("Flatten", net.quant("x", 2.0**-4), axis=axis)
+    width = 128 if axis in (1, -2) else 16
+    y = net.node("MatMul", flat, net.weight((width, 4)))
+    exact(net, net.quant(net.node("Reshape", y, net.ints(-1, 128 // width, 4)), 2.0**-4))
+
+
 def test_a_quantiser_behind_the_mask_changes_what_masked_entries_are_and_that_is_said():
     """Brevitas' attention adds the mask before it quantises: masked entries then have the smallest code."""
     net = Net()
@@ -198,6 +334,105 @@ def test_layer_norms_become_the_chosen_operator_near_the_file(layernorm, written
     (node,) = [n for n in read_graph(found.model).nodes if n.norm is not None]
     assert node.norm.op_type == {"layernorm": "IntegerLayerNorm", "ailayernorm": "AILayerNorm"}[layernorm]
     assert found.distance.mean < (0.3 if layernorm == "layernorm" else 1.5) * found.distance.step
+
+
+def test_a_factor_behind_the_quantiser_of_a_norm_is_none_of_its_gamma():
+    net = Net()
+    y = net.quant(net.norm(net.quant("x", 2.0**-4), 16), 2.0**-5)
+    y = net.node("Add", net.node("Mul", y, net.weight((16,), 2.0**-5)), net.weight((16,), 2.0**-6))
+    found = import_model(net.model(net.quant(y, 2.0**-4)))
+    ops = [n.op for n in read_graph(found.model).nodes if n.op != "Quant"]
+    assert ops == ["Norm", "Mul", "Add"] and found.distance.mean < 0.3 * found.distance.step
+
+
+def test_a_factor_of_each_token_is_none_of_the_gamma_of_a_norm():
+    """A norm that was turned: its last axis is that of the tokens."""
+    net = Net()
+    turned = net.node("Transpose", net.norm(net.quant("x", 2.0**-4), 16), perm=[0, 2, 1])
+    y = net.node("Mul", turned, net.weight((8,), 2.0**-5), name="tokens")
+    message = r"tokens \(Mul\): its input '.*' \(from norm\) has no quantiser behind it"
+    with pytest.raises(UnsupportedError, match=message):
+        import_model(net.model(net.quant(y, 2.0**-4)))
+
+
+@pytest.mark.parametrize("own_mean", [False, True])
+@pytest.mark.parametrize("root", ["Div", "Reciprocal", "Pow"])
+def test_layer_norms_written_by_hand_are_the_operator(root, own_mean):
+    """``(x - x.mean(-1)) / sqrt(x.var(-1) + eps)``, times rsqrt, or to the power of 0.5; axes from the front."""
+    net = Net(opset=18)
+    x = net.quant("x", 2.0**-4)
+
+    def centred():
+        return net.node("Sub", x, net.node("ReduceMean", x, net.ints(2)))
+
+    above = centred()
+    below = centred() if own_mean else above
+    total = net.node("Add", net.const(1e-5), net.node("ReduceMean", net.node("Mul", below, below), net.ints(2)))
+    down = net.node("Pow", total, net.const(0.5)) if root == "Pow" else net.node("Sqrt", total)
+    if root == "Reciprocal":
+        y = net.node("Mul", net.node("Reciprocal", down), above, name="norm")
+    else:
+        y = net.node("Div", above, down, name="norm")
+    found = import_model(net.model(net.quant(y, 2.0**-5)))
+    count = 7 + 2 * own_mean + (root == "Reciprocal")
+    assert f"{count} nodes of a written-out LayerNorm taken as one" in [c.became for c in found.changes]
+    assert found.distance.mean < 0.3 * found.distance.step
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("step", [2.0**-7, 0.01])
+def test_inputs_that_the_model_scales_itself_are_quantised_where_they_come_in(step, calibrated):
+    """Pixels of 0 to 255 divided by 255 before the first quantiser: only integers can be multiplied."""
+    net = Net()
+    x = net.quant(net.node("Mul", "x", net.const(1 / 255)), step, name="tokens")
+    model = net.model(net.linear(x, 16, 4))
+    with pytest.raises(
+        UnsupportedError, match=r"tokens \(Quant\): .*(factor 0.0039.*scale the inputs before|scale 0.0099)"
+    ):
+        import_model(model)
+    data = np.random.default_rng(0).uniform(-255, 255, (20, 8, 16)) if calibrated else None
+    found = import_model(model, ImportChoices(scales="power-of-two", calibration=data))
+    assert 2 <= read_graph(found.model).input.format.step <= 4
+    assert found.distance.mean < 0.2 * found.distance.step
+
+
+@pytest.mark.parametrize("width", [16, 256])
+def test_a_sum_is_quantised_before_it_is_scaled(width):
+    """A residual branch times 0.3: its sums have up to 32 bits with the factor, and 24 are held."""
+    net = Net()
+    hidden = net.node("Relu", net.node("MatMul", "x", net.const(net.rng.normal(0, 0.3, (16, width)))))
+    y = net.node("MatMul", hidden, net.const(net.rng.normal(0, 0.3, (width, 16))))
+    y = net.node("Add", y, net.const(net.rng.normal(0, 0.3, 16)))
+    model = net.model(net.node("Add", "x", net.node("Mul", y, net.const(0.3))))
+    data = np.random.default_rng(0).normal(0, 1, (16, 8, 16))
+    found = import_model(model, ImportChoices(calibration=data))
+    assert any("factor 0.3 became" in c.became for c in found.changes)
+    assert found.distance.mean < 0.05 * np.sqrt(width)
+
+
+def test_a_factor_behind_a_softmax_is_refused_or_kept_with_its_quantiser():
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.quant(net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), 1.0)
+    p = net.quant(net.node("Mul", net.node("Softmax", scores), net.const(0.3)), 2.0**-9, signed=False, name="less")
+    model = net.model(net.quant(net.node("MatMul", p, x), 2.0**-4))
+    with pytest.raises(UnsupportedError, match=r"less \(Quant\): .*carries the factor 0\.3"):
+        import_model(model)
+    assert import_model(model, ImportChoices(scales="power-of-two")).distance.largest < 2.0**-3
+
+
+def test_sums_keep_their_sign_even_if_calibration_saw_none():
+    net = Net()
+    net.rng.normal(size=7)
+    y = net.node("MatMul", net.quant("x", 2.0**-4), net.weight((16, 2)), name="sums")
+    model = net.model(net.node("MatMul", y, net.weight((2, 1), 1.0, spread=0.0)), ("batch", 1, 16))
+    inputs = np.random.default_rng(1).normal(size=(400, 1, 16)).astype(np.float32)
+    sums = Original(model, 2).run(inputs, ["sums_out"])["sums_out"].reshape(-1, 2)
+    found = import_model(model, ImportChoices(calibration=inputs[np.all(sums > 0, axis=1)]))
+    graph = read_graph(found.model)
+    (codes,) = [n for n in graph.nodes if n.op == "Quant"]
+    assert graph.tensors[codes.output].format.signed and np.any(sums < 0)
+    assert graph.input.format.signed
 
 
 @settings(max_examples=80, deadline=None)

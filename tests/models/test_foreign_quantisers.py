@@ -10,6 +10,8 @@ from qonnx.custom_op.general.quant import quant as qonnx_quant
 from qonnx.transformation.qcdq_to_qonnx import extract_elem_type
 
 from hls4attn.models.errors import UnsupportedError
+from hls4attn.models.export.reader import read_graph
+from hls4attn.models.foreign import ImportChoices, import_model
 from hls4attn.models.foreign.original import Original
 from hls4attn.models.foreign.quantisers import Quantiser, better_format, checked, clipped, constant_codes, power_of_two
 from tests.models.foreign_nets import Net
@@ -41,6 +43,26 @@ def test_qdq_and_quant_and_the_format_agree_on_all_codes_and_ties(frac, bits, si
     np.testing.assert_array_equal(ours, theirs)
 
 
+@settings(max_examples=30, deadline=None)
+@given(FRACS, st.booleans(), st.sampled_from([8, 4]))
+def test_codes_counted_from_the_other_end_are_the_other_type(frac, signed, bits):
+    """What onnxruntime makes of QUInt8 with ActivationSymmetric, or of a Relu in QInt8; with a Clip in between too."""
+    values = np.ldexp(HALVES, -frac).astype(np.float32)
+    zero = -128 if signed else 128
+    net = Net("qdq")
+    parts = [net.const(2.0**-frac), net.const(zero, np.int8 if signed else np.uint8)]
+    codes = net.node("QuantizeLinear", "x", *parts)
+    if bits == 4:
+        bounds = (zero, zero + 15) if signed else (zero - 8, zero + 7)
+        codes = net.node("Clip", codes, *(net.const(b, np.int8 if signed else np.uint8) for b in bounds))
+    output = net.node("DequantizeLinear", codes, *parts)
+    theirs = Original(net.model(output, values.shape), len(values)).run(values)[output][0]
+    y = net.node("MatMul", net.node("Reshape", output, net.ints(-1, 1)), net.weight((1, 1)))
+    found = read_graph(import_model(net.model(y, ("batch", 1)), ImportChoices(samples=4)).model).input.format
+    assert (found.width, found.signed) == (bits, not signed)
+    np.testing.assert_array_equal(found.to_real(found.quantise(values)), theirs)
+
+
 def test_rounding_half_up_would_be_noticed():
     values = np.array([0.5, 1.5, 2.5], dtype=np.float32)
     np.testing.assert_array_equal(by_onnxruntime(values, 0, 8, True, False), [0, 2, 2])
@@ -56,7 +78,27 @@ def test_clips_between_the_two_halves_make_fewer_bits(low, high, bits, signed, n
     assert (found.bits, found.signed, found.narrow) == (bits, signed, narrow)
 
 
-@pytest.mark.parametrize("bounds", [(-5, 3), (-8, 8), (1, 15), (-300, 299)])
+@pytest.mark.parametrize(
+    ("narrow", "bounds", "expected"),
+    [
+        (False, (0, np.inf), (7, False, False)),
+        (False, (-np.inf, 7), None),
+        (False, (-np.inf, np.inf), (8, True, False)),
+        (False, (-127, np.inf), (8, True, True)),
+        (True, (-128, 127), (8, True, True)),
+    ],
+)
+def test_clips_never_widen_what_they_limit(narrow, bounds, expected):
+    """Brevitas limits to [-127, 127]; a wider Clip after that changes nothing."""
+    if expected is None:
+        with pytest.raises(UnsupportedError, match="range of no format"):
+            clipped(quantiser(0.5, narrow=narrow), *bounds)
+        return
+    found = clipped(quantiser(0.5, narrow=narrow), *bounds)
+    assert (found.bits, found.signed, found.narrow) == expected
+
+
+@pytest.mark.parametrize("bounds", [(-5, 3), (-8, 8), (1, 15), (-300, 99)])
 def test_clips_to_the_range_of_no_format_are_refused(bounds):
     """`QCDQToQuant` of qonnx takes [-5, 3] for 4 bits and so forgets the limits."""
     if bounds == (-5, 3):
@@ -95,7 +137,10 @@ def test_other_scales_are_refused_with_the_nearest_one_or_rounded_to_the_better(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"zero_point": np.array(128.0)}, "zero point 128, an asymmetric.*ActivationSymmetric"),
+        ({"zero_point": np.array(100.0)}, "zero point 100, an asymmetric.*ActivationSymmetric"),
+        ({"zero_point": np.array(128.0)}, "zero point 128"),  # of signed codes
+        ({"zero_point": np.array([0.0, -128.0])}, "zero point -128"),
+        ({"zero_point": np.array(-128.0), "narrow": True}, "zero point -128"),
         ({"scale": np.array([-0.5])}, "scales must be positive"),
         ({"scale": np.array([np.nan])}, "scales must be positive"),
         ({"mode": "FLOOR"}, "rounding mode FLOOR"),

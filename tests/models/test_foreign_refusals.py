@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What has no integer twin is refused with the node's name, what was found there, and the nearest thing that works."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -67,11 +69,29 @@ def test_attention_that_no_operator_is(options, message):
     refused(net, attention(net, net.quant("x", 2.0**-4), **options), message)
 
 
+def test_a_choice_between_scores_and_other_numbers_is_no_mask():
+    """Above the diagonal one entry is 0.5 and not hidden: the file gives it a probability."""
+    other = np.where(np.triu(np.ones((8, 8)), 1) > 0, -1e9, 0)
+    other[0, 5] = 0.5
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    scores = net.quant(net.node("MatMul", x, net.node("Transpose", x, perm=[0, 2, 1])), 1.0)
+    seen = net.node("Where", net.const(np.tril(np.ones((8, 8))), bool), scores, net.const(other), name="choice")
+    p = net.quant(net.node("Softmax", seen), 2.0**-8, signed=False)
+    refused(net, net.quant(net.node("MatMul", p, x), 2.0**-4), r"choice \(Where\): a choice that is no constant mask")
+
+
 def test_layer_norms_over_other_axes():
     net = Net()
     x = net.quant("x", 2.0**-4)
     y = net.node("LayerNormalization", x, net.const(np.ones((8, 16))), axis=-2, name="norm")
     refused(net, y, r"norm \(LayerNormalization\): axis=-2 .*over several; only over the last")
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    centred = net.node("Sub", x, net.node("ReduceMean", x, axes=[1]))
+    variance = net.node("ReduceMean", net.node("Mul", centred, centred), axes=[1])
+    root = net.node("Sqrt", net.node("Add", variance, net.const(1e-5)))
+    refused(net, net.node("Div", centred, root, name="norm"), r"norm \(LayerNormalization\): axis=1 of a tensor with 3")
     net = Net()
     x = net.quant("x", 2.0**-4)
     mean = net.node("ReduceMean", x, axes=[1])
@@ -106,6 +126,37 @@ def test_layer_norms_over_other_axes():
             r"t \(Dropout\): in training mode",
         ),
         (
+            lambda n, x: n.node("Gemm", n.node("Reshape", x, n.ints(-1, 16)), n.weight((16, 4)), alpha=0.5, name="g"),
+            r"g \(Gemm\): alpha=0.5, beta=1; 1 and 1",
+        ),
+        (
+            lambda n, x: n.node("Slice", x, n.ints(5), n.ints(5), n.ints(1), name="s"),
+            r"s \(Slice\): nothing is left of \(2, 8, 16\)",
+        ),
+        (
+            lambda n, x: n.node(
+                "Add", n.node("Gather", x, n.ints(1, 0), axis=1), n.node("Gather", x, n.ints(0, 1), axis=1), name="r"
+            ),
+            r"r \(Add\): elements of quant0_row_0 are rearranged",
+        ),
+        (
+            lambda n, x: n.node(
+                "Relu", n.node("LayerNormalization", x, n.const(np.ones(16)), outputs=2, name="l")[1], name="m"
+            ),
+            r"m \(Relu\): reads 'l_out1', a further output of l \(LayerNormalization\)",
+        ),
+        *(
+            (
+                lambda n, x, e=e: n.node("Einsum", x, x, equation=e, name="e"),
+                rf"e \(Einsum\): equation '{re.escape(e)}'; supported: two operands",
+            )
+            for e in ("bid,bjk->bij", "bii,bij->bj", "...id,...jd->...ij", "bid,bjd")
+        ),
+        (
+            lambda n, x: n.node("Einsum", x, n.weight((8, 16, 4)), equation="bnd,ndk->bnk", name="e"),
+            r"e \(Einsum\): weights of their own for each of \['n'\]",
+        ),
+        (
             lambda n, x: n.node("BatchNormalization", x, *[n.const(np.ones(8))] * 4, name="b"),
             r"b \(BatchNorm.*merge_bn",
         ),
@@ -118,7 +169,7 @@ def test_arithmetic_that_no_hardware_does(make, message):
 
 def test_zero_points_and_scales():
     net = Net("qdq")
-    refused(net, net.quant("x", 2.0**-4, signed=False, zero=128, name="tokens"), r"tokens.*zero point 128.*Symmetric")
+    refused(net, net.quant("x", 2.0**-4, signed=False, zero=100, name="tokens"), r"tokens.*zero point 100.*Symmetric")
     net = Net()
     refused(net, net.quant("x", [[2.0**-4], [0.5]] * 4, name="tokens"), r"tokens \(Quant\): 8 scales .*per tensor only")
     net = Net()
@@ -130,7 +181,20 @@ def test_zero_points_and_scales():
     net = Net("qdq")
     codes = net.node("QuantizeLinear", "x", net.const(0.25), net.const(0, np.int8))
     y = net.node("DequantizeLinear", codes, net.const(0.5), net.const(0, np.int8), name="dq")
-    refused(net, y, r"dq \(DequantizeLinear\): dequantises with the scale \[0.5\] what was quantised with \[0.25\]")
+    refused(net, y, r"dq \(DequantizeLinear\): dequantises with the scale \[0.5\] .*quantised with \[0.25\] ")
+    net = Net("qdq")
+    codes = net.node("QuantizeLinear", "x", net.const(0.5), net.const(128, np.uint8))
+    y = net.node("DequantizeLinear", codes, net.const(0.5), net.const(0, np.uint8), name="dq")
+    refused(net, y, r"dq \(DequantizeLinear\): dequantises with another zero point than 128")
+    net = Net("qdq")
+    steps, zeros = net.const(np.ldexp(1.0, -np.arange(16) % 4 - 4)), net.const(np.zeros(16), np.int8)
+    codes = net.node("QuantizeLinear", net.const(np.eye(16)), steps, zeros, axis=0)
+    w = net.node("DequantizeLinear", codes, steps, zeros, axis=1, name="dq")
+    y = net.node("MatMul", net.quant("x", 2.0**-4), w)
+    refused(net, y, r"dq \(DequantizeLinear\): .* \(shape \(1, 16\)\) what was quantised with .*along the same axis")
+    net = Net()
+    y = net.node("Quant", "x", net.const(0.5), domain="qonnx.custom_op.general", name="q")
+    refused(net, y, r"q \(Quant\): has no zero point \(operand 2\)")
 
 
 def test_unquantised_weights_and_biases_that_fit_no_format():
@@ -166,6 +230,15 @@ def test_inputs():
         import_model(net.model(net.node("Add", a, b)))
 
 
+def test_rows_that_the_file_takes_for_samples():
+    """An unbatched input: attention would mix what counts as the batch here."""
+    net = Net()
+    x = net.quant("x", 2.0**-4)
+    y = net.node("MatMul", x, net.node("Transpose", x, perm=[1, 0]), name="scores")
+    message = r"scores \(MatMul\): product of shapes \(8, 16\) and \(16, 8\) mixes samples.* \(batch, rows, channels\)"
+    refused(net, y, message, shape=(8, 16))
+
+
 def test_cross_attention_opsets_domains_and_our_own_dialect():
     model = encoder()
     model.graph.input.append(helper.make_tensor_value_info("memory", TensorProto.FLOAT, ["batch", 8, 16]))
@@ -192,7 +265,14 @@ def test_external_data(tmp_path):
 
 
 def test_choices_and_calibration_data():
-    for wrong in ({"softmax": "hard"}, {"layernorm": "rms"}, {"scales": "any"}, {"weight_bits": 40}, {"samples": 0}):
+    for wrong in (
+        {"softmax": "hard"},
+        {"layernorm": "rms"},
+        {"scales": "any"},
+        {"weight_bits": 40},
+        {"bias_bits": "8"},
+        {"samples": 0},
+    ):
         with pytest.raises(SpecError, match=next(iter(wrong))):
             ImportChoices(**wrong)
     for data, message in (
@@ -272,6 +352,14 @@ def test_damaged_files_never_raise_anything_but_typed_errors():
         (
             lambda n, x: n.node("Reshape", x, n.node("Range", n.const(0.0), n.const(1e12), n.const(1.0), name="t")),
             r"t \(Range\): a constant of 1e\+12 elements",
+        ),
+        (
+            lambda n, x: n.node("Reshape", x, n.node("Concat", *[n.const(np.zeros(1 << 20))] * 17, axis=0, name="t")),
+            r"t \(Concat\): a constant of 1.78e\+07 elements",
+        ),
+        (
+            lambda n, x: n.node("Concat", *[n.node("Concat", *[x] * 256, axis=1)] * 512, axis=1, name="t"),
+            r"t \(Concat\): 512 times \(2, 2048, 16\)",
         ),
         (
             lambda n, x: n.node("MatMul", x, n.quant(n.const(np.ones((16, 4))), 1e-45), name="m"),

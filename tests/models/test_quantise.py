@@ -90,6 +90,7 @@ def test_fixed_quantiser_does_what_its_format_says_and_survives_saving(tmp_path)
         (np.empty((0, 6, 8)), "calibration set is empty"),
         (np.ones((9, 6, 8)), r"is constant \(1.0\)"),
         (np.full((9, 6, 8), np.nan), "NaN or infinity"),
+        (DATA.astype(np.float64) * 1e300, "numbers that float32 does not hold"),
         (np.ones((9, 8, 6)), r"shape \(samples, \(6, 8\)\)"),
     ],
 )
@@ -104,9 +105,11 @@ def cross_attention():
     return keras.Model(start, MultiHeadAttention(2, 4, name="cross")(start, other))
 
 
-def masked_attention():
+def masked_attention(*arguments, **options):
+    """Arguments behind query and value: key, attention_mask, return_attention_scores, training, use_causal_mask."""
     start = Input((6, 8))
-    return keras.Model(start, MultiHeadAttention(2, 4, name="masked")(start, start, use_causal_mask=True))
+    y = MultiHeadAttention(2, 4, name="masked")(start, start, *arguments, **options)
+    return keras.Model(start, y[0] if isinstance(y, list | tuple) else y)
 
 
 def with_activation(name):
@@ -128,6 +131,18 @@ def test_a_linear_output_keeps_its_sign_even_if_calibration_saw_none():
     assert np.all(result.predict(held_out, verbose=0) < 0)
 
 
+def test_activations_of_their_own_are_those_of_dense_layers():
+    def model(name):
+        keras.utils.set_random_seed(3)
+        return after_norm(Dense(4, name="d"), name("relu"), Dense(2, name="out"))
+
+    layer = quantise_model(model(keras.layers.Activation), DATA, QuantisePlan()).predict(DATA, verbose=0)
+    known = quantise_model(model(lambda _: keras.layers.ReLU()), DATA, QuantisePlan()).predict(DATA, verbose=0)
+    assert np.array_equal(layer, known)
+    linear = quantise_model(after_norm(keras.layers.Activation("linear", name="none")), DATA, QuantisePlan())
+    assert "none" not in [layer.name for layer in linear.layers]
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -139,7 +154,12 @@ def test_a_linear_output_keeps_its_sign_even_if_calibration_saw_none():
         (lambda: transformer(epsilon=0.5), "norm: epsilon=0.5 is more than 1%"),
         (lambda: transformer(value_dim=7), "value_dim=7 must equal key_dim=4"),
         (cross_attention, "cross: only self-attention"),
-        (masked_attention, "masked: masks are not supported"),
+        (lambda: masked_attention(use_causal_mask=True), "masked: masks are not supported"),
+        (lambda: masked_attention(None, None, False, None, True), "masked: masks are not supported"),
+        (lambda: masked_attention(None, np.tril(np.ones((1, 6, 6), bool))), "masked: masks are not supported"),
+        (lambda: masked_attention(return_attention_scores=True), "masked: return_attention_scores=True"),
+        (lambda: with_activation(keras.layers.ReLU()), "head: activation ReLU has no .* by name"),
+        (lambda: after_norm(keras.layers.Activation("tanh", name="t")), "t: activation tanh has no integer twin"),
         (lambda: with_activation("softmax"), "head: activation softmax .*drop the final softmax"),
         (lambda: with_activation("gelu"), "head: activation gelu"),
         (lambda: keras.Sequential([Input((6, 8)), Dense(3)]), "neither attention nor layer normalisation"),
@@ -157,7 +177,13 @@ def test_models_without_an_integer_twin_are_refused_by_name(build, message):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"score": "relu"}, "score must be one of"), ({"weight_bits": 1}, "2 to 12")]
+    ("change", "message"),
+    [
+        ({"score": "relu"}, "score must be one of"),
+        ({"weight_bits": 1}, "2 to 12"),
+        ({"weight_bits": 8.5}, "2 to 12. Received: 8.5"),
+        ({"residual_bits": "8"}, "residual_bits must be 8 to 16. Received: '8'"),
+    ],
 )
 def test_impossible_plans_are_refused(change, message):
     with pytest.raises(SpecError, match=message):
