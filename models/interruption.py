@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 #: Ctrl-C, a request to end (of a cluster's queue, say), and a terminal that closes.
-_HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def interruptible() -> Iterator[None]:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    heard = [number for number in _HEARD if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    heard = [number for number in ENDING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
-_HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from hls4attn.models.interruption import ENDING
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def interrupts_later() -> Iterator[None]:
         yield
         return
     seen: list[int] = []
-    heard = [number for number in _HEARD if callable(signal.getsignal(number))]
+    heard = [number for number in ENDING if callable(signal.getsignal(number))]
     before = {number: signal.signal(number, lambda number, _: seen.append(number)) for number in heard}
     try:
         yield
