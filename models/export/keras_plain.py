@@ -91,7 +91,7 @@ PLAIN: dict[type, Emitter] = {
     keras.layers.SpatialDropout1D: _identity,
 }
 
-_FLOAT = "; a trained float model as a whole: hls4attn quantise MODEL.keras OUT.onnx"
+_FLOAT = "; a trained float model with attention or LayerNorm as a whole: hls4attn quantise MODEL.keras OUT.onnx"
 _ATTENTION = (
     "use QSelfAttention(heads, head_dim, 'consmax' or 'softmax', ...), which holds the projections, both products and "
     "the score function"

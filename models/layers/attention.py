@@ -68,6 +68,11 @@ class QSelfAttention(Layer):  # type: ignore[misc]
         self.context_act = ClippedActivation(context_quantizer, name=f"{self.name}_context")
         self.out_act = ClippedActivation(output_quantizer, name=f"{self.name}_out")
         given: str | ScoreLayer = tf.keras.layers.deserialize(score) if isinstance(score, dict) else score
+        if score_options and not isinstance(given, str):
+            raise SpecError(
+                f"{self.name}: score_options belong to a score function given by name; give them to {given.name} "
+                f"itself. Received: {score_options}"
+            )
         in_format = fixed_of(self.score_act.quantizer, f"{self.name} score_quantizer")
         options = {"name": f"{self.name}_score", **(score_options or {})}
         value_formats = {
