@@ -154,6 +154,11 @@ def test_bad_batches_are_one_line(tmp_path):
         ("shape", np.zeros((3, 9, 9)), ("(3, 9, 9)",)),
         ("dtype", np.full((1, 8, 8), "a"), ("dtype",)),
         ("nan", np.full((2, 8, 8), np.nan), ("NaN",)),
+        (
+            "whole",
+            np.zeros((2, 8, 8), np.uint8),
+            ("whole.npy holds uint8", "np.save('whole.npy', x.astype(np.float32))"),
+        ),
     ):
         np.save(tmp_path / f"{name}.npy", batch)
         refusal(hls4attn("run", MODEL, "--input", tmp_path / f"{name}.npy"), 2, *words)
