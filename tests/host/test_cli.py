@@ -157,7 +157,7 @@ def test_bad_batches_are_one_line(tmp_path):
         (
             "whole",
             np.zeros((2, 8, 8), np.uint8),
-            ("whole.npy holds uint8", "np.save('whole.npy', x.astype(np.float32))"),
+            ("holds uint8", "x.astype(np.float32)"),
         ),
     ):
         np.save(tmp_path / f"{name}.npy", batch)
