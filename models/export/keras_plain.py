@@ -127,6 +127,9 @@ _REMEDIES = {
     "Sequential": "call its layers one by one: a model inside a model is not looked into",
     "Lambda": _OWN,
     "TFOpLambda": _OWN,
+    "SlicingOpLambda": "no token can be taken out of a sequence: use QMeanPool() or Flatten() over all of them",
+    "Masking": "all sequences have one length: pad them before the model",
+    "ZeroPadding1D": "all sequences have one length: pad them before the model",
 }
 #: TensorFlow functions on Keras tensors, by the layer that Keras makes of them.
 _FUNCTIONS = {

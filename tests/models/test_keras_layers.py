@@ -13,9 +13,12 @@ from hls4attn.models.layers import (
     CUSTOM_OBJECTS,
     ClippedActivation,
     ConSmax,
+    IntegerLayerNorm,
     IntegerSoftmax,
     QBatchNorm,
     QMeanPool,
+    QPositionEmbedding,
+    QSelfAttention,
     fixed_of,
 )
 from hls4attn.models.layers.quantizers import straight_through
@@ -223,3 +226,48 @@ def test_keras_files_of_other_kinds_are_told_apart(tmp_path):
             load_keras(tmp_path / name)
     load_qmodel(tmp_path / "old.h5", CUSTOM_OBJECTS).save(tmp_path / "again.keras")  # what the message says
     assert load_keras(tmp_path / "again.keras").output_shape == (None, 4, 4)
+
+
+def _attention(score="consmax", heads=2, name="att", **changed):
+    eight = "quantized_bits(8,2,alpha=1)"
+    roles = ("kernel", "bias", "qk", "v", "score", "context", "output")
+    options = {**{f"{role}_quantizer": eight for role in roles}, **changed}
+    return QSelfAttention(heads, 4, score, name=name, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: _attention(heads=2.5), "att: heads and head_dim must be positive whole numbers. Received: 2.5, 4"),
+        (lambda: _attention(heads="2"), "Received: '2', 4"),
+        (lambda: _attention(qk_quantizer=None), "att qk_quantizer: no quantiser"),
+        (lambda: _attention(kernel_quantizer=None), "att kernel_quantizer: no quantiser"),
+        (
+            lambda: _attention(bias_quantizer="quantised_bits(8)"),
+            "att bias_quantizer: Unknown quantiser 'quant",
+        ),
+        (
+            lambda: _attention("softmax", score_quantizer="quantized_bits(16,4,alpha=1)"),
+            "scores of 2 to 12 bits",
+        ),
+        (lambda: _attention(score_quantizer="quantized_bits(16,4,alpha=1)"), "in Keras method='split'"),
+        (lambda: QMeanPool(name="pool")(keras.layers.Input((6,))), r"pool: takes .batch, seq_len, channels."),
+        (lambda: QMeanPool(name="pool")(keras.layers.Input((None, 6))), "seq_len fixed. Received"),
+        (
+            lambda: QPositionEmbedding("fixed<8,7>", name="p")(keras.layers.Input((None, 6))),
+            "p: all axes but",
+        ),
+        (lambda: IntegerLayerNorm("int8", "fixed<8,5>", name="n"), "n in_format: Unknown quantiser 'int8'"),
+    ],
+)
+def test_layers_refuse_before_anything_is_trained(make, words):
+    with pytest.raises((SpecError, UnsupportedError), match=words):
+        make()
+
+
+def test_a_score_layer_is_part_of_one_attention_layer():
+    """Keras saves the weights of a layer that is part of two once, and cannot load the file."""
+    score = ConSmax(2, "fixed<8,5>", 0.5, name="score")
+    _attention(score, name="first")
+    with pytest.raises(SpecError, match="score is part of first already.*make one for each attention layer"):
+        _attention(score, name="second")
