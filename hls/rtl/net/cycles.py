@@ -228,8 +228,8 @@ def _pipeline(node: HwNode, kernel: RtlKernel, rows: int) -> Pipeline:
         return Pipeline(steps, tree_depth(ceil_div(ints["IN_BLOCK"], chain)) + 1 + chain + tail)
     if "LANES" not in ints:
         raise UnsupportedError(
-            f"{node.name}: no cycle model for {kernel.module}, whose clocks depend on the data, and so no whole model in "
-            "Verilog; use AILayerNorm there"
+            f"{node.name}: no cycle model for {kernel.module}, whose clocks depend on the data, and so no whole model "
+            "in Verilog; use AILayerNorm there"
         )
     steps = ceil_div(ints["CHANNELS"], ints["LANES"])
     if node.op == "AttnAffine":
