@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ _KNOWN_MODULES = ("keras", "qkeras", "hls4attn")
 _CODE_CLASSES = ("Lambda", "function", "__lambda__", "TFOpLambda", "SlicingOpLambda")
 #: How a file of HDF5 begins.
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+#: Called before a file is opened: they import layers of other packages, which enter themselves in `CUSTOM_OBJECTS`.
+FURTHER_LAYERS: list[Callable[[], object]] = []
 _SAVE_AGAIN = (
     "in Python qkeras.utils.load_qmodel({path!r}, hls4attn.models.layers.CUSTOM_OBJECTS).save('name.keras'), if you "
     "trust it: the older formats may run code"
@@ -47,9 +50,16 @@ def check_archive(path: Path, registered: set[str]) -> None:
             module, name = value.get("module"), value.get("class_name")
             known = module is None or module in registered
             known |= isinstance(module, str) and module.split(".")[0] in _KNOWN_MODULES
-            if not known or name in _CODE_CLASSES:
+            if name in _CODE_CLASSES:
                 raise UnsupportedError(
-                    f"{path}: its configuration names {module}.{name}, which could run code; refused"
+                    f"{path}: its configuration names {module}.{name}, which could run code; refused. Write it with "
+                    "layers, or as a layer class of your own"
+                )
+            if not known:
+                raise UnsupportedError(
+                    f"{path}: its configuration names {module}.{name}, which is not known here and could run code; "
+                    "refused. If you trust it: install its package, if it registers an operator; or enter the class in "
+                    "hls4attn.models.layers.CUSTOM_OBJECTS and call hls4attn.models.export.keras_export in Python"
                 )
             open_values.extend(value.values())
         elif isinstance(value, list):

@@ -15,7 +15,7 @@ import numpy as np
 from hls4attn.models.errors import ModelFileError, ToolError, UnsupportedError
 from hls4attn.models.export.execute import chunk_size
 from hls4attn.models.export.graph import Graph
-from hls4attn.models.export.keras_archive import check_archive
+from hls4attn.models.export.keras_archive import FURTHER_LAYERS, check_archive
 from hls4attn.models.export.stages import to_codes
 from hls4attn.models.files import read_arrays
 from hls4attn.models.formats import Codes
@@ -106,6 +106,8 @@ def load_keras(path: Path) -> Any:
 
     from hls4attn.models.layers import CUSTOM_OBJECTS
 
+    for register in FURTHER_LAYERS:
+        register()
     objects: dict[str, Any] = dict(CUSTOM_OBJECTS)
     check_archive(path, {cls.__module__ for cls in CUSTOM_OBJECTS.values()})
     _add_supported_quantized_objects(objects)

@@ -272,9 +272,10 @@ class _Reader:
         if proto.domain == QUANT_DOMAIN and op == "Quant":
             return Node("Quant", name, inputs[:1], output), Tensor(output, (), self._quantiser(proto))
         if proto.domain not in ("", "ai.onnx"):
-            raise UnsupportedError(
-                f"{name}: unknown operator {proto.domain}::{op}; export with standard operators and QONNX Quant nodes"
-            )
+            remedy = "export with standard operators and QONNX Quant nodes"
+            if proto.domain == DOMAIN:
+                remedy = "if another package registers it, install that; else it is of a newer version of hls4attn"
+            raise UnsupportedError(f"{name}: unknown operator {proto.domain}::{op}; {remedy}")
         if op in ("MatMul", "Add", "Mul", "Relu"):
             return Node(op, name, inputs, output), None
         if op == "Transpose":

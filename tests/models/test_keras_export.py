@@ -170,3 +170,7 @@ def test_weight_files_must_fit_the_model(tmp_path):
     np.savez(path, **{**good, "d/bias:0": np.array([{}], dtype=object)})
     with pytest.raises(ModelFileError, match="not a readable .npz of plain arrays"):
         load_weights(model, path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ModelFileError, match="not a readable .npz of plain arrays: it is one array"):
+        load_weights(model, path)
