@@ -140,6 +140,7 @@ def test_bad_arguments_are_one_line(tmp_path):
     refusal(hls4attn("verify"), 2, "either a model file or --operator")
     refusal(hls4attn("verify", "--operator", "gelu"), 2, "Unknown operator 'gelu'", "consmax")
     refusal(hls4attn("verify", MODEL, "--stages", "onnx,fpga"), 2, "['fpga']", "csim")
+    refusal(hls4attn("verify", MODEL, "--stages", ","), 2, "--stages names no stage; known: keras")
     refusal(hls4attn("verify", MODEL, "--samples", 0), 2, "at least 1")
     refusal(hls4attn("run", MODEL, "--board", "arty"), 2, "arty", "pynq-z2")
     refusal(hls4attn("train", "digits-vit", "--seeds", "a"), 2, "comma-separated integers")
