@@ -114,12 +114,15 @@ class HlsConfig:
             raise UnsupportedError(f"{path} is not valid TOML: {error}") from error
         table = values.pop("hls", None)
         if table is None:
-            return cls.from_dict({**absent, **values})
+            table, values = values, {}
         if not isinstance(table, dict):
             raise UnsupportedError(f"{path}: hls must be a table, [hls]. Received: {table!r}")
         if values:
             raise UnsupportedError(f"{path}: keys {sorted(values)} beside the [hls] table; move them into it")
-        return cls.from_dict({**absent, **table})
+        try:
+            return cls.from_dict({**absent, **table})
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; the inverse of `from_dict`."""

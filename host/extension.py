@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hls4attn.hls.design import Kernel, Parameters
@@ -16,8 +17,9 @@ from hls4attn.hls.scores import add_score_kernel, check_score_kernel
 from hls4attn.hls.stream.resources import Parts
 from hls4attn.hls.stream.units import FURTHER_PARTS
 from hls4attn.host.operator_models import OPERATORS, OperatorCase
-from hls4attn.models.errors import SpecError
+from hls4attn.models.errors import SpecError, ToolError
 from hls4attn.models.export.functions import add_function, check_function
+from hls4attn.models.export.keras_archive import FURTHER_LAYERS
 from hls4attn.models.operators.base import ScoreSpec, register_score, score_types
 
 #: Makers of Keras layers by the spec's class, for `verify --operator`.
@@ -71,12 +73,21 @@ def register_operator(operator: ScoreOperator) -> None:
     register_score(operator.spec)
     if operator.layer is not None:
         KERAS_LAYERS[operator.spec] = operator.layer
+        FURTHER_LAYERS.append(partial(_make_layer, operator, operator.layer))
     if operator.unit is not None:
         FURTHER_UNITS[operator.spec.op_type] = operator.unit
     if operator.parts is not None:
         FURTHER_PARTS[operator.op.removeprefix("Attn")] = operator.parts
     OPERATORS[operator.name] = operator.cases
     _REGISTERED[operator.name] = operator
+
+
+def _make_layer(operator: ScoreOperator, layer: Callable[[Any], Any]) -> None:
+    """Make a layer of the operator's first case, so that its module is imported and Keras knows its class."""
+    try:
+        layer(operator.cases[0].spec())
+    except Exception as error:  # the other package may fail in any way
+        raise ToolError(f"{operator.name}: its Keras layer does not load: {error}; repair or remove it") from error
 
 
 def _check(operator: ScoreOperator) -> None:

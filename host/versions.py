@@ -23,10 +23,11 @@ def versions() -> dict[str, str]:
 
 @cache
 def _fixed() -> dict[str, str]:
-    return {"hls4attn": _this(), "Python": platform.python_version(), **_packages(), **_compiler()}
+    return {"hls4attn": this_version(), "Python": platform.python_version(), **_packages(), **_compiler()}
 
 
-def _this() -> str:
+def this_version() -> str:
+    """This package's version, with the commit if it lies in a checkout."""
     found = origin()
     parts = [found.get("version") or "of unknown version"]
     if revision := found.get("git_revision"):

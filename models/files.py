@@ -56,7 +56,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         ModelFileError: if the file is missing, truncated or holds anything but plain arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it is one array, as in a .npy")
+        with archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise ModelFileError(f"No such file: {path}") from error

@@ -41,6 +41,7 @@ app.command()(doctor)
 app.command()(demo)
 
 _INTERRUPTED = 130
+_OF_ALL_VERBS = ("--debug", "--boards", "--version")
 #: What typer raises for wrong arguments; which click it belongs to depends on typer's version.
 _USAGE: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
@@ -66,12 +67,18 @@ def main(arguments: list[str] | None = None) -> Any:
     except _USAGE as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
             sys.exit(error.exit_code)
-        _fail(error.format_message(), error.exit_code)
+        _fail(error.format_message() + _misplaced(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     if code == _INTERRUPTED:  # typer may have made it of an interruption
         err.print("interrupted")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misplaced(error: Any) -> str:
+    """Where an option belongs that a verb does not know, if it is one of the command itself."""
+    name = getattr(error, "option_name", None)
+    return f"; it stands before the verb: hls4attn {name} ..." if name in _OF_ALL_VERBS else ""
 
 
 def _fail(message: str, code: int) -> NoReturn:

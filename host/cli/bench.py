@@ -54,7 +54,7 @@ def bench_board(
     model: Annotated[str, typer.Argument(help="Overlay by name, or the ONNX file it was built from.")] = "digits",
     board: Annotated[
         str | None,
-        typer.Option("--board", help="Board name, emulated or emulated:NAME [the board here].", show_default=False),
+        typer.Option("--board", help="Board name, emulated or emulated:NAME.", show_default="the board here"),
     ] = None,
     batch: Annotated[int, typer.Option(help="Samples of a batch.")] = 64,
     seconds: Annotated[float, typer.Option(help="How long to repeat each timing on a real board.")] = 1.0,
@@ -96,7 +96,7 @@ def attention(
 
 @group.command()
 def hardware(
-    units: Annotated[str | None, typer.Option(help="Comma-separated names of units [all].", show_default=False)] = None,
+    units: Annotated[str | None, typer.Option(help="Comma-separated names of units.", show_default="all")] = None,
     lengths: Annotated[
         str, typer.Option(help="Comma-separated row lengths; units are made for the longest.")
     ] = "16,64,256,1024",

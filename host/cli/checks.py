@@ -76,7 +76,7 @@ def run(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--input", help=".npy batch of real inputs [zoo model: its test set].", show_default=False),
+        typer.Option("--input", help=".npy batch of real inputs.", show_default="zoo model: its test set"),
     ] = None,
     result: Annotated[
         Path | None, typer.Option("--output", help=".npy file for the real outputs.", show_default=False)
@@ -88,12 +88,12 @@ def run(
     parallel_heads: ParallelHeads = None,
     rtl: Rtl = False,
     prompt: Annotated[
-        str | None, typer.Option(help="char-gpt: what the text begins with [ROMEO:].", show_default=False)
+        str | None, typer.Option(help="char-gpt: what the text begins with.", show_default="ROMEO:")
     ] = None,
-    tokens: Annotated[int | None, typer.Option(help="char-gpt: characters to write [200].", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="char-gpt: of the draw [0].", show_default=False)] = None,
+    tokens: Annotated[int | None, typer.Option(help="char-gpt: characters to write.", show_default="200")] = None,
+    seed: Annotated[int | None, typer.Option(help="char-gpt: of the draw.", show_default="0")] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="char-gpt: a trained .npz [the package's].", show_default=False)
+        Path | None, typer.Option(help="char-gpt: a trained .npz.", show_default="the package's")
     ] = None,
 ) -> None:
     """Run a model on the board, or on the emulated one, and say which."""
@@ -122,16 +122,14 @@ def report(
     section: Annotated[str | None, typer.Option(help="claims: consmax, sole or gaincell.", show_default=False)] = None,
     target: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="HTML file; Markdown goes beside it [build/report/<name>.html].", show_default=False
-        ),
+        typer.Option("--out", help="HTML file; Markdown goes beside it.", show_default="build/report/<name>.html"),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="On each rung of the ladder, 0 for none [1000].", show_default=False)
+        int | None, typer.Option(help="On each rung of the ladder, 0 for none.", show_default="1000")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the random samples [0].", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the random samples.", show_default="0")] = None,
     stages: Annotated[
-        str | None, typer.Option(help="Comma-separated, as of verify [all that are there].", show_default=False)
+        str | None, typer.Option(help="Comma-separated, as of verify.", show_default="all that are there")
     ] = None,
     board: BoardName = None,
     json: JsonFile = None,

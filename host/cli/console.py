@@ -32,13 +32,25 @@ class Debug:
     on = False
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from hls4attn.host.versions import this_version
+
+        out.print(f"hls4attn {this_version()}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     boards: Annotated[
         Path | None,
         typer.Option("--boards", help="TOML file with further boards; else HLS4ATTN_BOARDS.", show_default=False),
     ] = None,
 ) -> None:
+    del version  # printed already
     Debug.on = debug
     use_boards(boards)

@@ -28,9 +28,7 @@ from hls4attn.models.errors import InputError
 
 def convert(
     model: ModelFile,
-    folder: Annotated[
-        Path | None, typer.Option("--out", help="Project folder [build/<model>].", show_default=False)
-    ] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Project folder.", show_default="build/<model>")] = None,
     board: BoardName = None,
     backend: BackendName = None,
     config: ConfigFile = None,
@@ -76,21 +74,21 @@ def estimate(
 
 def build(
     model: Annotated[
-        Path | None, typer.Argument(help="ONNX model file [the zoo's ConSmax digits].", show_default=False)
+        Path | None, typer.Argument(help="ONNX model file.", show_default="the zoo's ConSmax digits")
     ] = None,
     board: BoardName = None,
     overlay: Annotated[str, typer.Option(help="digits (or any MODEL), operators, gaincell or all.")] = "digits",
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Build folder [build/<overlay>-<board>]; of all: what holds one each.", show_default=False
+            "--out", help="Build folder; of all: what holds one each.", show_default="build/<overlay>-<board>"
         ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write and check everything, run no tool of the vendor.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(help="Runs of Vivado at a time [half of the processors].", show_default=False)
+        int | None, typer.Option(help="Runs of Vivado at a time.", show_default="half of the processors")
     ] = None,
     backend: BackendName = None,
     config: ConfigFile = None,

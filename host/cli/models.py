@@ -21,22 +21,22 @@ def train(
     score: Annotated[
         str | None,
         typer.Option(
-            help="digits-vit: score function, consmax or softmax [consmax]; sole: float, then quantised.",
-            show_default=False,
+            help="digits-vit: score function, consmax or softmax; sole: float, then quantised.",
+            show_default="consmax",
         ),
     ] = None,
     attention: Annotated[
         str | None,
         typer.Option(
             help="char-gpt: softmax, integer-softmax, consmax, gaincell-linear, gaincell, gaincell-direct, "
-            "several with commas, or all [gaincell].",
-            show_default=False,
+            "several with commas, or all.",
+            show_default="gaincell",
         ),
     ] = None,
     text: Annotated[
         Path | None,
         typer.Option(
-            help="char-gpt: UTF-8 text [tiny Shakespeare: from $HLS4ATTN_DATA, else downloaded].", show_default=False
+            help="char-gpt: UTF-8 text.", show_default="tiny Shakespeare: from $HLS4ATTN_DATA, else downloaded"
         ),
     ] = None,
     steps: Annotated[
@@ -86,16 +86,16 @@ def export(
     target: Annotated[Path, typer.Argument(help="ONNX file to write.")],
     model: Annotated[
         str | None,
-        typer.Option(help="For .npz: the zoo model [digits-vit; a GPT's file says what it is].", show_default=False),
+        typer.Option(help="For .npz: the zoo model.", show_default="digits-vit; a GPT's file says what it is"),
     ] = None,
     score: Annotated[
-        str | None, typer.Option(help="For .npz of digits-vit: its score function [consmax].", show_default=False)
+        str | None, typer.Option(help="For .npz of digits-vit: its score function.", show_default="consmax")
     ] = None,
 ) -> None:
     """Keras to QONNX; refuses by name what it cannot represent exactly."""
     from hls4attn.host.verbs import models as verbs
 
-    verbs.export(out, source, target, model, score)
+    verbs.export(out, err, source, target, model, score)
 
 
 def import_onnx(

@@ -19,31 +19,31 @@ BoardName = Annotated[
     typer.Option("--board", help="Board name; without it HLS4ATTN_EMULATED_BOARD, else pynq-z2.", show_default=False),
 ]
 BackendName = Annotated[
-    str | None, typer.Option("--backend", help="hls4ml backend: Vitis or Vivado [Vitis].", show_default=False)
+    str | None, typer.Option("--backend", help="hls4ml backend: Vitis or Vivado.", show_default="Vitis")
 ]
 IoType = Annotated[
     str | None,
     typer.Option(
         "--io",
-        help="Between kernels: io_parallel (arrays) or io_stream (rows) [io_parallel; estimate, build: io_stream].",
-        show_default=False,
+        help="Between kernels: io_parallel (arrays) or io_stream (rows).",
+        show_default="io_parallel; estimate, build, report: io_stream",
     ),
 ]
 Reuse = Annotated[
     int | None,
     typer.Option(
         "--reuse",
-        help="Reuse factor: more cycles, fewer multipliers [1; io_stream: the smallest power of two that fits].",
-        show_default=False,
+        help="Reuse factor: more cycles, fewer multipliers.",
+        show_default="1; io_stream: the smallest power of two that fits",
     ),
 ]
 Lanes = Annotated[
     int | None,
-    typer.Option("--lanes", help="io_stream: keys that attention takes at a time [0: up to 4].", show_default=False),
+    typer.Option("--lanes", help="io_stream: keys that attention takes at a time.", show_default="0: up to 4"),
 ]
 ParallelHeads = Annotated[
     int | None,
-    typer.Option("--parallel-heads", help="io_stream: heads that attention takes at a time [1].", show_default=False),
+    typer.Option("--parallel-heads", help="io_stream: heads that attention takes at a time.", show_default="1"),
 ]
 Rtl = Annotated[
     bool,
@@ -56,7 +56,7 @@ Rtl = Annotated[
 Clock = Annotated[
     float | None,
     typer.Option(
-        "--clock", help="Clock in MHz that kernels are made for; the board makes one near it [100].", show_default=False
+        "--clock", help="Clock in MHz that kernels are made for; the board makes one near it.", show_default="100"
     ),
 ]
 ConfigFile = Annotated[

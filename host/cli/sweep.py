@@ -28,19 +28,19 @@ def sweep(
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Address of a Dask scheduler, such as tcp://10.0.0.5:8786 [workers on this machine].",
-            show_default=False,
+            help="Address of a Dask scheduler, such as tcp://10.0.0.5:8786.",
+            show_default="workers on this machine",
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Points at a time on this machine [one a processor].", show_default=False)
+        int | None, typer.Option(help="Points at a time on this machine.", show_default="one a processor")
     ] = None,
     resources: Annotated[
         list[str] | None,
         typer.Option(help="NAME=AMOUNT, what points share, such as vivado=2 licences; repeat it.", show_default=False),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds that a point may take [the plan's].", show_default=False)
+        float | None, typer.Option(help="Seconds that a point may take.", show_default="the plan's")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many points in this run.", show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the points; run none.")] = False,
@@ -49,7 +49,7 @@ def sweep(
     ] = False,
     objectives: Annotated[
         str | None,
-        typer.Option(help="Of the front, such as accuracy:max,dsp:min [the plan's].", show_default=False),
+        typer.Option(help="Of the front, such as accuracy:max,dsp:min.", show_default="the plan's"),
     ] = None,
     json: JsonFile = None,
     chart: ChartFile = None,

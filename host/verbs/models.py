@@ -56,9 +56,18 @@ def train(
         write_json(json, result.to_json())
 
 
-def export(out: Console, source: Path, target: Path, name: str | None, score: str | None) -> None:
+def export(out: Console, err: Console, source: Path, target: Path, name: str | None, score: str | None) -> None:
     """Export a .keras file, or a zoo model from its weights; a character GPT's say themselves what they are."""
     check_output(target, ".onnx", [source])
+    with working(err, "exporting"):
+        beside = _export(source, target, name, score)
+    out.print(f"written: {target}", soft_wrap=True, markup=False)
+    if not beside:
+        out.print(f"note: verify compares with Keras only if {source.name} lies beside {target.name}", markup=False)
+
+
+def _export(source: Path, target: Path, name: str | None, score: str | None) -> bool:
+    """Write the file; whether the source lies beside it."""
     from hls4attn.models.export.keras_stage import (
         KEY_WEIGHTS,
         KEY_WEIGHTS_HASH,
@@ -91,9 +100,7 @@ def export(out: Console, source: Path, target: Path, name: str | None, score: st
         model = load_keras(source)
         metadata = {KEY_WEIGHTS: source.name, KEY_WEIGHTS_HASH: file_hash(source)} if beside else {}
         save_model(export_keras(model, metadata), target)
-    out.print(f"written: {target}", soft_wrap=True, markup=False)
-    if not beside:
-        out.print(f"note: verify compares with Keras only if {source.name} lies beside {target.name}", markup=False)
+    return beside
 
 
 def convert(

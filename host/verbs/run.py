@@ -89,7 +89,12 @@ def _clipped(fmt: Fixed, values: Any, codes: Codes) -> int:
 def _batch(flow: Flow, data: Path | None) -> tuple[Any, Any]:
     """The batch to run and, for a zoo model's test set, its labels."""
     if data is not None:
-        return read_npy(data), None
+        batch = read_npy(data)
+        if batch.dtype.kind in "iub":  # which could as well be meant as codes
+            raise InputError(
+                f"{data} holds {batch.dtype}; --input takes real values: np.save({data.name!r}, x.astype(np.float32))"
+            )
+        return batch, None
     from hls4attn.models.zoo import zoo_model
     from hls4attn.models.zoo.registry import GPT
 

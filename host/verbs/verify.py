@@ -55,7 +55,9 @@ def verify(
         MismatchError: after all rungs, if any stage differs.
     """
     unknown = [n for n in names or () if n not in ALL_STAGES]
-    if unknown or names == []:
+    if names == []:
+        raise InputError(f"--stages names no stage; known: {', '.join(ALL_STAGES)}")
+    if unknown:
         raise InputError(f"Unknown stages {unknown}; known: {', '.join(ALL_STAGES)}")
     requested = [s for s in ON_REQUEST if s in requested or s in (names or ())]
     names = None if names is None else [n for n in names if n not in requested]

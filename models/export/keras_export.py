@@ -237,10 +237,12 @@ def _add(b: GraphBuilder, layer: Any, inputs: list[str], shape: tuple[int, ...])
     return b.node("Add", inputs, layer.name, shape)
 
 
-def _score(b: GraphBuilder, layer: ScoreLayer, inputs: list[str], shape: tuple[int, ...]) -> str:
+def _score(
+    b: GraphBuilder, layer: ScoreLayer, inputs: list[str], shape: tuple[int, ...], name: str | None = None
+) -> str:
     if not layer.quantised:
         raise UnsupportedError(f"{layer.name}: built with quantised=False; only the integer form can be exported")
-    return b.score(inputs[0], layer.spec(), layer.name, shape)
+    return b.score(inputs[0], layer.spec(), name or layer.name, shape)
 
 
 def _context(
@@ -284,9 +286,7 @@ def _attention(b: GraphBuilder, layer: QSelfAttention, inputs: list[str], shape:
     if layer.score.takes_values:
         context = _context(b, layer.score, [scores, v], (heads, seq, width), f"{n}_context")
     else:
-        p = _score(b, layer.score, [scores], per_score)
-        if p != f"{n}_score":
-            raise UnsupportedError(f"{n}: name the score layer {n}_score. Received: {p}")
+        p = _score(b, layer.score, [scores], per_score, f"{n}_score")  # as in `trace`, whatever the layer's own name
         weighted = b.node("MatMul", [p, v], f"{n}_pv", (heads, seq, width))
         context = _activation(b, layer.context_act, [weighted], (heads, seq, width))
     merged = b.reshape(b.transpose(context, (1, 0, 2), f"{n}_merge"), (seq, heads * width), f"{n}_merged")

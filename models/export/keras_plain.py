@@ -91,7 +91,7 @@ PLAIN: dict[type, Emitter] = {
     keras.layers.SpatialDropout1D: _identity,
 }
 
-_FLOAT = "; a trained float model as a whole: hls4attn quantise MODEL.keras OUT.onnx"
+_FLOAT = "; a trained float model with attention or LayerNorm as a whole: hls4attn quantise MODEL.keras OUT.onnx"
 _ATTENTION = (
     "use QSelfAttention(heads, head_dim, 'consmax' or 'softmax', ...), which holds the projections, both products and "
     "the score function"
@@ -127,6 +127,9 @@ _REMEDIES = {
     "Sequential": "call its layers one by one: a model inside a model is not looked into",
     "Lambda": _OWN,
     "TFOpLambda": _OWN,
+    "SlicingOpLambda": "no token can be taken out of a sequence: use QMeanPool() or Flatten() over all of them",
+    "Masking": "all sequences have one length: pad them before the model",
+    "ZeroPadding1D": "all sequences have one length: pad them before the model",
 }
 #: TensorFlow functions on Keras tensors, by the layer that Keras makes of them.
 _FUNCTIONS = {

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 from hls4attn.models.errors import ModelFileError, ToolError, UnsupportedError
 from hls4attn.models.export.execute import chunk_size
 from hls4attn.models.export.graph import Graph
+from hls4attn.models.export.keras_archive import FURTHER_LAYERS, check_archive
 from hls4attn.models.export.stages import to_codes
 from hls4attn.models.files import read_arrays
 from hls4attn.models.formats import Codes
@@ -28,11 +27,8 @@ KEY_MODEL, KEY_SCORE, KEY_WEIGHTS, KEY_WEIGHTS_HASH = (
     "hls4attn.weights",
     "hls4attn.weights_sha256",
 )
-
-
-#: Top-level modules that a Keras archive may name, and the classes in them that stand for code.
-_KNOWN_MODULES = ("keras", "qkeras", "hls4attn")
-_CODE_CLASSES = ("Lambda", "function", "__lambda__", "TFOpLambda", "SlicingOpLambda")
+#: So many characters of what Keras says are shown.
+_REASON = 300
 
 
 def require_keras() -> None:
@@ -110,11 +106,10 @@ def load_keras(path: Path) -> Any:
 
     from hls4attn.models.layers import CUSTOM_OBJECTS
 
-    if path.suffix != ".keras" or not path.is_file():
-        elsewhere = "; ONNX files are taken by: hls4attn import FILE.onnx OUT.onnx" if path.suffix == ".onnx" else ""
-        raise ModelFileError(f"{path}: expected an existing .keras file (model.save('name.keras')){elsewhere}")
+    for register in FURTHER_LAYERS:
+        register()
     objects: dict[str, Any] = dict(CUSTOM_OBJECTS)
-    _check_archive(path, {cls.__module__ for cls in CUSTOM_OBJECTS.values()})
+    check_archive(path, {cls.__module__ for cls in CUSTOM_OBJECTS.values()})
     _add_supported_quantized_objects(objects)
     try:
         with warnings.catch_warnings():  # Keras doubts quantisers that are not its own constraints
@@ -122,35 +117,8 @@ def load_keras(path: Path) -> Any:
             return keras.models.load_model(path, custom_objects=objects, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises anything from KeyError to BadZipFile here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = reason if len(reason) <= _REASON else f"{reason[:_REASON]} ..."  # Keras shows whole configurations
         raise ModelFileError(f"{path} is not a readable Keras model: {reason}") from error
-
-
-def _check_archive(path: Path, registered: set[str]) -> None:
-    """Refuse an archive whose configuration would make Keras import or run anything but known layers.
-
-    Args:
-        path: the archive.
-        registered: modules of layers that were registered, by this package or another.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is not a .keras archive of Keras 2.12 or newer: {error}") from error
-    open_values = [config]
-    while open_values:
-        value = open_values.pop()
-        if isinstance(value, dict):
-            module, name = value.get("module"), value.get("class_name")
-            known = module is None or module in registered
-            known |= isinstance(module, str) and module.split(".")[0] in _KNOWN_MODULES
-            if not known or name in _CODE_CLASSES:
-                raise UnsupportedError(
-                    f"{path}: its configuration names {module}.{name}, which could run code; refused"
-                )
-            open_values.extend(value.values())
-        elif isinstance(value, list):
-            open_values.extend(value)
 
 
 class KerasStage:

@@ -32,6 +32,11 @@ MAX_FILE_BYTES = 256 << 20
 #: An unquantised constant passes only if so many bits hold it; wider ones need a Quant node.
 RAW_CONSTANT_BITS = 16
 
+#: What other files begin with, and what they are.
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive; if of Keras, first: hls4attn export MODEL.keras MODEL.onnx",
+    b"\x89HDF": "HDF5; if of Keras, save it as .keras, then: hls4attn export MODEL.keras MODEL.onnx",
+}
 _REMEDIES = {
     "Softmax": "use QSelfAttention with score='softmax' (exact integer softmax) or score='consmax'",
     "Gemm": "write it as MatMul and Add, each constant behind a Quant node",
@@ -66,6 +71,8 @@ def parse_model(data: bytes, where: str) -> onnx.ModelProto:
     Raises:
         ModelFileError: if they are truncated, foreign or fail ONNX's own check.
     """
+    if not data:
+        raise ModelFileError(f"{where} is not a valid ONNX file: it is empty")
     try:
         model = onnx.load_model_from_string(data)
         if any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors_of(model)):
@@ -75,7 +82,8 @@ def parse_model(data: bytes, where: str) -> onnx.ModelProto:
         if isinstance(error, Hls4attnError):
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelFileError(f"{where} is not a valid ONNX file (truncated or foreign?): {reason}") from error
+        kind = next((kind for start, kind in _FOREIGN.items() if data.startswith(start)), "truncated or foreign?")
+        raise ModelFileError(f"{where} is not a valid ONNX file ({kind}): {reason}") from error
     return model
 
 
@@ -163,7 +171,7 @@ class _Reader:
     def _read_input(self, info: onnx.ValueInfoProto) -> Tensor:
         users = [n for n in self.model.graph.node if info.name in n.input]
         if len(users) != 1 or users[0].op_type != "Quant":
-            names = [f"{n.name} ({n.op_type})" for n in users]
+            names = [f"{n.name or n.output[0]} ({n.op_type})" for n in users]
             raise UnsupportedError(
                 f"The input {info.name!r} must feed one Quant node, which defines the input's integer format "
                 f"(in Keras: begin with a QActivation). Received: {names}"
@@ -264,9 +272,10 @@ class _Reader:
         if proto.domain == QUANT_DOMAIN and op == "Quant":
             return Node("Quant", name, inputs[:1], output), Tensor(output, (), self._quantiser(proto))
         if proto.domain not in ("", "ai.onnx"):
-            raise UnsupportedError(
-                f"{name}: unknown operator {proto.domain}::{op}; export with standard operators and QONNX Quant nodes"
-            )
+            remedy = "export with standard operators and QONNX Quant nodes"
+            if proto.domain == DOMAIN:
+                remedy = "if another package registers it, install that; else it is of a newer version of hls4attn"
+            raise UnsupportedError(f"{name}: unknown operator {proto.domain}::{op}; {remedy}")
         if op in ("MatMul", "Add", "Mul", "Relu"):
             return Node(op, name, inputs, output), None
         if op == "Transpose":

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.keras.layers import Layer
 
+from hls4attn.models.errors import SpecError
 from hls4attn.models.formats import Codes, Fixed
 from hls4attn.models.layers.quantizers import fake_quantise, fixed_of, quantiser_of
 
@@ -96,6 +97,8 @@ class PositionEmbedding(Layer):  # type: ignore[misc]
 
     def build(self, input_shape: Any) -> None:
         """Create the embedding."""
+        if any(d is None for d in input_shape[1:]):
+            raise SpecError(f"{self.name}: all axes but the batch must be fixed. Received: {tuple(input_shape)}")
         shape = tuple(int(d) for d in input_shape[1:])
         self.embedding = self.add_weight(
             name="embedding", shape=shape, initializer=tf.keras.initializers.RandomNormal(stddev=0.1)
@@ -145,6 +148,10 @@ class QMeanPool(Layer):  # type: ignore[misc]
 
     def build(self, input_shape: Any) -> None:
         """Fix the reciprocal."""
+        if len(input_shape) != 3 or input_shape[1] is None:
+            raise SpecError(
+                f"{self.name}: takes (batch, seq_len, channels), seq_len fixed. Received: {tuple(input_shape)}"
+            )
         length = int(input_shape[1])
         exponent = (length - 1).bit_length()  # 1/length is in [2**-exponent, 2 * 2**-exponent)
         bits = 1 if length == 1 << exponent else self.reciprocal_bits

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from qkeras import QDense
 from tensorflow.keras.layers import Layer
@@ -56,9 +57,21 @@ class QSelfAttention(Layer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if heads < 1 or head_dim < 1:
-            raise SpecError(f"{self.name}: heads and head_dim must be positive. Received: {heads}, {head_dim}")
+        if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in (heads, head_dim)):
+            raise SpecError(
+                f"{self.name}: heads and head_dim must be positive whole numbers. Received: {heads!r}, {head_dim!r}"
+            )
         self.heads, self.head_dim = int(heads), int(head_dim)
+        given_quantisers = {
+            "kernel_quantizer": kernel_quantizer,
+            "bias_quantizer": bias_quantizer,
+            "qk_quantizer": qk_quantizer,
+            "v_quantizer": v_quantizer,
+            "score_quantizer": score_quantizer,
+            "context_quantizer": context_quantizer,
+            "output_quantizer": output_quantizer,
+        }
+        formats = {role: fixed_of(quantiser, f"{self.name} {role}") for role, quantiser in given_quantisers.items()}
         self.kernel_quantizer = quantiser_of(kernel_quantizer)
         self.bias_quantizer = quantiser_of(bias_quantizer)
         self.q_act = ClippedActivation(qk_quantizer, name=f"{self.name}_q")
@@ -68,13 +81,15 @@ class QSelfAttention(Layer):  # type: ignore[misc]
         self.context_act = ClippedActivation(context_quantizer, name=f"{self.name}_context")
         self.out_act = ClippedActivation(output_quantizer, name=f"{self.name}_out")
         given: str | ScoreLayer = tf.keras.layers.deserialize(score) if isinstance(score, dict) else score
-        in_format = fixed_of(self.score_act.quantizer, f"{self.name} score_quantizer")
+        if score_options and not isinstance(given, str):
+            raise SpecError(
+                f"{self.name}: score_options belong to a score function given by name; give them to {given.name} "
+                f"itself. Received: {score_options}"
+            )
         options = {"name": f"{self.name}_score", **(score_options or {})}
-        value_formats = {
-            "v_format": fixed_of(self.v_act.quantizer, f"{self.name} v_quantizer"),
-            "out_format": fixed_of(self.context_act.quantizer, f"{self.name} context_quantizer"),
-        }
-        self.score = score_layer(given, self.heads, in_format, self.head_dim, value_formats, **options)
+        value_formats = {"v_format": formats["v_quantizer"], "out_format": formats["context_quantizer"]}
+        self.score = score_layer(given, self.heads, formats["score_quantizer"], self.head_dim, value_formats, **options)
+        self.score.part_of = self.name
 
     def build(self, input_shape: Any) -> None:
         """Create the projections."""

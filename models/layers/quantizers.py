@@ -71,7 +71,13 @@ def quantiser_of(identifier: Any) -> Any:
     """A quantiser from itself, from QKeras' text for it, or from a format or its text."""
     if isinstance(identifier, Fixed) or (isinstance(identifier, str) and identifier.startswith(("fixed<", "ufixed<"))):
         return FixedQuantizer(identifier)
-    return get_quantizer(identifier)
+    try:
+        return get_quantizer(identifier)
+    except ValueError as error:  # Keras speaks of an activation function
+        raise UnsupportedError(
+            f"Unknown quantiser {identifier!r}; take quantized_bits(8,2,alpha=1), quantized_relu(8,2), or a format "
+            "such as fixed<8,5>"
+        ) from error
 
 
 def fixed_of(quantizer: Any, where: str) -> Fixed:
@@ -91,7 +97,10 @@ def fixed_of(quantizer: Any, where: str) -> Fixed:
         raise UnsupportedError(
             f"{where}: no quantiser; every value on hardware needs one, e.g. quantized_bits(8, 0, alpha=1)"
         )
-    quantizer = quantiser_of(quantizer)
+    try:
+        quantizer = quantiser_of(quantizer)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{where}: {error}") from error
     if isinstance(quantizer, FixedQuantizer):
         return quantizer.format
     if type(quantizer) is quantized_bits:

@@ -33,6 +33,8 @@ class ScoreLayer(Layer):  # type: ignore[misc]
 
     #: Whether it takes [scores, values] and gives the context, instead of scores to probabilities.
     takes_values = False
+    #: Name of the attention layer that it is part of.
+    part_of: str | None = None
 
     def __init__(
         self,
@@ -132,6 +134,7 @@ class ConSmax(ScoreLayer):
         self.beta0, self.gamma0 = float(beta0), float(gamma0)
         self.out_frac = tuple(int(f) for f in np.broadcast_to(out_frac, (self.heads,)))
         self.out_width, self.method, self.mantissa_bits = int(out_width), method, int(mantissa_bits)
+        self._spec((self.beta0,) * self.heads, (self.gamma0,) * self.heads)  # refuses before anything is trained
 
     def build(self, input_shape: Any) -> None:
         """Create beta and gamma."""
@@ -142,10 +145,13 @@ class ConSmax(ScoreLayer):
 
     def spec(self) -> ConSmaxSpec:
         """The operator spec with the present beta and gamma."""
+        return self._spec(tuple(map(float, self.beta.numpy())), tuple(map(float, self.gamma.numpy())))
+
+    def _spec(self, beta: tuple[float, ...], gamma: tuple[float, ...]) -> ConSmaxSpec:
         common = (
             self.in_format,
-            tuple(map(float, self.beta.numpy())),
-            tuple(map(float, self.gamma.numpy())),
+            beta,
+            gamma,
             self.score_scale,
             self.out_frac,
             self.out_width,
@@ -218,6 +224,7 @@ class IntegerSoftmax(ScoreLayer):
         super().__init__(heads, in_format, score_scale, **kwargs)
         self.out_width, self.out_frac, self.exp_frac = int(out_width), int(out_frac), int(exp_frac)
         self.guard, self.max_length = int(guard), int(max_length)
+        self.spec()  # refuses before anything is trained
 
     def spec(self) -> SoftmaxSpec:
         """The operator spec."""
@@ -288,6 +295,11 @@ def score_layer(
         if getattr(SCORES[score], "takes_values", False):
             options = {**value_formats, **options}
         return SCORES[score](heads, in_format, head_dim**-0.5, **options)
+    if score.part_of is not None:
+        raise SpecError(
+            f"{score.name} is part of {score.part_of} already, and Keras cannot load a layer that is part of two: make "
+            "one for each attention layer"
+        )
     wrong = {n: f for n, f in value_formats.items() if score.takes_values and getattr(score, n) != f}
     if wrong:
         raise SpecError(f"{score.name}: the attention layer's quantisers have other formats: {wrong}")

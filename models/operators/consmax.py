@@ -89,7 +89,7 @@ class ConSmaxSpec:
         if not self.in_format.signed or not 2 <= self.in_format.width <= 12:
             raise SpecError(
                 f"{self.op_type}: a direct table takes signed scores of 2 to 12 bits; for 16 bits use the split "
-                f"form (ConSmaxSplit). Received: {self.in_format}"
+                f"form (ConSmaxSplit, in Keras method='split'). Received: {self.in_format}"
             )
 
     @property

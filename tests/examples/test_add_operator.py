@@ -106,6 +106,39 @@ def test_an_installed_package_is_found(installed):
     assert "squared-relu: its operator squared-relu does not load: of its own" in " ".join(done.stderr.split())
 
 
+KERAS_MODEL = """
+import sys
+from tensorflow import keras
+import squared_relu.layer
+from hls4attn.models.layers import ClippedActivation, QSelfAttention
+
+eight = "quantized_bits(8,2,alpha=1)"
+start = keras.Input((6, 8))
+attention = QSelfAttention(2, 4, "squared-relu", *[eight] * 4, "quantized_bits(8,3,alpha=1)", eight, eight, name="att")
+keras.Model(start, attention(ClippedActivation(eight)(start))).save(sys.argv[1])
+"""
+
+
+def test_a_keras_file_with_its_layer_is_exported_where_the_package_is_installed(installed):
+    path = os.pathsep.join((str(installed), os.environ.get("PYTHONPATH", "")))
+    model, exported = installed / "model.keras", installed / "model.onnx"
+    done = run(["-c", KERAS_MODEL], str(model), PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    command = ["-c", "from hls4attn.host.cli import main; main()"]
+    done = run(command, "export", str(model), str(exported))
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "names squared_relu.layer.SquaredRelu, which is not known here" in said
+    assert "install its package" in said
+    done = run(command, "export", str(model), str(exported), PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    done = run(command, "verify", str(exported), "--samples", "50", "--stages", "keras,onnx", PYTHONPATH=path)
+    assert mismatches(done.stdout) == {"keras": {"0"}, "onnx": {"0"}}, done.stderr
+    done = run(command, "verify", str(exported), "--samples", "50", "--stages", "onnx")
+    assert done.returncode == 2
+    assert "if another package registers it, install that" in " ".join(done.stderr.split())
+
+
 SWEEP = """
 import sys
 from pathlib import Path

@@ -57,7 +57,7 @@ def test_toml(tmp_path: Path) -> None:
     assert HlsConfig.from_toml(path).backend == "Vivado"
     for text, message in (
         ("[hls\n", "not valid TOML"),
-        ("[hls]\nspeed = 3\n", "Unknown configuration keys"),
+        ("[hls]\nspeed = 3\n", r"\.toml: Unknown configuration keys"),
         ("hls = 3\n", r"hls must be a table, \[hls\]. Received: 3"),
         ("reuse_factor = 2\n[hls]\n[board]\n", r"keys \['board', 'reuse_factor'\] beside the \[hls\] table"),
     ):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attention_cases import CONTEXT, E2, NARROW, S8, consmax
 from hls_networks import ZOO, chain, digits, long_skip, residuals, streamed
-from hls_sole import ailayernorm
+from hls_sole import ailayernorm, layernorm
 
 from hls4attn.hls.bench import norm_graph
 from hls4attn.hls.rtl.cycles import unit_cycles
@@ -18,7 +18,7 @@ from hls4attn.hls.rtl.net.cycles import NetworkCycles, network_cycles
 from hls4attn.hls.rtl.net.score_machines import E2Softmax, Held, Softmax
 from hls4attn.hls.rtl.net.sim import NetworkRun, NetworkSim
 from hls4attn.hls.stream.attention_graph import AttentionFormats, attention_graph
-from hls4attn.models.errors import InputError
+from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export import Graph, read_graph
 from hls4attn.models.export.execute import random_codes
 from hls4attn.models.operators import E2ContextSpec, ScoreSpec, SoftmaxSpec
@@ -161,3 +161,9 @@ def test_what_it_refuses() -> None:
         network_cycles(design, graph, 0)
     with pytest.raises(InputError, match="no sequences of 3 tokens"):
         network_cycles(design, graph, length=3)
+
+
+def test_an_exact_norm_is_refused_with_what_to_take_instead() -> None:
+    graph = replace(norm_graph(layernorm(12), 5), name="norms")
+    with pytest.raises(UnsupportedError, match="no cycle model for net_layernorm.*use AILayerNorm there"):
+        network_cycles(streamed(graph), graph)

@@ -4,14 +4,17 @@
 import inspect
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from command_line import command
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from hls4attn.host import cli
 from hls4attn.host.bench.attention import Growth, fresh_cache, parse_lengths
-from hls4attn.host.cli import options
+from hls4attn.host.cli import app, options
 from hls4attn.models.errors import InputError
 from hls4attn.models.zoo import zoo_model
 
@@ -133,6 +136,33 @@ def test_help_is_no_error(capsys, monkeypatch, arguments, expected):
     code, out, err = command(capsys, monkeypatch, *arguments)
     assert (code, err) == (expected, "")
     assert "Usage:" in out
+
+
+def _commands(command, *names):
+    yield names, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, *names, name)
+
+
+def test_help_shows_what_was_written_for_it():
+    """Rich takes [words] in a help text for markup, and drops them: a default stands in `show_default`."""
+    found = 0
+    for names, one in _commands(get_command(app)):
+        shown = CliRunner().invoke(app, [*names, "--help"], env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"}).output
+        for parameter in one.params:
+            text = getattr(parameter, "help", None) or ""
+            assert text in shown, (names, parameter.name)
+            found += bool(text)
+    assert found > 100
+
+
+def test_version_and_options_that_stand_before_the_verb(capsys, monkeypatch):
+    code, out, err = command(capsys, monkeypatch, "--version")
+    assert (code, err) == (0, "")
+    assert re.match(r"hls4attn (\d+\.\d+|of unknown version)", out)
+    code, _, err = command(capsys, monkeypatch, "verify", MODEL, "--debug")
+    assert code == 2
+    assert "No such option: --debug; it stands before the verb: hls4attn --debug ..." in err
 
 
 @pytest.mark.parametrize("verb", ["convert", "verify", "run", "estimate"])

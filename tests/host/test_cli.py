@@ -140,6 +140,7 @@ def test_bad_arguments_are_one_line(tmp_path):
     refusal(hls4attn("verify"), 2, "either a model file or --operator")
     refusal(hls4attn("verify", "--operator", "gelu"), 2, "Unknown operator 'gelu'", "consmax")
     refusal(hls4attn("verify", MODEL, "--stages", "onnx,fpga"), 2, "['fpga']", "csim")
+    refusal(hls4attn("verify", MODEL, "--stages", ","), 2, "--stages names no stage; known: keras")
     refusal(hls4attn("verify", MODEL, "--samples", 0), 2, "at least 1")
     refusal(hls4attn("run", MODEL, "--board", "arty"), 2, "arty", "pynq-z2")
     refusal(hls4attn("train", "digits-vit", "--seeds", "a"), 2, "comma-separated integers")
@@ -154,6 +155,11 @@ def test_bad_batches_are_one_line(tmp_path):
         ("shape", np.zeros((3, 9, 9)), ("(3, 9, 9)",)),
         ("dtype", np.full((1, 8, 8), "a"), ("dtype",)),
         ("nan", np.full((2, 8, 8), np.nan), ("NaN",)),
+        (
+            "whole",
+            np.zeros((2, 8, 8), np.uint8),
+            ("holds uint8", "x.astype(np.float32)"),
+        ),
     ):
         np.save(tmp_path / f"{name}.npy", batch)
         refusal(hls4attn("run", MODEL, "--input", tmp_path / f"{name}.npy"), 2, *words)

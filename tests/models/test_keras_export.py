@@ -7,7 +7,7 @@ from qkeras import QActivation, QDense
 from tensorflow import keras
 from tensorflow.keras.layers import Activation, Add, Flatten, Input, LayerNormalization, Softmax
 
-from hls4attn.models.errors import ModelFileError, UnsupportedError
+from hls4attn.models.errors import ModelFileError, SpecError, UnsupportedError
 from hls4attn.models.export.execute import Reference, random_codes
 from hls4attn.models.export.keras_export import export_keras, freeze_weights
 from hls4attn.models.export.keras_stage import KerasStage, load_weights, weight_arrays
@@ -83,9 +83,17 @@ def test_attention_block(score, causal):
 def test_score_functions_are_pluggable():
     from hls4attn.models.formats import Fixed
 
-    split = ConSmax(2, Fixed(8, 4), 0.5, method="split", out_frac=(7, 6), name="attention_score")
-    found, _ = compare(functional(attention(split)))
-    assert found["keras output"] == found["onnxruntime output"] == 0
+    for causal in (False, True):  # the layer's own name is of no account
+        split = ConSmax(2, Fixed(8, 4), 0.5, method="split", out_frac=(7, 6), causal=causal)
+        found, _ = compare(functional(attention(split)))
+        assert found["keras"] == (8, 0)
+        assert found["keras output"] == found["onnxruntime output"] == 0
+
+
+def test_options_of_a_score_function_that_is_given_as_a_layer_are_not_passed_over():
+    score = ConSmax(2, "fixed<8,4>", 0.5, name="mine")
+    with pytest.raises(SpecError, match="give them to mine itself.*causal"):
+        attention(score, score_options={"causal": True})
 
 
 def test_trailing_quantiser_and_residual_of_unlike_formats():
@@ -161,4 +169,8 @@ def test_weight_files_must_fit_the_model(tmp_path):
         load_weights(model, path)
     np.savez(path, **{**good, "d/bias:0": np.array([{}], dtype=object)})
     with pytest.raises(ModelFileError, match="not a readable .npz of plain arrays"):
+        load_weights(model, path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ModelFileError, match="not a readable .npz of plain arrays: it is one array"):
         load_weights(model, path)

@@ -13,9 +13,12 @@ from hls4attn.models.layers import (
     CUSTOM_OBJECTS,
     ClippedActivation,
     ConSmax,
+    IntegerLayerNorm,
     IntegerSoftmax,
     QBatchNorm,
     QMeanPool,
+    QPositionEmbedding,
+    QSelfAttention,
     fixed_of,
 )
 from hls4attn.models.layers.quantizers import straight_through
@@ -181,10 +184,90 @@ def test_keras_files_that_could_run_code_are_refused_unopened(tmp_path):
     (tmp_path / "old.keras").write_bytes((tmp_path / "old.h5").read_bytes())
     with pytest.raises(UnsupportedError, match="keras.layers.Lambda, which could run code"):
         load_keras(tmp_path / "zip.keras")
-    with pytest.raises(ModelFileError, match="is not a .keras archive"):
+    with pytest.raises(ModelFileError, match="Received: HDF5, Keras' older format"):
         load_keras(tmp_path / "old.keras")
     with zipfile.ZipFile(tmp_path / "module.keras", "w") as archive:
         archive.writestr("config.json", json.dumps({"config": [{"module": "this", "class_name": "Layer"}]}))
     with pytest.raises(UnsupportedError, match="names this.Layer"):
         load_keras(tmp_path / "module.keras")
     assert not marker.exists()
+
+
+def test_keras_files_of_other_kinds_are_told_apart(tmp_path):
+    import json
+    import zipfile
+
+    from qkeras.utils import load_qmodel
+
+    from hls4attn.models.errors import ModelFileError
+    from hls4attn.models.export.keras_stage import load_keras
+    from hls4attn.models.layers import CUSTOM_OBJECTS
+
+    start = keras.layers.Input((4, 4))
+    model = keras.Model(start, ClippedActivation("quantized_bits(8,2,alpha=1)")(start))
+    model.save(tmp_path / "old.h5")
+    model.save(tmp_path / "whole.keras")
+    whole = (tmp_path / "whole.keras").read_bytes()
+    (tmp_path / "half.keras").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "text.txt").write_text("text")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as archive, zipfile.ZipFile(tmp_path / "new.keras", "w") as changed:
+        changed.writestr("config.json", archive.read("config.json"))
+        changed.writestr("metadata.json", json.dumps({"keras_version": "3.6.0"}))
+    for name, words in {
+        "absent.keras": "nothing is there",
+        "old.h5": "load_qmodel",
+        "half.keras": "truncated",
+        "folder.keras": "a folder",
+        "text.txt": "as model.save",
+        "new.keras": "written by Keras 3.6.0; QKeras needs Keras 2, here 2",
+    }.items():
+        with pytest.raises(ModelFileError, match=words):
+            load_keras(tmp_path / name)
+    load_qmodel(tmp_path / "old.h5", CUSTOM_OBJECTS).save(tmp_path / "again.keras")  # what the message says
+    assert load_keras(tmp_path / "again.keras").output_shape == (None, 4, 4)
+
+
+def _attention(score="consmax", heads=2, name="att", **changed):
+    eight = "quantized_bits(8,2,alpha=1)"
+    roles = ("kernel", "bias", "qk", "v", "score", "context", "output")
+    options = {**{f"{role}_quantizer": eight for role in roles}, **changed}
+    return QSelfAttention(heads, 4, score, name=name, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: _attention(heads=2.5), "att: heads and head_dim must be positive whole numbers. Received: 2.5, 4"),
+        (lambda: _attention(heads="2"), "Received: '2', 4"),
+        (lambda: _attention(qk_quantizer=None), "att qk_quantizer: no quantiser"),
+        (lambda: _attention(kernel_quantizer=None), "att kernel_quantizer: no quantiser"),
+        (
+            lambda: _attention(bias_quantizer="quantised_bits(8)"),
+            "att bias_quantizer: Unknown quantiser 'quant",
+        ),
+        (
+            lambda: _attention("softmax", score_quantizer="quantized_bits(16,4,alpha=1)"),
+            "scores of 2 to 12 bits",
+        ),
+        (lambda: _attention(score_quantizer="quantized_bits(16,4,alpha=1)"), "in Keras method='split'"),
+        (lambda: QMeanPool(name="pool")(keras.layers.Input((6,))), r"pool: takes .batch, seq_len, channels."),
+        (lambda: QMeanPool(name="pool")(keras.layers.Input((None, 6))), "seq_len fixed. Received"),
+        (
+            lambda: QPositionEmbedding("fixed<8,7>", name="p")(keras.layers.Input((None, 6))),
+            "p: all axes but",
+        ),
+        (lambda: IntegerLayerNorm("int8", "fixed<8,5>", name="n"), "n in_format: Unknown quantiser 'int8'"),
+    ],
+)
+def test_layers_refuse_before_anything_is_trained(make, words):
+    with pytest.raises((SpecError, UnsupportedError), match=words):
+        make()
+
+
+def test_a_score_layer_is_part_of_one_attention_layer():
+    """Keras saves the weights of a layer that is part of two once, and cannot load the file."""
+    score = ConSmax(2, "fixed<8,5>", 0.5, name="score")
+    _attention(score, name="first")
+    with pytest.raises(SpecError, match="score is part of first already.*make one for each attention layer"):
+        _attention(score, name="second")

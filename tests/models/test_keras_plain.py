@@ -119,7 +119,7 @@ def softmax_between_products(x):
 
 
 _SOFTMAX = "use QSelfAttention(..., 'softmax', ...), or on scores s of shape (rows, columns) behind a QActivation: "
-_FLOAT = "; a trained float model as a whole: hls4attn quantise MODEL.keras OUT.onnx"
+_FLOAT = "; a trained float model with attention or LayerNorm as a whole: hls4attn quantise MODEL.keras OUT.onnx"
 _CANNOT = "cannot be represented exactly; "
 REFUSALS = {
     "Softmax": (softmax_between_products, f"p: layer Softmax {_CANNOT}{_SOFTMAX}Reshape((rows, columns))("),

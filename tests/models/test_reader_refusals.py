@@ -41,6 +41,14 @@ def test_missing_truncated_foreign_and_empty_files(model, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ModelFileError, match="not a valid ONNX file"):
             load_model(path)
+    for damaged, kind in (
+        (b"PK\x03\x04" + whole, "if of Keras, first: hls4attn export"),
+        (b"\x89HDF", "HDF5"),
+        (b"", "empty"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelFileError, match=kind):
+            load_model(path)
 
 
 def test_external_weights_are_not_followed(model, tmp_path):

@@ -227,7 +227,10 @@ def _pipeline(node: HwNode, kernel: RtlKernel, rows: int) -> Pipeline:
         chain = ints["CHAIN"]
         return Pipeline(steps, tree_depth(ceil_div(ints["IN_BLOCK"], chain)) + 1 + chain + tail)
     if "LANES" not in ints:
-        raise UnsupportedError(f"{node.name}: no cycle model for {kernel.module}, whose clocks depend on the data")
+        raise UnsupportedError(
+            f"{node.name}: no cycle model for {kernel.module}, whose clocks depend on the data, and so no whole model "
+            "in Verilog; use AILayerNorm there"
+        )
     steps = ceil_div(ints["CHANNELS"], ints["LANES"])
     if node.op == "AttnAffine":
         return Pipeline(steps, tail)
