@@ -70,7 +70,10 @@ class HlsConfig:
         _check_number("lanes", self.lanes, 0)
         _check_number("parallel_heads", self.parallel_heads)
         if self.io_type == "io_parallel" and (self.lanes, self.parallel_heads) != (0, 1):
-            raise UnsupportedError("lanes and parallel_heads have no effect on io_type='io_parallel'; remove them")
+            raise UnsupportedError(
+                "lanes and parallel_heads have no effect on io_type='io_parallel'; remove them, or choose io_stream "
+                "(--io io_stream)"
+            )
         if not isinstance(self.layer_reuse_factor, Mapping):
             raise UnsupportedError(
                 f"layer_reuse_factor must map node names to numbers. Received: {self.layer_reuse_factor!r}"

@@ -27,8 +27,14 @@ def chosen_board(name: str | None = None) -> str:
     """The board to design for: the one named, else that of HLS4ATTN_EMULATED_BOARD, else `pynq-z2`.
 
     Raises:
+        InputError: for `emulated`, which is no board's name.
         UnsupportedError: for an unknown name; the message lists the known ones.
     """
+    if (name or "").startswith(EMULATED[:-1]):
+        raise InputError(
+            f"Here a board has its own name, such as {DEFAULT_BOARD}; it is emulated where PYNQ finds no board, and "
+            f"{ENVIRONMENT}={DEFAULT_BOARD} in the environment insists on that. Received: {name!r}"
+        )
     return find_board(name or os.environ.get(ENVIRONMENT) or DEFAULT_BOARD).name
 
 

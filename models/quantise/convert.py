@@ -15,6 +15,7 @@ from tensorflow import keras
 from hls4attn.models.errors import UnsupportedError
 from hls4attn.models.export.keras_export import freeze_weights
 from hls4attn.models.layers import (
+    CUSTOM_OBJECTS,
     AILayerNorm,
     ClippedActivation,
     FixedQuantizer,
@@ -57,8 +58,12 @@ def quantise_model(
         raise UnsupportedError("Quantisation takes a functional Keras model with one input and one output")
     kinds = {type(layer) for layer in model.layers}
     if not kinds & {keras.layers.MultiHeadAttention, keras.layers.LayerNormalization}:
+        own = {*CUSTOM_OBJECTS.values()} - {PositionEmbedding}  # which is one of float models
+        quantised = any(kind in own or kind.__module__.startswith("qkeras") for kind in kinds)
+        remedy = "; its layers are quantised already: hls4attn export MODEL.keras OUT.onnx" if quantised else ""
         raise UnsupportedError(
-            f"{model.name} has neither attention nor layer normalisation: nothing for these operators to replace"
+            f"{model.name} has neither MultiHeadAttention nor LayerNormalization: nothing for these operators to "
+            f"replace{remedy}"
         )
     data = check_calibration(calibration, tuple(model.inputs[0].shape[1:]))
     result = _Quantiser(model, data, plan).run(on_layer)

@@ -234,6 +234,8 @@ def test_boards_are_known_before_anything_runs(monkeypatch):
         verify.verify(*consoles(), MODEL, None, 9, 0, ["onnx"], "foo", None)
     monkeypatch.setenv("HLS4ATTN_EMULATED_BOARD", "KV260")
     assert Flow("x", load_model(MODEL)).design.board.name == "kv260"
+    with pytest.raises(InputError, match="its own name, such as pynq-z2.* HLS4ATTN_EMULATED_BOARD=pynq-z2"):
+        chosen_board("emulated:pynq-z2")
     assert chosen_board("zcu104") == "zcu104"
     monkeypatch.setenv("HLS4ATTN_EMULATED_BOARD", "")
     assert chosen_board() == "pynq-z2"

@@ -15,6 +15,7 @@ from hls4attn.models.export.keras_stage import KerasStage, load_keras
 from hls4attn.models.export.reader import read_graph
 from hls4attn.models.export.stages import OnnxRuntimeStage
 from hls4attn.models.formats import Fixed
+from hls4attn.models.layers import IntegerLayerNorm
 from hls4attn.models.layers.quantizers import FixedQuantizer, fixed_of
 from hls4attn.models.quantise import QuantisePlan, choose_format
 from hls4attn.models.quantise.attention import float_tensors, projections
@@ -162,7 +163,11 @@ def test_activations_of_their_own_are_those_of_dense_layers():
         (lambda: after_norm(keras.layers.Activation("tanh", name="t")), "t: activation tanh has no integer twin"),
         (lambda: with_activation("softmax"), "head: activation softmax .*drop the final softmax"),
         (lambda: with_activation("gelu"), "head: activation gelu"),
-        (lambda: keras.Sequential([Input((6, 8)), Dense(3)]), "neither attention nor layer normalisation"),
+        (lambda: keras.Sequential([Input((6, 8)), Dense(3)]), "neither MultiHeadAttention nor LayerNorm.* replace$"),
+        (
+            lambda: keras.Sequential([Input((6, 8)), IntegerLayerNorm("fixed<8,4>", "fixed<8,5>")]),
+            "quantised already: hls4attn export MODEL.keras OUT.onnx",
+        ),
         (
             lambda: keras.Sequential(
                 [Input((6, 8)), LayerNormalization(epsilon=1e-6), keras.layers.Conv1D(3, 2, name="c")]
