@@ -15,6 +15,16 @@ from hls4attn.models.errors import UnsupportedError
 
 MAX_REUSE = 65536
 KINDS = ("dsp", "bram36", "lut", "ff")
+#: Part of a device's LUTs beyond which a placer is not trusted to finish.
+FILLED = 0.9
+#: LUTs and halves of block RAMs that DMA, interconnects and shell take beside a kernel: assumed, since no such overlay
+#: was synthesised.
+AROUND_LUT, AROUND_BRAM18 = 6000, 30
+#: What "fits" means, for people.
+ROOM = (
+    f"fits: with {AROUND_LUT:,} LUT and {AROUND_BRAM18} BRAM18 (halves of BRAM36) for DMA, interconnects and shell, "
+    f"which are assumed, and {FILLED:.0%} of all LUTs in use at most."
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Capacity:
     name: str
     family: str
     dsp: int | None
-    bram36: int | None
+    bram36: float | None
     lut: int | None
     ff: int | None
 
@@ -41,9 +51,9 @@ class Fit:
 
     Attributes:
         board: its name.
-        used: what the design needs: dsp, bram36, lut, ff.
-        percent: of the board, where it is known.
-        fits: whether everything that is known fits.
+        used: what the kernels need: dsp, bram36, lut, ff.
+        percent: of the whole board, where it is known.
+        fits: whether everything that is known fits, with what is around the kernels.
     """
 
     board: str
@@ -52,8 +62,15 @@ class Fit:
     fits: bool
 
 
+def room(capacity: Capacity) -> Capacity:
+    """What a board leaves for kernels: not all LUTs can be used, and DMA, interconnects and shell take some."""
+    lut = None if capacity.lut is None else max(int(FILLED * capacity.lut) - AROUND_LUT, 0)
+    bram36 = None if capacity.bram36 is None else max(capacity.bram36 - AROUND_BRAM18 / 2, 0)
+    return replace(capacity, lut=lut, bram36=bram36)
+
+
 def fit(resources: Resources, capacity: Capacity) -> Fit:
-    """Whether resources are there on a board: 100 x used / available, rounded to a tenth."""
+    """Whether resources are there in the `room` of a board, and 100 x used / the whole board, rounded to a tenth."""
     used: dict[str, float] = {
         "dsp": resources.dsp(capacity.family),
         "bram36": resources.bram36,
@@ -62,7 +79,8 @@ def fit(resources: Resources, capacity: Capacity) -> Fit:
     }
     known = {kind: have for kind in KINDS if (have := getattr(capacity, kind)) is not None}
     percent = {kind: round(100 * used[kind] / max(have, 1), 1) for kind, have in known.items()}
-    return Fit(capacity.name, used, percent, all(used[kind] <= have for kind, have in known.items()))
+    left = room(capacity)
+    return Fit(capacity.name, used, percent, all(used[kind] <= getattr(left, kind) for kind in known))
 
 
 #: Makes the design of a configuration.
@@ -224,11 +242,12 @@ def _largest(found: Estimate, capacity: Capacity) -> str:
     """The scarcest resource and the kernel that takes most of it."""
     if found.limits:
         return str(found.limits[0])
-    percent = fit(found.resources, capacity).percent
-    kind = max(percent, key=lambda k: percent[k])
+    left = fit(found.resources, room(capacity)).percent
+    kind = max(left, key=lambda k: left[k])
 
     def use(kernel: KernelEstimate) -> float:
         return fit(kernel.resources, capacity).used[kind]
 
     kernel = max(found.kernels, key=use)
-    return f"{percent[kind]:.0f}% of {kind}, most of it ({use(kernel):g}) in {kernel.name} ({kernel.kernel})"
+    beside = " that DMA and shell leave" if getattr(room(capacity), kind) != getattr(capacity, kind) else ""
+    return f"{left[kind]:.0f}% of {kind}{beside}, most of it ({use(kernel):g}) in {kernel.name} ({kernel.kernel})"

@@ -15,7 +15,7 @@ from rich.table import Table
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
 from hls4attn.hls.estimate import Estimate, estimate, to_dict
-from hls4attn.hls.fit import Capacity, Fit, Suggestion, fit, most_reuse, paced_by_cells, smallest_reuse, suggest
+from hls4attn.hls.fit import ROOM, Capacity, Fit, Suggestion, fit, most_reuse, paced_by_cells, smallest_reuse, suggest
 from hls4attn.hls.lowering import lower_graph
 from hls4attn.hls.stream.cycles import chunks, is_attention
 from hls4attn.hls.stream.resources import NARROW
@@ -49,6 +49,7 @@ _COMMON = (
     "DSP: every multiplier in slices of 25 x 18 bits (Zynq-7000) or 27 x 18 (UltraScale+).",
     "BRAM36: each memory alone, 18 Kb blocks; memories below 1024 bits or 64 words are LUTs.  "
     "LUT, FF: sums over the operations, to see orders of magnitude.",
+    ROOM,
 )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design
+from hls4attn.hls.fit import AROUND_LUT
 from hls4attn.hls.hwfile import lower_design
-from hls4attn.hls.rtl.net.budget import AROUND, Budget, budget, fastest
+from hls4attn.hls.rtl.net.budget import Budget, budget, fastest
 from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.host.estimate import capacity
 from hls4attn.models.errors import UnsupportedError
@@ -43,7 +44,7 @@ class RtlChoice:
             f"{self.latency:,} clocks from the first word of a sample to the last of its answer, by the model of the "
             "RTL",
             f"{size.dsp} DSP blocks, roughly {size.lut:,} LUT, {size.bram18} BRAM18: counted, not synthesised; "
-            f"{AROUND:,} LUT are assumed around",
+            f"{AROUND_LUT:,} LUT are assumed around",
         )
 
 

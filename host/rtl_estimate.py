@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hls4attn.hls.design import Design
-from hls4attn.hls.fit import Capacity
-from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18, FILLED, Budget, fits
+from hls4attn.hls.fit import AROUND_BRAM18, AROUND_LUT, ROOM, Capacity
+from hls4attn.hls.rtl.net.budget import Budget, fits
 from hls4attn.hls.rtl.net.cycles import NetworkCycles, network_cycles
 from hls4attn.host.connect import chosen_board
 from hls4attn.host.estimate import CLOCK_MHZ, capacity
@@ -30,8 +30,7 @@ _NOTES = (
     "and the receiver never wait.",
     "DSP: blocks of the modules as they are written; two products with one operand in common share a block where they "
     "fit.  LUT, BRAM18 (halves of block RAMs): estimates, nothing was synthesised; LUTs as memory are among the LUTs.",
-    f"fits: with {AROUND:,} LUT and {AROUND_BRAM18} BRAM18 for DMA, interconnects and shell, which are assumed, and "
-    f"{FILLED:.0%} of all LUTs in use.",
+    ROOM,
 )
 
 
@@ -86,7 +85,7 @@ def as_dict(found: RtlChoice, clocks: NetworkCycles, target: Capacity) -> dict[s
         "dsp": found.budget.dsp,
         "lut_estimate": found.budget.lut,
         "bram18_estimate": found.budget.bram18,
-        "lut_around": AROUND,
+        "lut_around": AROUND_LUT,
         "bram18_around": AROUND_BRAM18,
         "synthesised": False,
         "nodes": [

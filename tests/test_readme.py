@@ -7,8 +7,7 @@ import pytest
 
 from hls4attn.hls import HlsConfig
 from hls4attn.hls.estimate import estimate
-from hls4attn.hls.fit import fit
-from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18
+from hls4attn.hls.fit import AROUND_BRAM18, AROUND_LUT, FILLED, fit
 from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.hls.shell import added_cycles
 from hls4attn.host.estimate import capacity, designs
@@ -55,13 +54,15 @@ def test_table_of_the_network():
     form = choice.words.partition(":")[0]
     row = f"| {form} | {clocks.latency:,} | {clocks.interval:,.0f} | {size.dsp} | {size.bram18} | {size.lut:,} |"
     assert row in RTL
-    assert f"Another {AROUND:,} LUT are assumed around the" in RTL
+    assert f"Another {AROUND_LUT:,} LUT are assumed around the" in RTL
     assert re.search(rf"assumed clock of 100 MHz this\s+is {clocks.latency / 100:.2f} us an image", RTL)
 
 
 def test_what_is_assumed_around_a_kernel():
     said = " ".join((PAGES / "limits.md").read_text().split())
-    assert f"beside Verilog kernels, {AROUND:,} LUTs and {AROUND_BRAM18} BRAM18 are assumed" in said
+    assert f"for which {AROUND_LUT:,} LUTs and {AROUND_BRAM18} BRAM18 are assumed, and uses {100 * FILLED:g} %" in said
+    said = " ".join((PAGES / "streaming.md").read_text().split())
+    assert f"{AROUND_LUT:,} LUT and {AROUND_BRAM18} BRAM18, which are assumed, and {100 * FILLED:g} % of all" in said
 
 
 def test_samples_of_a_report():

@@ -51,7 +51,7 @@ SUBJECTS = (
     Subject("consmax-rtl", "the same, kernels in Verilog", "digits_vit/consmax.onnx", 200, rtl=True),
     Subject("sole", "digits transformer, E2Softmax and AILayerNorm", "digits_vit/sole.onnx", 10_000),
     Subject("softmax", "digits transformer, exact integer softmax", "digits_vit/softmax.onnx", 10_000),
-    Subject("gaincell", "character GPT, gain cells", "char_gpt/gaincell.onnx", 1_000, "aup-zu3"),
+    Subject("gaincell", "character GPT, gain cells", "char_gpt/gaincell.onnx", 1_000, "kv260"),
 )
 
 

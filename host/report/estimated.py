@@ -102,14 +102,12 @@ def _kernels(found: Estimate, family: str) -> Table:
 
 
 def _boards(fits: Sequence[Fit], target: str) -> Table:
+    from hls4attn.hls.fit import ROOM
     from hls4attn.host.estimate import board_rows
 
     tones = tuple("good" if f.fits and f.board == target else "" for f in fits)
     columns = (*columns_of(("board",), ("DSP %", "BRAM36 %", "LUT % ~", "FF % ~")), Column("fits"))
-    note = (
-        "Of the whole FPGA, by the kernels alone: DMA, interconnects and shell come on top. ~: roughly. "
-        f"This report is for {target}."
-    )
+    note = f"Kernels alone, of the whole FPGA; ~: roughly. This report is for {target}. {ROOM[0].upper()}{ROOM[1:]}"
     return Table("Boards", columns, tuple(board_rows(fits)), tones, note=note)
 
 

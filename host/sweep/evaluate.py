@@ -34,7 +34,7 @@ from hls4attn.overlays.boards import board as find_board
 from hls4attn.overlays.boards import use_boards
 
 #: Part of every point's key: to be raised whenever the same settings give other metrics.
-EVALUATOR = "2"
+EVALUATOR = "3"
 #: Compared if the plan names no stages: each in seconds, from three makers.
 STAGES = ("onnxruntime", "csim", "board")
 #: What an evaluation may import late; no TensorFlow, which does not survive a fork.

@@ -2,6 +2,7 @@
 """What a user is told about a design before synthesis: figures, limits, boards, the change that fits, and errors."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,17 @@ from command_line import command
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode, Stream
 from hls4attn.hls.estimate import estimate, to_dict
-from hls4attn.hls.fit import Capacity, auto_reuse, fit, most_reuse, smallest_reuse, suggest
+from hls4attn.hls.fit import (
+    AROUND_BRAM18,
+    AROUND_LUT,
+    FILLED,
+    Capacity,
+    auto_reuse,
+    fit,
+    most_reuse,
+    smallest_reuse,
+    suggest,
+)
 from hls4attn.hls.limits import MAX_UNROLL
 from hls4attn.hls.stream.cycles import ceil_div, latencies
 from hls4attn.hls.stream.resources import Resources
@@ -194,6 +205,21 @@ def test_suggestions():
     assert hopeless.options == ""
     assert "layer (dense)" in hopeless.reason
     assert "dsp" in hopeless.reason
+
+
+@pytest.mark.parametrize("kind", ["dsp", "bram36", "lut", "ff"])
+def test_fitting_leaves_room_for_what_is_around_the_kernels(make, kind):
+    used = estimate(make(STREAM), STREAM).resources
+    enough = {
+        "dsp": used.dsp(),
+        "bram36": used.bram36 + AROUND_BRAM18 / 2,
+        "lut": math.ceil((used.lut + AROUND_LUT) / FILLED),
+        "ff": used.ff,
+    }
+    assert fit(used, replace(HUGE, **enough)).fits
+    found = fit(used, replace(HUGE, **enough | {kind: enough[kind] - 2}))
+    assert not found.fits and found.percent["lut"] < 100 * FILLED  # of the whole board, by the kernels alone
+    assert fit(used, Capacity("unknown", "zynq", None, None, None, None)).fits
 
 
 def test_fewer_keys_and_heads_at_a_time(make):

@@ -8,8 +8,8 @@ import pytest
 from command_line import command
 
 from hls4attn.hls.config import HlsConfig
-from hls4attn.hls.fit import Capacity
-from hls4attn.hls.rtl.net.budget import AROUND, AROUND_BRAM18, FILLED, budget, fastest, fits
+from hls4attn.hls.fit import AROUND_BRAM18, AROUND_LUT, FILLED, Capacity
+from hls4attn.hls.rtl.net.budget import budget, fastest, fits
 from hls4attn.hls.rtl.net.cycles import network_cycles
 from hls4attn.host.estimate import designs
 from hls4attn.models.errors import InputError, UnsupportedError
@@ -75,7 +75,7 @@ def test_each_kind_of_resource_can_be_too_little(make, graph):
     found = fastest(make, graph, STREAM, ZYNQ).budget
     enough = Capacity("enough", "zynq", found.dsp, found.bram18 / 2 + AROUND_BRAM18 / 2, 52000, None)
     assert fits(found, enough) and fits(found, Capacity("unknown", "zynq", None, None, None, None))
-    short = {"dsp": found.dsp - 1, "bram36": enough.bram36 - 1, "lut": (found.lut + AROUND - 1) / FILLED}
+    short = {"dsp": found.dsp - 1, "bram36": enough.bram36 - 1, "lut": (found.lut + AROUND_LUT - 1) / FILLED}
     for kind, number in short.items():
         assert not fits(found, replace(enough, **{kind: number}))
 

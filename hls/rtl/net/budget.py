@@ -8,19 +8,13 @@ from dataclasses import dataclass, replace
 
 from hls4attn.hls.config import HlsConfig
 from hls4attn.hls.design import Design, HwNode
-from hls4attn.hls.fit import Capacity
+from hls4attn.hls.fit import Capacity, room
 from hls4attn.hls.rtl.net.cycles import NetworkCycles, network_cycles
 from hls4attn.hls.rtl.net.kernel import rtl_kernel
 from hls4attn.hls.rtl.net.sizes import NodeSize, fifo_sizes, node_size
 from hls4attn.hls.stream.cycles import ceil_div, is_attention
 from hls4attn.models.errors import InputError, UnsupportedError
 from hls4attn.models.export.graph import Graph
-
-#: Part of a device's LUTs beyond which a placer is not trusted to finish.
-FILLED = 0.9
-#: LUTs and halves of block RAMs that DMA, interconnects and shell take beside a kernel: assumed, since no such overlay
-#: was synthesised.
-AROUND, AROUND_BRAM18 = 6000, 30
 
 
 @dataclass(frozen=True)
@@ -117,14 +111,9 @@ class Fastest:
 
 def fits(found: Budget, capacity: Capacity) -> bool:
     """Whether a choice fits a board, with room for what is around it and some LUTs left."""
-    return all(
-        limit is None or used <= limit
-        for used, limit in (
-            (found.dsp, capacity.dsp),
-            (found.lut + AROUND, None if capacity.lut is None else FILLED * capacity.lut),
-            (found.bram18 + AROUND_BRAM18, None if capacity.bram36 is None else 2 * capacity.bram36),
-        )
-    )
+    left = room(capacity)
+    used = (found.dsp, left.dsp), (found.lut, left.lut), (found.bram18 / 2, left.bram36)
+    return all(limit is None or size <= limit for size, limit in used)
 
 
 def fastest(make: Callable[[HlsConfig], Design], graph: Graph, config: HlsConfig, capacity: Capacity) -> Fastest:
