@@ -81,8 +81,8 @@ def test_a_keras_model_is_only_replaced_by_its_own_successor(tmp_path):
 def test_verbs_refuse_outputs_first(tmp_path):
     absent = tmp_path / "absent.onnx"
     for call in (
-        lambda out, err: models.export(out, absent, absent, "digits-vit", "consmax"),
-        lambda out, err: models.export(out, tmp_path / "a.keras", tmp_path / "b.txt", "digits-vit", "consmax"),
+        lambda out, err: models.export(out, err, absent, absent, "digits-vit", "consmax"),
+        lambda out, err: models.export(out, err, tmp_path / "a.keras", tmp_path / "b.txt", "digits-vit", "consmax"),
         lambda out, err: run.run(out, err, MODEL, "pynq-z2", None, MODEL, None),
         lambda out, err: run.run(out, err, MODEL, "pynq-z2", None, tmp_path / "y", tmp_path / "y"),
         lambda out, err: verify.verify(out, err, MODEL, None, 9, 0, ["onnx"], "pynq-z2", MODEL),
