@@ -110,3 +110,13 @@ def sweep_file(path, finished=False):
         store.add(result)
     store.close()
     return path
+
+
+def by_key(content):
+    """Sections of a page by their keys."""
+    return {section.key: section for section in content.sections}
+
+
+def texts(section):
+    """All that a section's notes say."""
+    return " ".join(b.text for b in section.blocks if isinstance(b, Note))
