@@ -15,7 +15,7 @@ import numpy as np
 from hls4attn.host.report.attention import AttentionMap, attention_maps
 from hls4attn.host.report.inline import INK, PALETTE, SMALLEST, canvas, inline_svg, short
 from hls4attn.host.report.layers import LayerError, layer_errors
-from hls4attn.host.sweep.chart import drawable, scatter
+from hls4attn.host.sweep.chart import drawable, scatter, title
 from hls4attn.host.sweep.pareto import Objective
 from hls4attn.host.sweep.point import Result
 from hls4attn.models.errors import InputError
@@ -204,7 +204,7 @@ def figure_row_sums(graph: Graph, trace: Mapping[str, Codes]) -> str:
 def figure_sweep(
     results: Sequence[Result],
     objectives: Sequence[Objective],
-    only_fitting: bool = True,
+    best: Sequence[Result],
     name: Callable[[Result], str] | None = None,
 ) -> str:
     """The points of a sweep, those on the front joined and named.
@@ -212,7 +212,7 @@ def figure_sweep(
     Args:
         results: of the sweep.
         objectives: the first is drawn upwards, the second to the right; of more, the front is that of all.
-        only_fitting: whether only a design that fits its board can be on the front.
+        best: the front.
         name: short name of a point.
 
     Raises:
@@ -222,6 +222,6 @@ def figure_sweep(
         raise InputError("No point was evaluated without a mismatch and has the first two objectives: nothing to draw")
     with canvas(7.6, 4.6) as figure:
         axis = figure.subplots()
-        scatter(axis, results, objectives, only_fitting, name)
+        scatter(axis, results, objectives, best, name)
         figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
-    return inline_svg(figure, f"{objectives[0].title} over {objectives[min(1, len(objectives) - 1)].title}")
+    return inline_svg(figure, title(objectives))

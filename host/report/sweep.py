@@ -25,7 +25,7 @@ from hls4attn.host.report.content import (
 from hls4attn.host.report.figures import figure_sweep
 from hls4attn.host.report.made import written
 from hls4attn.host.report.points import KEY, Shown, points_section, words_of
-from hls4attn.host.sweep.chart import drawable
+from hls4attn.host.sweep.chart import drawable, title
 from hls4attn.host.sweep.outputs import sought
 from hls4attn.host.sweep.pareto import Objective, front
 from hls4attn.host.sweep.point import Result
@@ -121,22 +121,18 @@ def _front(
         main = shown.main(objectives)
         blocks.append(Table("Best first", main.columns(), tuple(map(main.cells, best)), sortable=len(best) > 2))
     blocks += [Note(line[:1].upper() + line[1:], "why") for line in remarks(results, objectives, fitting, bool(best))]
-    blocks.append(_picture(shown, results, best, objectives, fitting))
+    blocks.append(_picture(shown, results, best, objectives))
     return Section("front", "Pareto front", tuple(blocks))
 
 
-def _picture(
-    shown: Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective], fitting: bool
-) -> Block:
+def _picture(shown: Shown, results: Sequence[Result], best: Sequence[Result], objectives: Sequence[Objective]) -> Block:
     drawn = drawable(results, objectives)
     if not drawn:
         return Note("No chart: no point without a mismatch has both of the first two objectives.", "why")
     differing = Shown(varying([r.settings for r in best]) or shown.settings, ())
-    picture = figure_sweep(results, objectives, fitting, differing.name)
-    title = " over ".join(o.title for o in objectives[:2])
-    title = title[:1].upper() + title[1:]
+    picture, heading = figure_sweep(results, objectives, best, differing.name), title(objectives)
     words = f"{len(drawn):,} points without a mismatch, {len(best)} of them on the front of all objectives."
-    return Picture.of_svg("pareto", title, picture, words)
+    return Picture.of_svg("pareto", heading[:1].upper() + heading[1:], picture, words)
 
 
 def _failures(results: Sequence[Result]) -> Section:

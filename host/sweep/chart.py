@@ -33,11 +33,21 @@ def draw(results: Sequence[Result], objectives: Sequence[Objective], kind: str, 
     from matplotlib import rc_context
 
     with rc_context({"text.parse_math": False}):  # a file's name may have dollars
-        axis = drawn.subplots()
-        scatter(axis, results, objectives, only_fitting)
+        axis, best = drawn.subplots(), front(results, objectives, only_fitting)
+        scatter(axis, results, objectives, best)
         axis.legend(fontsize=8)
-        drawn.suptitle(_caption(results, objectives, only_fitting), fontsize=9)
+        drawn.suptitle(_caption(results, objectives, best), fontsize=9)
         return render(drawn, kind)
+
+
+def title(objectives: Sequence[Objective]) -> str:
+    """What the picture shows, in words."""
+    return f"{objectives[0].title} over {_right(objectives).title}"
+
+
+def _right(objectives: Sequence[Objective]) -> Objective:
+    """The objective that is drawn to the right; of a single one, itself."""
+    return objectives[:2][-1]
 
 
 def drawable(results: Sequence[Result], objectives: Sequence[Objective]) -> list[Result]:
@@ -49,7 +59,7 @@ def scatter(
     axis: Any,
     results: Sequence[Result],
     objectives: Sequence[Objective],
-    only_fitting: bool = True,
+    best: Sequence[Result],
     name: Callable[[Result], str] | None = None,
 ) -> None:
     """Draw the points into axes of matplotlib, in the colours of the style that holds.
@@ -58,15 +68,14 @@ def scatter(
         axis: the axes.
         results: as `draw`.
         objectives: as `draw`.
-        only_fitting: as `front`.
+        best: the front of all objectives.
         name: what is written beside a point of the front.
     """
     from matplotlib import rcParams
 
     ink = rcParams["axes.edgecolor"]
-    up, right = objectives[0], objectives[min(1, len(objectives) - 1)]
+    up, right = objectives[0], _right(objectives)
     shown = drawable(results, objectives)
-    best = front(results, objectives, only_fitting)
     places = {r.key: (right.value(r) or 0.0, up.value(r) or 0.0) for r in shown}
     line = sorted(best, key=lambda r: places[r.key])
     axis.plot(*_columns(line, places), color="grey", linewidth=0.8, label="Pareto front", zorder=1)
@@ -77,11 +86,10 @@ def scatter(
         axis.scatter([], [], s=40, color=colour, label=group)
     if any(r.metrics.get("fits") is not True for r in shown):
         axis.scatter([], [], s=30, marker="x", color=ink, label="does not fit its board")
-    for number, result in enumerate(line[:NAMED] if name else ()):
-        up_or_down = 7 if number % 2 == 0 else -13
-        axis.annotate(
-            name(result) if name else "", places[result.key], (5, up_or_down), textcoords="offset points", fontsize=7.5
-        )
+    if name:
+        for number, result in enumerate(line[:NAMED]):
+            offset = 5, -13 if number % 2 else 7  # neighbours above and below
+            axis.annotate(name(result), places[result.key], offset, textcoords="offset points", fontsize=7.5)
     axis.set_xlabel(f"{right.title}, {_better(right)}")
     axis.set_ylabel(f"{up.title}, {_better(up)}")
     _scale(axis, [x for x, _ in places.values()])
@@ -116,13 +124,13 @@ def _scale(axis: Any, values: Sequence[float]) -> None:
     axis.xaxis.set_minor_formatter(lambda value, _: "")
 
 
-def _caption(results: Sequence[Result], objectives: Sequence[Objective], only_fitting: bool) -> str:
+def _caption(results: Sequence[Result], objectives: Sequence[Objective], best: Sequence[Result]) -> str:
     bad = ", ".join(f"{count} {status}" for status, count in counts(results).items() if count and status != "ok")
     missing = sum(r.status == "ok" for r in results) - len(drawable(results, objectives))
     wanted = ", ".join(map(str, objectives))
     return (
-        f"{len(results)} points: {len(front(results, objectives, only_fitting))} on the Pareto front of {wanted} "
-        f"(large, ringed)\nnot drawn: {bad or 'no failure'}, {missing} with mismatches or without a value"
+        f"{len(results)} points: {len(best)} on the Pareto front of {wanted} (large, ringed)\n"
+        f"not drawn: {bad or 'no failure'}, {missing} with mismatches or without a value"
     )
 
 

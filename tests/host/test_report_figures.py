@@ -223,7 +223,7 @@ def test_figures_fit_a_page_beside_each_other(digits):
             figure_attention(graph, trace, 0),
             figure_attention(graph, trace, 1),
             figure_row_sums(graph, trace),
-            figure_sweep(WIDE, OBJECTIVES, name=lambda r: r.key[:4]),
+            figure_sweep(WIDE, OBJECTIVES, WIDE[:1], name=lambda r: r.key[:4]),
         ]
 
     figures = made()
@@ -262,7 +262,7 @@ def test_texts_are_plain_and_can_be_read(digits):
         *map(figure_layer_errors, (errors, wide)),
         *(figure_attention(graph, trace, 0), figure_row_sums(graph, trace)),
         figure_kernels(slow, "zynq"),
-        figure_sweep(WIDE, OBJECTIVES, name=lambda r: r.key[:4]),
+        figure_sweep(WIDE, OBJECTIVES, WIDE[:1], name=lambda r: r.key[:4]),
         model_svg(graph),
     ]
     for svg in figures:

@@ -23,7 +23,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def drawn(results, objectives, **options):
     """Axes with the points, and the points of every collection that has some."""
     axis = Figure().subplots()
-    scatter(axis, results, objectives, **options)
+    scatter(axis, results, objectives, front(results, objectives), **options)
     found = [c for c in axis.collections if isinstance(c, PathCollection) and len(c.get_offsets())]
     return axis, [(c, np.asarray(c.get_offsets()).tolist()) for c in found]
 
@@ -69,7 +69,7 @@ def test_values_far_apart_have_a_logarithmic_scale_with_plain_numbers():
 
 def test_names_are_text_and_at_the_front_only():
     names = {r.key: f'<b onclick="x">p{k}&</b> url(#id) $\\frac{{{k}}}$' for k, r in enumerate(RESULTS)}
-    svg = figure_sweep(RESULTS, THREE, name=lambda r: names[r.key])
+    svg = figure_sweep(RESULTS, THREE, front(RESULTS, THREE), name=lambda r: names[r.key])
     shown = ["".join(e.itertext()).strip() for e in ET.fromstring(svg).iter(f"{SVG}text")]
     best = {r.key for r in front(RESULTS, THREE)}
     assert [names[r.key] in shown for r in RESULTS] == [r.key in best for r in RESULTS]
@@ -88,7 +88,7 @@ def test_many_points_are_pixels_and_few_are_named():
     ]
     results = [replace(r, settings={"score": "softmax"}) for r in results]
     assert len(front(results, THREE)) > NAMED
-    svg = figure_sweep(results, THREE, name=lambda r: f"p{r.key[:8]}")
+    svg = figure_sweep(results, THREE, front(results, THREE), name=lambda r: f"p{r.key[:8]}")
     assert len(svg) < 600_000 and len(list(ET.fromstring(svg).iter(f"{SVG}image"))) >= 1
     shown = ["".join(e.itertext()).strip() for e in ET.fromstring(svg).iter(f"{SVG}text")]
     assert sum(t in {f"p{r.key[:8]}" for r in results} for t in shown) == NAMED
@@ -96,4 +96,4 @@ def test_many_points_are_pixels_and_few_are_named():
 
 def test_nothing_to_draw_is_said():
     with pytest.raises(InputError, match="nothing to draw"):
-        figure_sweep(RESULTS[3:5], THREE)
+        figure_sweep(RESULTS[3:5], THREE, [])
